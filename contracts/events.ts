@@ -1,0 +1,107 @@
+/** Everything that happened, in order: CloudEvents 1.0 with these data. Never a prompt, a completion,
+ *  a key, or an upstream's message. Source: wire contract, section Events. */
+import { z } from 'zod'
+import { OUTCOMES } from './outcome.ts'
+import { refusals, type RefusalCode } from './refusals.ts'
+
+const codes = Object.keys(refusals) as [RefusalCode, ...RefusalCode[]]
+
+const aboutRequest = {
+  tenant: z.string(),
+  lane: z.string(),
+  id: z.string(),
+  model: z.string().nullable(),
+}
+
+const events = {
+  'request.queued': z.object({ ...aboutRequest, route: z.string() }),
+  'request.dispatched': z.object({
+    ...aboutRequest,
+    route: z.string(),
+    attempt: z.int(),
+    queue_ms: z.int(),
+  }),
+  'request.forwarding': z.object({ ...aboutRequest, route: z.string(), ttft_ms: z.int() }),
+  'request.retrying': z.object({
+    ...aboutRequest,
+    route: z.string(),
+    attempt: z.int(),
+    max_attempts: z.int(),
+    status: z.int().nullable(),
+    error_type: z.string().nullable(),
+    cause: z.string(),
+    wait_ms: z.int(),
+  }),
+  'request.preempted': z.object({
+    ...aboutRequest,
+    route: z.string(),
+    preemptions: z.int(),
+    wasted_ms: z.int(),
+  }),
+  'request.settled': z.object({
+    ...aboutRequest,
+    route: z.string().nullable(),
+    outcome: z.enum(OUTCOMES),
+    code: z.enum(codes).nullable(),
+    reason: z.string().nullable(),
+    status: z.int(),
+    error_type: z.string().nullable(),
+    attempts: z.int(),
+    preemptions: z.int(),
+    queue_ms: z.int(),
+    upstream_ms: z.int(),
+    total_ms: z.int(),
+    input_tokens: z.int().nullable(),
+    output_tokens: z.int().nullable(),
+  }),
+  'request.dropped': z.object({
+    tenant: z.string(),
+    lane: z.string(),
+    reason: z.enum(['no_reply', 'reply_not_allowed', 'bad_subject']),
+  }),
+  'attempt.ended': z.object({
+    ...aboutRequest,
+    route: z.string(),
+    attempt: z.int(),
+    verdict: z.string(),
+    status: z.int().nullable(),
+    error_type: z.string().nullable(),
+    cause: z.string(),
+    duration_ms: z.int(),
+    /** True when the upstream may have executed, and billed, the attempt. */
+    may_have_run: z.boolean(),
+    input_tokens: z.int().nullable(),
+    output_tokens: z.int().nullable(),
+  }),
+  breaker: z.object({
+    route: z.string(),
+    from: z.string(),
+    state: z.enum(['closed', 'ramp', 'half_open', 'open']),
+    reason: z.string(),
+    open_ms: z.int().nullable(),
+  }),
+  limit: z.object({
+    route: z.string(),
+    state: z.enum(['steady', 'recovering', 'held']),
+    from: z.int(),
+    limit: z.int(),
+    inflight: z.int(),
+    reason: z.string(),
+  }),
+  guardrail: z.object({
+    name: z.enum(['ratio_429', 'p95_e2e_ms', 'retry_amplification']),
+    met: z.boolean(),
+    value: z.number(),
+    bound: z.number(),
+  }),
+  alarm: z.object({ name: z.string(), route: z.string().nullable(), detail: z.string() }),
+} as const
+
+export const eventData = events
+export type EventName = keyof typeof events
+export type HeadgateEvent = {
+  [N in EventName]: { name: N; at: number; data: z.infer<(typeof events)[N]> }
+}[EventName]
+
+/** `ce-type` of an event. */
+export const ceType = (name: EventName): string => `dev.headgate.${name}`

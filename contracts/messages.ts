@@ -1,0 +1,172 @@
+/** Request, reply and headers: what crosses the wire. Source: wire contract. */
+import { z } from 'zod'
+import { MODEL, MODEL_SHAPE } from './ids.ts'
+import type { Outcome, ServedBy } from './outcome.ts'
+import { refusals, type RefusalCode } from './refusals.ts'
+import { TOKEN, TOKEN_SHAPE } from './ids.ts'
+import type { Millis } from './units.ts'
+
+/** Header names, requests and replies. */
+export const HEADER = {
+  id: 'Headgate-Id',
+  deadline: 'Headgate-Deadline-Ms',
+  degrade: 'Headgate-Degrade',
+  waitMs: 'Headgate-Wait-Ms',
+  version: 'anthropic-version',
+  beta: 'anthropic-beta',
+  traceparent: 'traceparent',
+  tracestate: 'tracestate',
+  outcome: 'Headgate-Outcome',
+  servedBy: 'Headgate-Served-By',
+  model: 'Headgate-Model',
+  attempts: 'Headgate-Attempts',
+  preemptions: 'Headgate-Preemptions',
+  queueMs: 'Headgate-Queue-Ms',
+  upstreamMs: 'Headgate-Upstream-Ms',
+  totalMs: 'Headgate-Total-Ms',
+  requestId: 'Request-Id',
+  inputTokens: 'Headgate-Input-Tokens',
+  outputTokens: 'Headgate-Output-Tokens',
+  events: 'Headgate-Events',
+  errorCode: 'Nats-Service-Error-Code',
+  error: 'Nats-Service-Error',
+} as const
+
+/** The largest `Headgate-Deadline-Ms`: 7 days. */
+export const DEADLINE_MAX_MS = 604_800_000
+
+/** What Headgate must know of a Messages body; everything else passes through unread. */
+export const requestBody = z.looseObject({
+  model: z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` }),
+  max_tokens: z.int().min(1).max(10_000_000),
+  messages: z.array(z.looseObject({ role: z.string() })).min(1),
+  stream: z.boolean().optional(),
+})
+
+export const DEGRADE_STEPS = ['fallback', 'cache', 'defer'] as const
+export type DegradeStep = (typeof DEGRADE_STEPS)[number]
+
+/** The scheduling headers, as text; absent ones undefined. */
+export const requestHeaders = z.object({
+  id: z
+    .string()
+    .regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
+    .optional(),
+  deadlineMs: z
+    .string()
+    .regex(/^[0-9]{1,12}$/, { error: `expected an integer from 1 to ${DEADLINE_MAX_MS}` })
+    .transform(Number)
+    .pipe(
+      z
+        .int()
+        .min(1, { error: `expected an integer from 1 to ${DEADLINE_MAX_MS}` })
+        .max(DEADLINE_MAX_MS, { error: `expected an integer from 1 to ${DEADLINE_MAX_MS}` }),
+    )
+    .optional(),
+  degrade: z
+    .string()
+    .transform((text) => text.split(',').map((step) => step.trim()))
+    .pipe(
+      z.array(
+        z.enum(DEGRADE_STEPS, { error: `expected a comma list of ${DEGRADE_STEPS.join(', ')}` }),
+      ),
+    )
+    .optional(),
+})
+
+/** What goes upstream beside the body. */
+export interface UpstreamHeaders {
+  version?: string
+  beta?: string
+  traceparent?: string
+  tracestate?: string
+}
+
+/** The accounting of one ended request. Milliseconds are whole. */
+export interface Accounting {
+  id: string
+  outcome: Outcome
+  servedBy: ServedBy
+  model: string | null
+  attempts: number
+  preemptions: number
+  queueMs: Millis
+  upstreamMs: Millis
+  totalMs: Millis
+  upstreamRequestId: string | null
+  inputTokens: number | null
+  outputTokens: number | null
+}
+
+/** A no, with everything the wire says of it. */
+export interface Refusal {
+  code: RefusalCode
+  /** One line for the caller: what, where, what is allowed. Never the caller's own text. */
+  message: string
+  /** HTTP status; the row's, else the upstream's. */
+  status: number
+  /** The API's `error.type`. */
+  type: string
+  retryable: boolean
+  retryAfterMs: Millis | null
+}
+
+/** Builds a refusal from its row; `upstream` fills what the row leaves to the upstream. */
+export function refusal(
+  code: RefusalCode,
+  message: string,
+  more: { retryAfterMs?: Millis; status?: number | null; type?: string | null } = {},
+): Refusal {
+  const row = refusals[code]
+  return {
+    code,
+    message,
+    status: row.http ?? more.status ?? 502,
+    type: row.type ?? more.type ?? 'api_error',
+    retryable: row.retryable,
+    retryAfterMs: row.retryable ? Math.max(0, Math.round(more.retryAfterMs ?? 1_000)) : null,
+  }
+}
+
+/** The JSON of an error reply; `upstreamError` is the upstream's own `error` object, passed on whole. */
+export function errorBody(of: {
+  refusal: Refusal
+  requestId: string
+  attempts: number
+  upstreamError?: unknown
+}): string {
+  const { code, message, type, retryable, retryAfterMs } = of.refusal
+  return JSON.stringify({
+    type: 'error',
+    error: of.upstreamError ?? { type, message },
+    request_id: of.requestId,
+    headgate: { code, retryable, retry_after_ms: retryAfterMs, attempts: of.attempts },
+  })
+}
+
+/** The first thing wrong, as `field: what was expected`. Says the path and never the value. */
+export function firstIssue(error: z.ZodError): string {
+  const issue = error.issues[0]
+  if (issue === undefined) return 'does not fit the schema'
+  const path = issue.path.map(String).join('.')
+  return path === '' ? issue.message : `${path}: ${issue.message}`
+}
+
+export const cancelAnswer = z.union([
+  z.object({ cancelled: z.literal(true), state: z.string() }),
+  z.object({ cancelled: z.literal(false), reason: z.enum(['unknown_id', 'already_settled']) }),
+])
+export type CancelAnswer = z.infer<typeof cancelAnswer>
+
+export const statusAnswer = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  lane: z.string(),
+  model: z.string(),
+  state: z.string(),
+  attempts: z.int(),
+  position: z.int().nullable(),
+  estimated_wait_ms: z.int().nullable(),
+  enqueued_at: z.string(),
+})
+export type StatusAnswer = z.infer<typeof statusAnswer>

@@ -1,0 +1,24 @@
+/** The ways a request ends; it ends in exactly one. */
+export const OUTCOMES = [
+  'completed',
+  'failed',
+  'refused',
+  'expired',
+  'cancelled',
+  'deferred',
+] as const
+export type Outcome = (typeof OUTCOMES)[number]
+
+/** Who gave the answer. */
+export type ServedBy = 'upstream' | 'fallback' | 'cache' | 'none'
+
+/** Where a live request stands: the states of `machines/request-lifecycle`. */
+export const REQUEST_STATES = [
+  'queued',
+  'running',
+  'forwarding',
+  'backoff',
+  'aborting',
+  'settled',
+] as const
+export type RequestState = (typeof REQUEST_STATES)[number]

@@ -1,0 +1,66 @@
+/** Everything true at one instant; what `/api/snapshot` and `admin.snapshot` answer. */
+import { z } from 'zod'
+
+const counts = z.record(z.string(), z.int())
+
+export const snapshot = z.object({
+  instance: z.string(),
+  version: z.string(),
+  /** RFC 3339. */
+  at: z.string(),
+  uptime_ms: z.int(),
+  draining: z.boolean(),
+  emergency: z.boolean(),
+  bus: z.object({ kind: z.enum(['nats', 'memory']), connected: z.boolean() }),
+  global: z.object({ limit: z.int(), inflight: z.int(), queued: z.int(), backoff: z.int() }),
+  lanes: z.array(
+    z.object({
+      name: z.string(),
+      weight: z.number(),
+      preemptible: z.boolean(),
+      paused: z.boolean(),
+      guarantee: z.int(),
+      cap: z.int(),
+      inflight: z.int(),
+      queued: z.int(),
+      oldest_ms: z.int().nullable(),
+    }),
+  ),
+  routes: z.array(
+    z.object({
+      id: z.string(),
+      model: z.string(),
+      upstream: z.string(),
+      limit: z.int(),
+      limit_state: z.string(),
+      breaker: z.string(),
+      /** Concurrent attempts that the breaker permits; null when it sets no cap. */
+      breaker_cap: z.int().nullable(),
+      inflight: z.int(),
+      queued: z.int(),
+      paused_ms: z.int(),
+      blocked_ms: z.int(),
+      inflight_by_lane: counts,
+    }),
+  ),
+  /** The busiest tenants, at most `metrics.tenants_max`. */
+  tenants: z.array(z.object({ tenant: z.string(), inflight: z.int(), queued: z.int() })),
+  requests_by_state: counts,
+  guardrails: z.array(
+    z.object({
+      name: z.string(),
+      value: z.number().nullable(),
+      bound: z.number(),
+      met: z.boolean(),
+    }),
+  ),
+  /** Zero at rest: what the conservation law watches. */
+  held: z.object({
+    requests: z.int(),
+    slots: z.int(),
+    probes: z.int(),
+    timers: z.int(),
+    replies: z.int(),
+  }),
+})
+export type Snapshot = z.infer<typeof snapshot>

@@ -1,0 +1,55 @@
+/** The only file that builds or parses a NATS subject (wire contract, section Names).
+ *  Every token given to a builder must already have been checked against `ids`. */
+import { TOKEN } from './ids.ts'
+
+/** The contract's version token: fixed, a change of contract is another token. */
+const VERSION = 'v1'
+
+export const ADMIN_OPS = ['snapshot', 'config', 'emergency', 'lane', 'drain'] as const
+export type AdminOp = (typeof ADMIN_OPS)[number]
+export const AUX_KINDS = ['count_tokens', 'models'] as const
+export type AuxKind = (typeof AUX_KINDS)[number]
+
+export type Subjects = ReturnType<typeof subjects>
+
+export function subjects(prefix: string) {
+  const root = `${prefix}.${VERSION}`
+  return {
+    root,
+    request: (tenant: string, lane: string) => `${root}.request.${tenant}.${lane}`,
+    submit: (tenant: string, lane: string) => `${root}.submit.${tenant}.${lane}`,
+    result: (tenant: string, id: string) => `${root}.result.${tenant}.${id}`,
+    fetch: (tenant: string, id: string) => `${root}.fetch.${tenant}.${id}`,
+    cancel: (tenant: string, id: string) => `${root}.cancel.${tenant}.${id}`,
+    status: (tenant: string, id: string) => `${root}.status.${tenant}.${id}`,
+    aux: (kind: AuxKind, tenant: string) => `${root}.${kind}.${tenant}`,
+    admin: (op: AdminOp) => `${root}.admin.${op}`,
+    requestEvent: (tenant: string, lane: string) => `${root}.event.request.${tenant}.${lane}`,
+    controllerEvent: (kind: 'breaker' | 'limit' | 'guardrail', name: string) =>
+      `${root}.event.${kind}.${name}`,
+    events: `${root}.event.>`,
+    /** What a scheduler listens to; every tenant, lane and id. */
+    every: {
+      request: `${root}.request.*.*`,
+      cancel: `${root}.cancel.*.*`,
+      status: `${root}.status.*.*`,
+      fetch: `${root}.fetch.*.*`,
+      aux: (kind: AuxKind) => `${root}.${kind}.*`,
+      admin: `${root}.admin.*`,
+    },
+  }
+}
+
+/** The two tokens after the kind: tenant and lane, or tenant and id. Null when one is not a token. */
+export function twoTokens(of: Subjects, subject: string): { tenant: string; last: string } | null {
+  const rest = subject.slice(of.root.length + 1).split('.')
+  const [, tenant, last] = rest
+  if (rest.length !== 3 || tenant === undefined || last === undefined) return null
+  return TOKEN.test(tenant) && TOKEN.test(last) ? { tenant, last } : null
+}
+
+/** The one token after the kind: a tenant, or an admin operation. Null when it is not a token. */
+export function oneToken(of: Subjects, subject: string): string | null {
+  const [, token, ...more] = subject.slice(of.root.length + 1).split('.')
+  return token !== undefined && more.length === 0 && TOKEN.test(token) ? token : null
+}

@@ -1,0 +1,15 @@
+/** Numbers that know what they measure. Plain aliases: arithmetic stays arithmetic, and the name says
+ *  the unit where a number crosses a border. */
+
+/** Milliseconds: a duration, or an instant on the monotonic clock of one process. */
+export type Millis = number
+/** Seconds, where a law is written in them (virtual time, slot-seconds). */
+export type Seconds = number
+/** Tokens as the upstream counts them. */
+export type Tokens = number
+/** United States dollars. */
+export type Usd = number
+
+export const seconds = (n: Seconds): Millis => n * 1_000
+export const minutes = (n: number): Millis => n * 60_000
+export const hours = (n: number): Millis => n * 3_600_000
