@@ -1,0 +1,241 @@
+/** The arithmetic of the concurrency limit: additive increase, multiplicative decrease, once per
+ *  congestion event (control-laws §8). Pure: every function gives a new value and its reason.
+ *
+ *  Our differences from the textbook: a decrease needs a burst (a ratio over recent verdicts, not one
+ *  error), the limit before an episode is remembered and regained by halving the gap, and the largest
+ *  load of the last 24 h bounds growth. A 429 never comes here. */
+import type { Millis } from '#contracts/units'
+
+const RING = 20
+const RECENT: Millis = 10_000
+const BURST = { throttles: 4, fewFrom: 5, ofLast: 5, fewThrottles: 2 }
+/** A decrease this long after the last one is a new episode. */
+const EPISODE: Millis = 120_000
+const FAST_WINDOW = { start: 5_000, max: 30_000 }
+const SLOW_WINDOW: Millis = 60_000
+const FACTOR = 0.7
+const RECOVERED = 0.9
+const HEALTHY = { throttled: 0.03, minSamples: 10, used: 0.8 }
+const CEILING_OVER_PEAK = 1.2
+const HOUR: Millis = 3_600_000
+const HOURS = 24
+const HOLD = { min: 60_000, thenSlow: 600_000 }
+
+export interface LimitSettings {
+  mode: 'default' | 'classic'
+  initial: number
+  floor: number
+  ceiling: number
+  windowMs: Millis
+}
+
+export interface Aimd {
+  readonly limit: number
+  readonly epoch: number
+  /** The limit before the present episode. */
+  readonly best: number
+  readonly fastWindow: Millis
+  readonly lastDecrease: Millis
+  /** Since the last decrease no full healthy window has passed outside recovery. */
+  readonly post: boolean
+  /** Last verdicts, oldest first: when, negative for a throttle. Instants are at least 1. */
+  readonly ring: readonly number[]
+  readonly window: {
+    readonly start: Millis
+    readonly n: number
+    readonly throttles: number
+    readonly peak: number
+  }
+  /** Largest load per hour of the last 24: [hour, peak]. */
+  readonly peaks: readonly (readonly [hour: number, peak: number])[]
+  readonly heldUntil: Millis
+  readonly slowUntil: Millis
+}
+
+export interface Change {
+  next: Aimd
+  reason: string
+}
+
+export const begin = (settings: LimitSettings, at: Millis): Aimd => ({
+  limit: settings.initial,
+  epoch: 0,
+  best: settings.initial,
+  fastWindow: FAST_WINDOW.start,
+  lastDecrease: -Infinity,
+  post: false,
+  ring: [],
+  window: { start: at, n: 0, throttles: 0, peak: 0 },
+  peaks: [],
+  heldUntil: -Infinity,
+  slowUntil: -Infinity,
+})
+
+export const recovering = (a: Aimd, at: Millis): boolean =>
+  a.limit < RECOVERED * a.best && at >= a.slowUntil
+
+export const held = (a: Aimd, at: Millis): boolean => at < a.heldUntil
+
+/** An attempt started; `inflight` includes it. */
+export const started = (a: Aimd, inflight: number): Aimd =>
+  inflight <= a.window.peak ? a : { ...a, window: { ...a.window, peak: inflight } }
+
+export const ok = (a: Aimd, at: Millis): Aimd => ({
+  ...a,
+  ring: push(a.ring, stamp(at)),
+  window: { ...a.window, n: a.window.n + 1 },
+})
+
+/** A throttle by an attempt of `epoch`, which still counts in `inflight`. */
+export function throttled(
+  a: Aimd,
+  by: { epoch: number; at: Millis; inflight: number },
+  settings: LimitSettings,
+): Change {
+  if (settings.mode === 'classic') return classicDecrease(a, by, settings)
+  if (by.epoch !== a.epoch) return { next: a, reason: 'same_congestion_event' }
+  const ring = push(a.ring, -stamp(by.at))
+  const window = { ...a.window, n: a.window.n + 1, throttles: a.window.throttles + 1 }
+  if (!burst(ring, by.at)) return { next: { ...a, ring, window }, reason: 'noise' }
+  const fresh = by.at - a.lastDecrease > EPISODE
+  const limit = Math.max(
+    Math.min(settings.floor, a.limit),
+    Math.floor(FACTOR * Math.min(a.limit, by.inflight + 1)),
+  )
+  const next: Aimd = {
+    ...a,
+    limit,
+    epoch: a.epoch + 1,
+    best: fresh ? a.limit : a.best,
+    fastWindow: fresh ? FAST_WINDOW.start : Math.min(FAST_WINDOW.max, 2 * a.fastWindow),
+    lastDecrease: by.at,
+    post: true,
+    ring: [],
+    window: restart(by.at, by.inflight),
+  }
+  return { next, reason: 'upstream_overloaded' }
+}
+
+/** The guide's plain rule: any throttle shrinks, and one healthy window regains one. */
+function classicDecrease(
+  a: Aimd,
+  by: { at: Millis; inflight: number },
+  settings: LimitSettings,
+): Change {
+  const limit = Math.max(Math.min(settings.floor, a.limit), Math.floor(FACTOR * a.limit))
+  const window = { ...a.window, n: a.window.n + 1, throttles: a.window.throttles + 1 }
+  return { next: { ...a, limit, lastDecrease: by.at, window }, reason: 'upstream_overloaded' }
+}
+
+function burst(ring: readonly number[], at: Millis): boolean {
+  let recent = 0
+  let throttles = 0
+  let lastThrottles = 0
+  for (let i = ring.length - 1; i >= 0; i--) {
+    const one = ring[i]!
+    if (at - Math.abs(one) > RECENT) break
+    recent++
+    if (one >= 0) continue
+    throttles++
+    if (recent <= BURST.ofLast) lastThrottles++
+  }
+  if (throttles >= BURST.throttles) return true
+  return recent >= BURST.fewFrom && recent < RING && lastThrottles >= BURST.fewThrottles
+}
+
+/** Once a second. */
+export function tick(
+  a: Aimd,
+  now: { at: Millis; inflight: number },
+  settings: LimitSettings,
+): Change {
+  const { at, inflight } = now
+  const inRecovery = settings.mode === 'default' && recovering(a, at)
+  const length = inRecovery
+    ? a.fastWindow
+    : settings.mode === 'default' && (a.post || at < a.slowUntil)
+      ? SLOW_WINDOW
+      : settings.windowMs
+  if (at - a.window.start < length) return { next: a, reason: 'window_open' }
+  const window = restart(at, inflight)
+  const { n, throttles, peak } = a.window
+  const allowed = settings.mode === 'classic' ? 0 : Math.max(1, HEALTHY.throttled * n)
+  const healthy = throttles <= allowed && n >= Math.min(HEALTHY.minSamples, a.limit)
+  const post = inRecovery ? a.post : false
+  if (!healthy) return { next: { ...a, window, post }, reason: 'window_not_healthy' }
+  const peaks = remember(a.peaks, at, peak)
+  const used = peak >= HEALTHY.used * a.limit
+  if (!used || held(a, at)) {
+    const reason = used ? 'held' : 'limit_not_used'
+    return { next: { ...a, peaks, post, window }, reason }
+  }
+  const gain = inRecovery ? Math.max(1, Math.ceil((a.best - a.limit) / 2)) : 1
+  const limit = Math.max(a.limit, Math.min(ceilingOf({ ...a, peaks }, settings), a.limit + gain))
+  const reason = limit === a.limit ? 'at_ceiling' : inRecovery ? 'regaining' : 'healthy_window'
+  return { next: { ...a, limit, peaks, post, window }, reason }
+}
+
+/** Nothing grows beyond what the last 24 h proved, and a little. */
+export function ceilingOf(a: Aimd, settings: LimitSettings): number {
+  const peak = a.peaks.reduce((most, [, one]) => Math.max(most, one), settings.initial)
+  return Math.min(settings.ceiling, Math.ceil(CEILING_OVER_PEAK * peak))
+}
+
+/** The breaker opened: an outage is not a capacity measurement, so remember what was. */
+export const tripped = (a: Aimd, at: Millis): Aimd =>
+  at - a.lastDecrease > EPISODE ? { ...a, best: a.limit } : a
+
+/** The breaker lets traffic back: half of what was, quickly regained. */
+export const rampStarted = (
+  a: Aimd,
+  now: { at: Millis; inflight: number },
+  settings: LimitSettings,
+): Aimd => ({
+  ...a,
+  limit: Math.max(Math.min(settings.floor, a.best), Math.floor(a.best / 2)),
+  epoch: a.epoch + 1,
+  fastWindow: FAST_WINDOW.start,
+  ring: [],
+  window: restart(now.at, now.inflight),
+})
+
+/** 429 ramp_limit_exceeded: first no raise, then slowly. */
+export const slowed = (a: Aimd, by: { at: Millis; retryAfterMs: Millis }): Aimd => {
+  const heldUntil = Math.max(a.heldUntil, by.at + Math.max(by.retryAfterMs, HOLD.min))
+  return { ...a, heldUntil, slowUntil: heldUntil + HOLD.thenSlow }
+}
+
+/** The clock jumped: what the window saw is not worth judging. */
+export const jumped = (a: Aimd, now: { at: Millis; inflight: number }): Aimd => ({
+  ...a,
+  window: restart(now.at, now.inflight),
+})
+
+/** New settings: the limit stays, within them. */
+export const configured = (a: Aimd, settings: LimitSettings): Aimd => ({
+  ...a,
+  limit: Math.min(a.limit, settings.ceiling),
+  best: Math.min(a.best, settings.ceiling),
+})
+
+const stamp = (at: Millis): number => Math.max(1, at)
+
+const push = (ring: readonly number[], one: number): readonly number[] => {
+  const next = ring.length < RING ? ring.slice() : ring.slice(1)
+  next.push(one)
+  return next
+}
+
+const restart = (at: Millis, inflight: number): Aimd['window'] => ({
+  start: at,
+  n: 0,
+  throttles: 0,
+  peak: inflight,
+})
+
+function remember(peaks: Aimd['peaks'], at: Millis, peak: number): Aimd['peaks'] {
+  const hour = Math.floor(at / HOUR)
+  const kept = peaks.filter(([one]) => one > hour - HOURS && one !== hour)
+  const known = peaks.find(([one]) => one === hour)?.[1] ?? 0
+  return [...kept, [hour, Math.max(known, peak)]]
+}

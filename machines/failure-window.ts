@@ -1,0 +1,72 @@
+/** How many failures lately: verdicts in one-second buckets, expired ones dropped at every read
+ *  (control-laws §10). Pure: every change is a new value. At most one bucket a second of the window. */
+import type { Millis } from '#contracts/units'
+
+/** Verdicts of one second. Tenants are told apart only as far as the law asks: one, or more than one. */
+interface Bucket {
+  readonly second: number
+  readonly ok: number
+  readonly fail: number
+  readonly tenants: Distinct
+  readonly failing: Distinct
+}
+
+/** Nobody, one by name, or several. */
+type Distinct = null | string | typeof SEVERAL
+const SEVERAL = Symbol.for('headgate.several')
+
+export type FailureWindow = readonly Bucket[]
+
+export const emptyWindow: FailureWindow = []
+
+export function note(
+  window: FailureWindow,
+  of: { ok: boolean; tenant: string; at: Millis; windowMs: Millis },
+): FailureWindow {
+  const second = Math.floor(of.at / 1_000)
+  const live = fresh(window, of)
+  const last = live.at(-1)
+  const old = last !== undefined && last.second >= second ? last : null
+  const bucket: Bucket = {
+    second: old?.second ?? second,
+    ok: (old?.ok ?? 0) + (of.ok ? 1 : 0),
+    fail: (old?.fail ?? 0) + (of.ok ? 0 : 1),
+    tenants: also(old?.tenants ?? null, of.tenant),
+    failing: of.ok ? (old?.failing ?? null) : also(old?.failing ?? null, of.tenant),
+  }
+  const kept = old === null ? live.slice() : live.slice(0, -1)
+  kept.push(bucket)
+  return kept
+}
+
+/** Too many failures, and not of one tenant alone where several are served: one tenant's bad requests
+ *  must not shut out the rest. */
+export function failing(
+  window: FailureWindow,
+  by: { at: Millis; windowMs: Millis; minSamples: number; threshold: number },
+): boolean {
+  let ok = 0
+  let fail = 0
+  let tenants: Distinct = null
+  let guilty: Distinct = null
+  for (const bucket of fresh(window, by)) {
+    ok += bucket.ok
+    fail += bucket.fail
+    tenants = both(tenants, bucket.tenants)
+    guilty = both(guilty, bucket.failing)
+  }
+  if (ok + fail < by.minSamples || fail <= by.threshold * (ok + fail)) return false
+  return tenants !== SEVERAL || guilty === SEVERAL
+}
+
+function fresh(window: FailureWindow, by: { at: Millis; windowMs: Millis }): FailureWindow {
+  const oldest = Math.floor((by.at - by.windowMs) / 1_000) + 1
+  if (window.length === 0 || window[0]!.second >= oldest) return window
+  return window.filter((bucket) => bucket.second >= oldest)
+}
+
+const also = (known: Distinct, tenant: string): Distinct =>
+  known === null || known === tenant ? tenant : SEVERAL
+
+const both = (a: Distinct, b: Distinct): Distinct =>
+  a === null ? b : b === null || a === b ? a : SEVERAL

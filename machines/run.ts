@@ -1,0 +1,49 @@
+/** The only `createActor`: true actors for the few long-lived machines, on our clock. */
+import {
+  createActor,
+  type Actor,
+  type AnyStateMachine,
+  type InputFrom,
+  type InspectionEvent,
+} from 'xstate'
+import type { Millis } from '#contracts/units'
+
+/** Calls once, later; the answer cancels it. */
+export type After = (ms: Millis, call: () => void) => () => void
+
+export function run<M extends AnyStateMachine>(
+  machine: M,
+  options: {
+    input: InputFrom<M>
+    after: After
+    /** Hears an action that threw; the actor is stopped then. */
+    onError: (error: unknown) => void
+    inspect?: (event: InspectionEvent) => void
+  },
+): Actor<M> {
+  const cancels = new Map<number, () => void>()
+  let next = 1
+  const clock = {
+    setTimeout(call: (...args: never[]) => void, ms: number) {
+      const id = next++
+      const cancel = options.after(ms, () => {
+        cancels.delete(id)
+        call()
+      })
+      cancels.set(id, cancel)
+      return id
+    },
+    clearTimeout(id: number) {
+      cancels.get(id)?.()
+      cancels.delete(id)
+    },
+  }
+  const actor = createActor(machine as AnyStateMachine, {
+    input: options.input,
+    clock,
+    ...(options.inspect === undefined ? {} : { inspect: options.inspect }),
+  }) as Actor<M>
+  // Without an error observer a throw would be rethrown from a timer and kill the process.
+  actor.subscribe({ error: options.onError })
+  return actor.start()
+}

@@ -1,0 +1,261 @@
+/** The two machines of one route, fed with what its attempts prove, read as a limit and a gate.
+ *  As actors (the service: few, long-lived, watchable) or as compiled tables (the simulator). */
+import {
+  BAND,
+  breakerMachine,
+  capOf,
+  type BreakerEvent,
+  type BreakerSnapshot,
+} from '#machines/breaker'
+import type { BreakerSettings } from '#machines/breaker'
+import type { LimitSettings } from '#machines/aimd'
+import { clearTimers, compile, type Cell } from '#machines/compile'
+import { limitMachine, type LimitEvent, type LimitSnapshot } from '#machines/concurrency-limit'
+import { run, type After } from '#machines/run'
+import type { Config, RouteConfig } from '#contracts/config'
+import { verdicts } from '#contracts/verdict'
+import type { Gate, RouteControl } from '#core/state'
+import type { HeadgateEvent, Millis, Verdict } from './ports.ts'
+
+/** What either way of running a machine offers. */
+interface Machine<Snapshot, Event> {
+  send(event: Event): void
+  get(): Snapshot
+  stop(): void
+}
+type BreakerView = Pick<BreakerSnapshot, 'value' | 'context'>
+type LimitView = Pick<LimitSnapshot, 'value' | 'context'>
+
+export interface ControllersOptions {
+  route: { id: string; config: RouteConfig }
+  config: Config
+  now: () => Millis
+  /** Wall time, for events. */
+  wall: () => Millis
+  after: After
+  random: () => number
+  runner: 'actors' | 'tables'
+  /** How many attempts of the route are in flight. */
+  inflight: () => number
+  record: (event: HeadgateEvent) => void
+  /** A machine moved by itself: the core must hear of it. */
+  onMoved: () => void
+  onError: (error: unknown) => void
+}
+
+export class Controllers {
+  readonly #options: ControllersOptions
+  readonly #breaker: Machine<BreakerView, BreakerEvent>
+  readonly #limit: Machine<LimitView, LimitEvent>
+  #mode: LimitSettings['mode']
+  #lastBreaker: BreakerView
+  #lastLimit: LimitView
+  #openedAt: Millis
+  #slow = false
+
+  constructor(options: ControllersOptions) {
+    this.#options = options
+    const { config, route } = options
+    const settings = limitSettings(config, route.config)
+    this.#mode = settings.mode
+    const after: After = (ms, call) =>
+      options.after(ms, () => {
+        call()
+        this.#review()
+        options.onMoved()
+      })
+    const breakerInput = { settings: breakerSettings(config), random: options.random }
+    const limitInput = { settings, at: options.now() }
+    const { onError } = options
+    this.#breaker =
+      options.runner === 'actors'
+        ? actorOf(run(breakerMachine, { input: breakerInput, after, onError }))
+        : cellOf(breakerTable, breakerInput, after)
+    this.#limit =
+      options.runner === 'actors'
+        ? actorOf(run(limitMachine, { input: limitInput, after, onError }))
+        : cellOf(limitTable, limitInput, after)
+    this.#lastBreaker = this.#breaker.get()
+    this.#lastLimit = this.#limit.get()
+    this.#openedAt = options.now()
+  }
+
+  /** An attempt started; `probe` when the gate is half-open. */
+  started(inflight: number): void {
+    if (inflight > this.#limit.get().context.aimd.window.peak)
+      this.#limit.send({ type: 'attempt.started', inflight })
+    if (this.#breaker.get().value === 'halfOpen') {
+      this.#breaker.send({ type: 'probe.started' })
+      this.#review()
+    }
+  }
+
+  /** An attempt ended; it still counts in `inflight`. */
+  ended(
+    verdict: Verdict,
+    attempt: { epoch: number; generation: number; tenant: string; at: Millis; inflight: number },
+  ): void {
+    const { at, epoch, inflight } = attempt
+    const classic429 = this.#mode === 'classic' && is429(verdict)
+    const rule = verdicts[verdict.kind]
+    const vote = classic429 ? 'throttle' : rule.limit
+    if (vote === 'ok') this.#limit.send({ type: 'attempt.ok', at })
+    else if (vote === 'throttle')
+      this.#limit.send({ type: 'attempt.throttled', epoch, at, inflight })
+    else if (vote === 'hold') {
+      this.#limit.send({ type: 'ramp.limited', at, retryAfterMs: verdict.retryAfterMs ?? 0 })
+      this.#slowDown(true)
+    }
+    const health = classic429 ? 'fail' : rule.breaker
+    if (health !== 'neutral')
+      this.#breaker.send({
+        type: health === 'ok' ? 'attempt.ok' : 'attempt.failed',
+        generation: attempt.generation,
+        tenant: attempt.tenant,
+        at,
+      })
+    this.#review()
+  }
+
+  tick(now: { at: Millis; inflight: number; jumped: boolean }): void {
+    const { at, inflight } = now
+    this.#limit.send({ type: now.jumped ? 'clock.jumped' : 'tick', at, inflight })
+    if (this.#slow && at >= this.#limit.get().context.aimd.slowUntil) this.#slowDown(false)
+    this.#review()
+  }
+
+  configure(config: Config, route: RouteConfig): void {
+    const settings = limitSettings(config, route)
+    this.#mode = settings.mode
+    this.#limit.send({ type: 'settings.changed', settings, at: this.#options.now() })
+    this.#breaker.send({ type: 'settings.changed', settings: breakerSettings(config) })
+    this.#review()
+  }
+
+  control(): RouteControl {
+    const { aimd } = this.#limit.get().context
+    return {
+      route: this.#options.route.id,
+      limit: aimd.limit,
+      epoch: aimd.epoch,
+      gate: this.#gate(),
+    }
+  }
+
+  get limitState(): string {
+    return this.#limit.get().value
+  }
+
+  stop(): void {
+    this.#breaker.stop()
+    this.#limit.stop()
+  }
+
+  #gate(): Gate {
+    const breaker = this.#breaker.get()
+    return {
+      state: BAND[breaker.value],
+      cap: capOf(breaker, this.#limit.get().context.aimd.limit),
+      generation: breaker.context.generation,
+      until: breaker.value === 'open' ? this.#openedAt + breaker.context.openFor : null,
+    }
+  }
+
+  #slowDown(slow: boolean): void {
+    this.#slow = slow
+    this.#breaker.send({ type: 'ramp.slowed', slow })
+  }
+
+  /** Tells the world, and each machine of the other, what has changed. */
+  #review(): void {
+    this.#reviewBreaker()
+    const limit = this.#limit.get()
+    const before = this.#lastLimit
+    this.#lastLimit = limit
+    const [from, to] = [before.context.aimd.limit, limit.context.aimd.limit]
+    if (from === to && before.value === limit.value) return
+    this.#options.record({
+      name: 'limit',
+      at: this.#options.wall(),
+      data: {
+        route: this.#options.route.id,
+        state: limit.value,
+        from,
+        limit: to,
+        inflight: this.#options.inflight(),
+        reason: limit.context.reason,
+      },
+    })
+  }
+
+  #reviewBreaker(): void {
+    const breaker = this.#breaker.get()
+    const before = this.#lastBreaker
+    this.#lastBreaker = breaker
+    if (before.value === breaker.value && before.context.rampStep === breaker.context.rampStep)
+      return
+    const at = this.#options.now()
+    if (breaker.value === 'open') {
+      this.#openedAt = at
+      this.#limit.send({ type: 'breaker.opened', at })
+    }
+    if (breaker.value === 'ramp' && before.value !== 'ramp')
+      this.#limit.send({ type: 'breaker.ramping', at, inflight: this.#options.inflight() })
+    if (BAND[before.value] === BAND[breaker.value] && breaker.value !== 'ramp') return
+    this.#options.record({
+      name: 'breaker',
+      at: this.#options.wall(),
+      data: {
+        route: this.#options.route.id,
+        from: BAND[before.value],
+        state: BAND[breaker.value],
+        reason: breaker.context.reason,
+        open_ms: breaker.value === 'open' ? breaker.context.openFor : null,
+      },
+    })
+  }
+}
+
+const is429 = (verdict: Verdict): boolean =>
+  verdict.status === 429 || verdict.kind === 'throttled' || verdict.kind === 'ramp_limited'
+
+export const limitSettings = (config: Config, route: RouteConfig): LimitSettings => ({
+  mode: config.file.concurrency_limit.mode,
+  initial: route.initial,
+  floor: route.floor,
+  ceiling: config.file.concurrency_limit.ceiling,
+  windowMs: config.file.concurrency_limit.window_seconds * 1_000,
+})
+
+export const breakerSettings = (config: Config): BreakerSettings => config.breaker
+
+const breakerTable = compile(breakerMachine)
+const limitTable = compile(limitMachine)
+
+function actorOf<Snapshot, Event>(actor: {
+  send(event: Event): void
+  getSnapshot(): Snapshot
+  stop(): unknown
+}): Machine<Snapshot, Event> {
+  return {
+    send: (event) => actor.send(event),
+    get: () => actor.getSnapshot(),
+    stop: () => void actor.stop(),
+  }
+}
+
+function cellOf<S extends string, C, Event, Input>(
+  table: {
+    start(input: Input, after: After): Cell<C, S>
+    send(cell: Cell<C, S>, event: Event, after: After): boolean
+  },
+  input: Input,
+  after: After,
+): Machine<{ value: S; context: C }, Event> {
+  const cell = table.start(input, after)
+  return {
+    send: (event) => void table.send(cell, event, after),
+    get: () => ({ value: cell.state, context: cell.context }),
+    stop: () => clearTimers(cell),
+  }
+}

@@ -1,0 +1,372 @@
+/** Accept or refuse, with the reason (control-laws §6, §12), and make room in a full queue. */
+import type { TenantConfig } from '#contracts/config'
+import type { Millis } from '#contracts/units'
+import type { Effect, Refused } from './effects.ts'
+import type { NewRequest } from './inputs.ts'
+import {
+  attachLanes,
+  newRoute,
+  type Cell,
+  type Lane,
+  type Request,
+  type Route,
+  type State,
+  type Tenant,
+} from './state.ts'
+import { rescale, reviewActive, reviewParking } from './slots.ts'
+
+/** Bounds of the retry-after that a refusal names. */
+const RETRY_AFTER = { min: 1_000, max: 60_000 }
+
+/** Takes a request in, or says why not. `evicted` is a request that loses its place to it. */
+export type Admission =
+  | { admitted: true; request: Request; evicted: Request | null }
+  | { admitted: false; refused: Refused }
+
+export function admit(state: State, asked: NewRequest, now: Millis, effects: Effect[]): Admission {
+  const lane = state.lanesByName.get(asked.lane)
+  const settings = tenantConfig(state, asked.tenant)
+  const early = authorise(state, asked, lane, settings)
+  if (early !== null) return no(early)
+  if (lane === undefined || settings === null) throw new Error('authorise checks lane and tenant')
+  const route = routeFor(state, asked.model, effects)
+  if (route === null)
+    return no(refuse('UNKNOWN_MODEL', `no route serves the model${knownModels(state)}`))
+  const cell = route.cells.find((one) => one.lane === lane)
+  if (cell === undefined) throw new Error('every route has a cell in every lane')
+  // A blocked upstream still takes work that can wait.
+  if (now < route.upstream.blockedUntil && !lane.config.preemptible)
+    return no(
+      refuse('UPSTREAM_BLOCKED', 'the upstream account is blocked', {
+        retryAfterMs: route.upstream.blockedUntil - now,
+        verdict: route.upstream.blockedBy,
+      }),
+    )
+  const room = makeRoom(state, cell, asked, settings)
+  if (room.refused !== null) return no(room.refused)
+  const deadline = now + (asked.deadlineMs ?? lane.config.timeoutMs)
+  const late = unreachable(state, cell, asked, now, deadline)
+  if (late !== null) return no(late)
+  return {
+    admitted: true,
+    request: accept(state, cell, asked, now, deadline),
+    evicted: room.evicted,
+  }
+}
+
+const no = (refused: Refused): Admission => ({ admitted: false, refused })
+
+export function refuse(
+  reason: Refused['reason'],
+  message: string,
+  more: { retryAfterMs?: Millis; verdict?: Refused['verdict'] } = {},
+): Refused {
+  const { retryAfterMs, verdict } = more
+  const bounded =
+    retryAfterMs === undefined
+      ? null
+      : Math.min(RETRY_AFTER.max, Math.max(RETRY_AFTER.min, Math.ceil(retryAfterMs)))
+  return { kind: 'refused', reason, message, retryAfterMs: bounded, verdict: verdict ?? null }
+}
+
+function tenantConfig(state: State, tenant: string): TenantConfig | null {
+  const { tenants } = state.config
+  const named = tenants.named.get(tenant)
+  if (named !== undefined) return named
+  return tenants.unknown === 'reject' && tenant !== 'default' ? null : tenants.default
+}
+
+function authorise(
+  state: State,
+  asked: NewRequest,
+  lane: Lane | undefined,
+  settings: TenantConfig | null,
+): Refused | null {
+  if (state.draining) return refuse('SHUTDOWN', 'this instance is stopping; others may serve')
+  if (settings === null) return refuse('FORBIDDEN', 'the tenant is not in the configuration')
+  if (lane === undefined || lane.retired) {
+    const names = state.config.lanes.map((one) => one.name).join(', ')
+    return refuse('UNKNOWN_LANE', `no such lane; there are ${names}`)
+  }
+  if (settings.lanes !== null && !settings.lanes.includes(asked.lane))
+    return refuse('FORBIDDEN', `the tenant may use ${settings.lanes.join(', ')} only`)
+  if (state.requests.has(asked.key))
+    return refuse('DUPLICATE_ID', 'a request of this tenant with this id is live already')
+  return null
+}
+
+const knownModels = (state: State): string =>
+  state.config.routes === null
+    ? '; all routes are in use'
+    : `; there are ${state.config.routes.map((one) => one.model).join(', ')}`
+
+// ---- routes ----
+
+/** The route of a model, made on demand where the configuration names none. */
+function routeFor(state: State, model: string, effects: Effect[]): Route | null {
+  const known = state.routesByModel.get(model)
+  if (known !== undefined) return known.retired ? null : known
+  const configured = state.config.routes
+  if (configured !== null) {
+    const config = configured.find((one) => one.model === model)
+    return config === undefined ? null : openRoute(state, newRoute(state, config), effects)
+  }
+  const route = newRoute(state, { ...state.config.routeDefaults, model })
+  // Two models may cut to one id: the second would share the first one's machines.
+  if (state.routes.has(route.id)) return null
+  if (state.routes.size >= state.config.file.routes_max) {
+    const idle = longestIdle(state)
+    if (idle === null) return null
+    closeRoute(state, idle, effects)
+  }
+  return openRoute(state, route, effects)
+}
+
+export function openRoute(state: State, route: Route, effects: Effect[]): Route {
+  state.routes.set(route.id, route)
+  state.routesByModel.set(route.config.model, route)
+  attachLanes(state, route)
+  rescale(state)
+  effects.push({ type: 'route-opened', route })
+  return route
+}
+
+/** The idle route longest without a success; one that never had any goes first, so that invented names
+ *  cannot shut out real ones. */
+function longestIdle(state: State): Route | null {
+  let worst: Route | null = null
+  for (const route of state.routes.values()) {
+    if (route.live > 0) continue
+    const older =
+      worst === null ||
+      route.lastSuccessAt < worst.lastSuccessAt ||
+      (route.lastSuccessAt === worst.lastSuccessAt && route.openedAt < worst.openedAt)
+    if (older) worst = route
+  }
+  return worst
+}
+
+export function closeRoute(state: State, route: Route, effects: Effect[]): void {
+  state.routes.delete(route.id)
+  state.routesByModel.delete(route.config.model)
+  for (const lane of state.lanesByName.values()) {
+    const at = lane.cells.findIndex((cell) => cell.route === route)
+    if (at >= 0) lane.cells.splice(at, 1)
+  }
+  for (const cell of route.cells) forgetMembers(cell)
+  state.costs.forgetModel(route.config.model)
+  if (![...state.routes.values()].some((one) => one.quota === route.quota))
+    state.quotas.delete(route.quota.name)
+  rescale(state)
+  effects.push({ type: 'route-closed', route })
+}
+
+/** Takes away a lane that is configured no more and holds nothing. */
+export function closeLane(state: State, lane: Lane): void {
+  state.lanesByName.delete(lane.config.name)
+  state.lanes = state.lanes.filter((one) => one !== lane)
+  for (const [index, one] of state.lanes.entries()) one.index = index
+  for (const cell of lane.cells) {
+    forgetMembers(cell)
+    cell.route.cells.splice(cell.route.cells.indexOf(cell), 1)
+  }
+}
+
+function forgetMembers(cell: Cell): void {
+  for (const member of [...cell.queue.members.values()]) {
+    const { members } = member.tenant
+    members.splice(members.indexOf(member), 1)
+    if (members.length === 0) member.tenant.forget()
+  }
+}
+
+// ---- room ----
+
+interface Room {
+  refused: Refused | null
+  evicted: Request | null
+}
+const ROOM: Room = { refused: null, evicted: null }
+
+/** Bounded queues (control-laws §12). When a lane is full, the tenant with most queued per weight loses
+ *  its newest request that was never attempted; requests already admitted are never refused for space. */
+function makeRoom(state: State, cell: Cell, asked: NewRequest, settings: TenantConfig): Room {
+  const { config } = state
+  if (state.bytes + asked.bytes > config.file.limits.queued_bytes)
+    return full('all live bodies together hold all they may (limits.queued_bytes)')
+  const { queue } = cell
+  const most = cell.lane.config.queueMax
+  const own = queue.members.get(asked.tenant)
+  const ownQueued = own?.queued ?? 0
+  const share = Math.max(1, Math.floor(most * config.file.scheduling.tenant_queue_share))
+  const othersWait = queue.queued > ownQueued
+  if (othersWait && ownQueued >= share)
+    return full(`the tenant has ${ownQueued} of at most ${share} queued in lane ${asked.lane}`)
+  if (queue.queued < most) return ROOM
+  const message = `lane ${asked.lane} is full (${queue.queued} queued)`
+  const fullest = queue.fullest()
+  if (fullest === undefined) return full(message)
+  const pressure = fullest.queued / fullest.tenant.weight
+  if (fullest === own || (ownQueued + 1) / settings.weight >= pressure) return full(message)
+  for (let r = fullest.tail; r !== null; r = r.before)
+    if (r.attempts === 0 && r.preemptions === 0) return { refused: null, evicted: r }
+  return full(message)
+}
+
+/** One mean service of a full queue's head is the earliest that room can appear; without knowing it, the
+ *  shortest honest wait is a few seconds. */
+const FULL_RETRY_AFTER: Millis = 4_000
+
+const full = (message: string): Room => ({ refused: queueFull(message), evicted: null })
+
+export const queueFull = (message: string): Refused =>
+  refuse('QUEUE_FULL', `${message}; retry in ${FULL_RETRY_AFTER / 1_000} s`, {
+    retryAfterMs: FULL_RETRY_AFTER,
+  })
+
+// ---- deadline ----
+
+/** Can the answer come in time? W, the wait, is here what is certain: the breaker's open time and the
+ *  pause; the queue's own share of it (control-laws §6) joins in this sum. */
+function unreachable(
+  state: State,
+  cell: Cell,
+  asked: NewRequest,
+  now: Millis,
+  deadline: Millis,
+): Refused | null {
+  const { route } = cell
+  const until = Math.max(route.gate.until ?? 0, route.quota.pausedUntil)
+  const wait = Math.max(0, until - now)
+  const service = serviceMs(state, asked)
+  if (now + wait + service <= deadline) return null
+  const numbers = `predicted wait ${Math.round(wait)} ms and service ${Math.round(service)} ms exceed the deadline of ${deadline - now} ms`
+  return route.gate.state === 'open'
+    ? refuse('BREAKER_OPEN', `the breaker of ${route.id} is open; ${numbers}`, {
+        retryAfterMs: wait,
+      })
+    : refuse('DOOMED', numbers, { retryAfterMs: wait })
+}
+
+const serviceMs = (
+  state: State,
+  of: { tenant: string; model: string; maxTokens: number },
+): Millis => state.costs.service(of.model, state.costs.estimate(of, state.config)) * 1_000
+
+/** The same test at the moment of start, where nothing is left to wait for. */
+export function doomed(state: State, request: Request, now: Millis): Refused | null {
+  const service = serviceMs(state, {
+    tenant: request.tenant.name,
+    model: request.model,
+    maxTokens: request.maxTokens,
+  })
+  if (now + service <= request.deadline) return null
+  return refuse(
+    'DOOMED',
+    `predicted service ${Math.round(service)} ms exceeds the ${request.deadline - now} ms left`,
+    { retryAfterMs: 0 },
+  )
+}
+
+// ---- acceptance ----
+
+function accept(
+  state: State,
+  cell: Cell,
+  asked: NewRequest,
+  now: Millis,
+  deadline: Millis,
+): Request {
+  const { lane, route } = cell
+  const tenant = tenantOf(state, asked.tenant)
+  const member = cell.queue.join(tenant)
+  const request: Request = {
+    key: asked.key,
+    id: asked.id,
+    tenant,
+    lane,
+    route,
+    cell,
+    member,
+    model: asked.model,
+    stream: asked.stream,
+    maxTokens: asked.maxTokens,
+    inputTokens: asked.inputTokens,
+    bytes: asked.bytes,
+    acceptedAt: now,
+    deadline,
+    laneStamp: lane.group.v,
+    routeStamp: lane.v,
+    tenantStamp: cell.queue.v,
+    waiting: false,
+    before: null,
+    after: null,
+    queuedAt: now,
+    queueMs: 0,
+    upstreamMs: 0,
+    attempt: null,
+    attempts: 0,
+    preemptions: 0,
+    unexplained: 0,
+    lastVerdict: null,
+    checked: false,
+    retryAt: null,
+    answered: false,
+  }
+  state.requests.set(asked.key, request)
+  state.bytes += asked.bytes
+  route.live++
+  return request
+}
+
+function tenantOf(state: State, name: string): Tenant {
+  const known = state.tenants.get(name)
+  if (known !== undefined) return known
+  const settings = tenantConfig(state, name) ?? state.config.tenants.default
+  const tenant: Tenant = {
+    name,
+    weight: settings.weight,
+    cap: settings.maxInflight,
+    inflight: 0,
+    queued: 0,
+    parked: false,
+    members: [],
+    forget() {
+      state.tenants.delete(name)
+    },
+  }
+  state.tenants.set(name, tenant)
+  return tenant
+}
+
+/** New weights and caps for the tenants that are here. */
+export function configureTenants(state: State): void {
+  for (const tenant of state.tenants.values()) {
+    const settings = tenantConfig(state, tenant.name) ?? state.config.tenants.default
+    tenant.weight = settings.weight
+    tenant.cap = settings.maxInflight
+    for (const member of tenant.members) member.queue.rearm(member)
+    reviewParking(state, tenant)
+  }
+}
+
+/** Into the queue, at the tail (arrival) or at the head (requests that were admitted before). */
+export function enqueue(state: State, request: Request, at: 'tail' | 'head', now: Millis): void {
+  request.queuedAt = now
+  request.checked = false
+  request.retryAt = null
+  if (at === 'tail') request.cell.queue.append(request)
+  else request.cell.queue.prepend(request)
+  request.tenant.queued++
+  request.lane.queued++
+  state.queued++
+  reviewActive(state, request.tenant)
+}
+
+export function dequeue(state: State, request: Request, now: Millis): void {
+  request.cell.queue.remove(request)
+  request.queueMs += now - request.queuedAt
+  request.tenant.queued--
+  request.lane.queued--
+  state.queued--
+}

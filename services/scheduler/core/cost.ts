@@ -1,0 +1,181 @@
+/** What a request will cost, learned from what the ones before it did (control-laws §3).
+ *  Running quantiles in constant space; a tenant's own habits once it has shown 20 of them, else its
+ *  model's over all tenants, else the configured prior. */
+import type { Config } from '#contracts/config'
+import type { Seconds, Tokens } from '#contracts/units'
+
+/** Samples before a quantile counts as evidence. */
+const EVIDENCE = 20
+/** Bounds of a service prediction against the plain estimate. */
+const Q85 = { start: 1.6, min: 1, max: 4 }
+
+/** A running p-quantile in O(1). Source: control-laws §3 (a multiplicative Robbins-Monro step).
+ *  Tracks a drifting distribution; its error in steady state is about 2 % of the value a step. */
+export class RunningQuantile {
+  value = 0
+  samples = 0
+  readonly #p: number
+
+  constructor(p: number) {
+    this.#p = p
+  }
+
+  add(sample: number): void {
+    const x = sample > 0 ? sample : 0.001
+    if (this.samples === 0) this.value = x
+    else this.value += 0.02 * this.value * (x > this.value ? this.#p : this.#p - 1)
+    this.samples++
+  }
+}
+
+/** Answer length is kept per power-of-two bucket of max_tokens: a caller who asks for 64 tokens and one
+ *  who asks for 64,000 write different answers. */
+class Habits {
+  readonly ttft = new RunningQuantile(0.5)
+  readonly speed = new RunningQuantile(0.5)
+  readonly #lengths: (RunningQuantile | undefined)[] = []
+
+  length(bucket: number): RunningQuantile | undefined {
+    return this.#lengths[bucket]
+  }
+
+  addLength(bucket: number, tokens: Tokens): void {
+    const known = (this.#lengths[bucket] ??= new RunningQuantile(0.75))
+    known.add(tokens)
+  }
+}
+
+class ModelHabits {
+  readonly all = new Habits()
+  readonly byTenant = new Map<string, Habits>()
+  /** Actual over estimated duration. */
+  overrun = Q85.start
+}
+
+export interface Estimate {
+  /** Slot-seconds: time to first token and the time to write the answer. */
+  duration: Seconds
+  outputTokens: Tokens
+  /** False while the estimate rests on priors only. */
+  evidence: boolean
+}
+
+export class CostBook {
+  readonly #models = new Map<string, ModelHabits>()
+
+  estimate(of: { tenant: string; model: string; maxTokens: Tokens }, config: Config): Estimate {
+    const { priors } = config.file
+    const model = this.#models.get(of.model)
+    if (model === undefined) {
+      const outputTokens = Math.min(priors.output_tokens, of.maxTokens)
+      const duration = priors.ttft_ms / 1_000 + outputTokens / priors.tokens_per_s
+      return { duration, outputTokens, evidence: false }
+    }
+    const own = model.byTenant.get(of.tenant)
+    const bucket = bucketOf(of.maxTokens)
+    const ttft = first(own?.ttft, model.all.ttft)
+    const speed = first(own?.speed, model.all.speed)
+    const length = first(own?.length(bucket), model.all.length(bucket))
+    const outputTokens = Math.min(length?.value ?? priors.output_tokens, of.maxTokens)
+    const duration =
+      (ttft?.value ?? priors.ttft_ms / 1_000) + outputTokens / (speed?.value ?? priors.tokens_per_s)
+    return { duration, outputTokens, evidence: (ttft ?? speed ?? length) !== undefined }
+  }
+
+  /** The longest that an answer may take to start, before calling it a hang: `max_tokens` at the
+   *  learned speed, for answers whose first byte is their last. */
+  longest(of: { tenant: string; model: string; maxTokens: Tokens }, config: Config): Seconds {
+    const { priors } = config.file
+    const model = this.#models.get(of.model)
+    const own = model?.byTenant.get(of.tenant)
+    const ttft = first(own?.ttft, model?.all.ttft)?.value ?? priors.ttft_ms / 1_000
+    const speed = first(own?.speed, model?.all.speed)?.value ?? priors.tokens_per_s
+    return ttft + of.maxTokens / speed
+  }
+
+  /** How long an attempt will hold its slot in 85 of 100 cases; 0 without evidence, so that nothing is
+   *  refused on a guess. */
+  service(model: string, estimate: Estimate): Seconds {
+    if (!estimate.evidence) return 0
+    const q = this.#models.get(model)?.overrun ?? Q85.start
+    return estimate.duration * Math.min(Q85.max, Math.max(Q85.min, q))
+  }
+
+  /** What a complete answer taught. `ttft` is null for an attempt that was not streamed. */
+  learn(
+    of: { tenant: string; model: string; maxTokens: Tokens },
+    sample: {
+      duration: Seconds
+      ttft: Seconds | null
+      outputTokens: Tokens | null
+      estimated: Seconds
+    },
+    config: Config,
+  ): void {
+    const model = this.#model(of.model)
+    const own = habitsOf(model, of.tenant, config.file.scheduling.learned_max)
+    if (sample.estimated > 0) {
+      const ratio = Math.max(0.001, sample.duration / sample.estimated)
+      model.overrun += 0.02 * model.overrun * (ratio > model.overrun ? 0.85 : -0.15)
+      model.overrun = Math.min(Q85.max, Math.max(Q85.min, model.overrun))
+    }
+    const writing = sample.duration - (sample.ttft ?? first(own.ttft, model.all.ttft)?.value ?? 0)
+    for (const habits of [own, model.all]) {
+      if (sample.ttft !== null) habits.ttft.add(sample.ttft)
+      if (sample.outputTokens === null) continue
+      habits.addLength(bucketOf(of.maxTokens), sample.outputTokens)
+      if (writing > 0 && sample.outputTokens > 1) habits.speed.add(sample.outputTokens / writing)
+    }
+  }
+
+  #model(name: string): ModelHabits {
+    let model = this.#models.get(name)
+    if (model === undefined) this.#models.set(name, (model = new ModelHabits()))
+    return model
+  }
+
+  forgetModel(name: string): void {
+    this.#models.delete(name)
+  }
+}
+
+/** The first quantile with evidence. */
+function first(
+  own: RunningQuantile | undefined,
+  all: RunningQuantile | undefined,
+): RunningQuantile | undefined {
+  if (own !== undefined && own.samples >= EVIDENCE) return own
+  return all !== undefined && all.samples >= EVIDENCE ? all : undefined
+}
+
+const bucketOf = (maxTokens: Tokens): number => 31 - Math.clz32(Math.max(1, maxTokens))
+
+function habitsOf(model: ModelHabits, tenant: string, most: number): Habits {
+  let own = model.byTenant.get(tenant)
+  if (own !== undefined) return own
+  if (model.byTenant.size >= most) {
+    const oldest = model.byTenant.keys().next()
+    if (!oldest.done) model.byTenant.delete(oldest.value)
+  }
+  model.byTenant.set(tenant, (own = new Habits()))
+  return own
+}
+
+/** Seconds of the bottleneck that one attempt takes: the largest of its shares of slots, input tokens
+ *  and output tokens. A dimension that is not paced has rate null and drops out. The same denominators
+ *  price the estimate and the actual. */
+export interface Denominators {
+  slots: number
+  inputPerSecond: number | null
+  outputPerSecond: number | null
+}
+
+export function costOf(
+  used: { duration: Seconds; inputTokens: Tokens; outputTokens: Tokens },
+  by: Denominators,
+): Seconds {
+  let cost = used.duration / Math.max(1, by.slots)
+  if (by.inputPerSecond !== null) cost = Math.max(cost, used.inputTokens / by.inputPerSecond)
+  if (by.outputPerSecond !== null) cost = Math.max(cost, used.outputTokens / by.outputPerSecond)
+  return cost
+}

@@ -1,0 +1,42 @@
+/** Everything that can happen to the core; closed. */
+import type { Config } from '#contracts/config'
+import type { Millis, Tokens } from '#contracts/units'
+import type { Verdict } from '#contracts/verdict'
+import type { RouteControl } from './state.ts'
+
+/** A request as the loop hands it over: parsed and well-formed, not yet accepted. */
+export interface NewRequest {
+  key: string
+  id: string
+  tenant: string
+  lane: string
+  model: string
+  stream: boolean
+  maxTokens: Tokens
+  /** Estimated. */
+  inputTokens: Tokens
+  /** Size of the body. */
+  bytes: number
+  /** The caller's remaining budget; null: the lane's default. */
+  deadlineMs: Millis | null
+}
+
+export type Input =
+  | { type: 'request'; request: NewRequest }
+  | { type: 'cancel'; key: string }
+  | { type: 'progress'; key: string; what: 'first-byte' | 'forwarded' }
+  | { type: 'verdict'; key: string; verdict: Verdict; control: RouteControl }
+  /** The request's own timer. */
+  | { type: 'wake'; key: string }
+  /** The route's timer: a pause or a block has run out. */
+  | { type: 'route-wake'; route: string }
+  /** A machine moved by itself. */
+  | { type: 'control'; control: RouteControl }
+  /** Once a second. */
+  | { type: 'tick'; elapsedMs: Millis; controls: readonly RouteControl[] }
+  | { type: 'config'; config: Config }
+  | { type: 'lane'; lane: string; paused: boolean }
+  /** Stop: nothing starts any more. */
+  | { type: 'drain' }
+  /** The drain has lasted long enough. */
+  | { type: 'drain-over' }

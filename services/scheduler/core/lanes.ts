@@ -1,0 +1,179 @@
+/** Whose urgency goes first, who may borrow (control-laws §5).
+ *
+ *  Three nested groups share by one rule, start-time fair queueing: lanes (two classes, preemptible and
+ *  not), routes inside a lane, tenants inside a lane and route (fair-queue). Guarantees come first, then
+ *  the trickle of preemptible lanes, then non-preemptible lanes by weight, then preemptible ones on what
+ *  nobody else wants. `pick` is O(lanes x routes + log tenants). */
+import type { Seconds } from '#contracts/units'
+import type { Millis } from '#contracts/units'
+import type { Cell, Lane, LaneGroup, Request, Route, State } from './state.ts'
+import { fits, freeOverall } from './slots.ts'
+
+/** Tags are rebased when a virtual time has come this far, while doubles still resolve microseconds. */
+const REBASE_AT = 1e9
+
+/** The request that starts next, or null. `skip` holds routes that wait for quota. */
+export function select(state: State, now: Millis, skip: ReadonlySet<Route> | null): Request | null {
+  if (state.queued === 0 || freeOverall(state) <= 0) return null
+  const cell =
+    guaranteed(state, now, skip) ??
+    trickled(state, now, skip) ??
+    arbitrated(state, now, skip) ??
+    spare(state, now, skip)
+  return cell?.queue.next()?.head ?? null
+}
+
+/** 1a. Lanes below their guarantee in both scopes, heaviest first. */
+function guaranteed(state: State, now: Millis, skip: ReadonlySet<Route> | null): Cell | null {
+  for (const lane of state.lanes) {
+    if (lane.queued === 0 || lane.inflight >= lane.guarantee) continue
+    const cell = leastTagged(
+      lane,
+      (one) => one.inflight < one.guarantee && candidate(one, now, skip) && fits(state, one, false),
+    )
+    if (cell !== null) return cell
+  }
+  return null
+}
+
+/** 1b. Preemptible lanes below their trickle. */
+function trickled(state: State, now: Millis, skip: ReadonlySet<Route> | null): Cell | null {
+  for (const lane of state.lanes) {
+    if (lane.queued === 0 || lane.inflight >= lane.trickle) continue
+    const cell = leastTagged(
+      lane,
+      (one) => one.inflight < one.trickle && candidate(one, now, skip) && fits(state, one, false),
+    )
+    if (cell !== null) return cell
+  }
+  return null
+}
+
+/** 2. Non-preemptible lanes, by start tag or, in strict arbitration, by weight alone. */
+function arbitrated(state: State, now: Millis, skip: ReadonlySet<Route> | null): Cell | null {
+  const strict = state.config.file.scheduling.arbitration === 'strict'
+  let best: Cell | null = null
+  for (const lane of state.lanes) {
+    if (lane.queued === 0 || lane.config.preemptible) continue
+    const cell = leastTagged(lane, (one) => candidate(one, now, skip) && fits(state, one, false))
+    if (cell === null) continue
+    if (strict) return cell
+    if (best === null || laneStart(cell) < laneStart(best)) best = cell
+  }
+  return best
+}
+
+/** 3. Preemptible lanes, on routes that no non-preemptible request wants, leaving the headroom. */
+function spare(state: State, now: Millis, skip: ReadonlySet<Route> | null): Cell | null {
+  let best: Cell | null = null
+  for (const lane of state.lanes) {
+    if (lane.queued === 0 || !lane.config.preemptible) continue
+    const cell = leastTagged(
+      lane,
+      (one) =>
+        candidate(one, now, skip) && fits(state, one, true) && !wantedByOthers(one.route, now),
+    )
+    if (cell !== null && (best === null || laneStart(cell) < laneStart(best))) best = cell
+  }
+  return best
+}
+
+/** Does a non-preemptible lane have an eligible head on this route? */
+export function wantedByOthers(route: Route, now: Millis): boolean {
+  for (const cell of route.cells)
+    if (!cell.lane.config.preemptible && eligible(cell, now)) return true
+  return false
+}
+
+function leastTagged(lane: Lane, takes: (cell: Cell) => boolean): Cell | null {
+  let best: Cell | null = null
+  for (const cell of lane.cells) {
+    if (cell.queue.queued === 0 || !takes(cell)) continue
+    if (best === null || routeStart(cell) < routeStart(best)) best = cell
+  }
+  return best
+}
+
+const candidate = (cell: Cell, now: Millis, skip: ReadonlySet<Route> | null): boolean =>
+  (skip === null || !skip.has(cell.route)) && eligible(cell, now)
+
+/** Does the lane have a head here that only free slots and bucket levels could keep waiting? */
+export function eligible(cell: Cell, now: Millis): boolean {
+  const { lane, route, queue } = cell
+  return (
+    queue.next() !== undefined &&
+    !lane.paused &&
+    cell.inflight < cell.cap &&
+    lane.inflight < lane.cap &&
+    route.ofGeneration < route.gate.cap &&
+    now >= route.quota.pausedUntil &&
+    upstreamOpen(route, now)
+  )
+}
+
+/** A blocked upstream lets one attempt through to test it once its time is over. */
+export function upstreamOpen(route: Route, now: Millis): boolean {
+  const { upstream } = route
+  if (now < upstream.blockedUntil) return false
+  return !upstream.testing || upstream.tester === null
+}
+
+const head = (cell: Cell): Request => cell.queue.next()!.head!
+/** Start tags: the arrival stamp of the head, or what the group has already been served. */
+const routeStart = (cell: Cell): number => Math.max(head(cell).routeStamp, cell.finish)
+const laneStart = (cell: Cell): number => Math.max(head(cell).laneStamp, cell.lane.finish)
+
+/** Charges lane, route and tenant for a start, before its request leaves the queue. Virtual time moves to
+ *  the smallest start tag among the members that could have started, not to that of the one that did:
+ *  so guaranteed starts do not distort the weights of the others. */
+export function charge(
+  state: State,
+  request: Request,
+  now: Millis,
+  est: { duration: Seconds; cost: number },
+): void {
+  const { lane, cell } = request
+  let laneV = Infinity
+  let routeV = Infinity
+  for (const other of state.lanes) {
+    if (other.queued === 0 || other.group !== lane.group) continue
+    for (const one of other.cells) {
+      if (one !== cell && !(one.queue.queued > 0 && competes(state, one, now))) continue
+      laneV = Math.min(laneV, laneStart(one))
+      if (other === lane) routeV = Math.min(routeV, routeStart(one))
+    }
+  }
+  const laneS = laneStart(cell)
+  const routeS = routeStart(cell)
+  lane.group.v = Math.max(lane.group.v, laneV)
+  lane.v = Math.max(lane.v, routeV)
+  lane.finish = laneS + est.duration / lane.config.weight
+  cell.finish = routeS + est.duration
+  cell.queue.charge(request.member, est.cost)
+  if (lane.group.v > REBASE_AT) rebaseGroup(state, lane.group)
+  if (lane.v > REBASE_AT) rebaseRoutes(state, lane)
+  if (cell.queue.v > REBASE_AT) cell.queue.rebase(state.requests.values())
+}
+
+const competes = (state: State, cell: Cell, now: Millis): boolean =>
+  eligible(cell, now) && fits(state, cell, cell.lane.config.preemptible)
+
+/** The truth is known; both groups are corrected both ways. */
+export function settleSlots(request: Request, correction: Seconds): void {
+  request.lane.finish += correction / request.lane.config.weight
+  request.cell.finish += correction
+}
+
+function rebaseGroup(state: State, group: LaneGroup): void {
+  const by = group.v
+  group.v = 0
+  for (const lane of state.lanes) if (lane.group === group) lane.finish -= by
+  for (const r of state.requests.values()) if (r.lane.group === group) r.laneStamp -= by
+}
+
+function rebaseRoutes(state: State, lane: Lane): void {
+  const by = lane.v
+  lane.v = 0
+  for (const cell of lane.cells) cell.finish -= by
+  for (const r of state.requests.values()) if (r.lane === lane) r.routeStamp -= by
+}

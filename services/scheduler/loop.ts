@@ -1,0 +1,816 @@
+/** The one writer: takes inputs, reads the clock once, asks the machines and the core, performs the
+ *  effects in order. Nothing here decides; every request gets exactly one answer, here.
+ *
+ *  Never re-entrant: what arrives while a step is performed waits in line. One timer serves all due
+ *  times. Time and chance come from ports, so any run can be replayed. */
+import type { Config } from '#contracts/config'
+import { requestKey } from '#contracts/ids'
+import {
+  refusal,
+  type Accounting,
+  type CancelAnswer,
+  type Refusal,
+  type StatusAnswer,
+} from '#contracts/messages'
+import type { Outcome, RequestState } from '#contracts/outcome'
+import { reasons } from '#contracts/refusals'
+import type { Effect, Refused } from '#core/effects'
+import type { Input } from '#core/inputs'
+import { withSilence } from '#core/slots'
+import { emptyState, type Attempt, type Request, type RouteControl, type State } from '#core/state'
+import { step } from '#core/step'
+import { compile, type Cell } from '#machines/compile'
+import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
+import { Controllers } from './controllers.ts'
+import type {
+  AbortWhy,
+  AttemptCall,
+  Clock,
+  Dice,
+  HeadgateEvent,
+  Incoming,
+  Millis,
+  Provider,
+  Recorder,
+  Reply,
+  RunningAttempt,
+  Scheduler,
+  Verdict,
+} from './ports.ts'
+import { Timer, TimerHeap } from './timer-heap.ts'
+
+const TICK: Millis = 1_000
+/** A gap between ticks that means the clock jumped or the process stood still. */
+const JUMP: Millis = 5_000
+/** A transport that has not confirmed an abort by then is reported. */
+const ABORT_ALARM: Millis = 1_000
+
+export interface LoopOptions {
+  config: Config
+  clock: Clock
+  dice: Dice
+  provider: Provider
+  recorder: Recorder
+  /** Where an upstream answers and with which key. */
+  upstream: (name: string) => AttemptCall['upstream']
+  /** How the controllers run; the service uses actors, the simulator tables. */
+  runner: 'actors' | 'tables'
+  /** A broken invariant: the process should say so and end. */
+  onBug: (error: unknown) => void
+}
+
+/** One live request as the loop sees it; the core has its own view. */
+interface Live {
+  readonly incoming: Incoming
+  readonly key: string
+  readonly cell: Cell<{ since: Millis }, RequestState>
+  readonly timer: Timer
+  readonly arrivedWall: Millis
+  /** Set when the core has accepted it. */
+  request: Request | null
+  running: RunningAttempt | null
+  /** Reports an abort that is not confirmed in time. */
+  closing: Timer | null
+  answered: boolean
+  ttftMs: Millis
+}
+
+/** What status and cancel still know of an ended request. */
+interface Settled {
+  readonly at: Millis
+  readonly status: StatusAnswer
+}
+
+const lifecycle = compile(lifecycleMachine)
+
+export class Loop implements Scheduler {
+  readonly state: State
+  readonly #options: LoopOptions
+  readonly #heap = new TimerHeap()
+  readonly #live = new Map<string, Live>()
+  readonly #settled = new Map<string, Settled>()
+  readonly #controllers = new Map<string, Controllers>()
+  readonly #routeTimers = new Map<string, Timer>()
+  readonly #waiting: (() => void)[] = []
+  readonly #tickTimer = new Timer(() => this.#tick())
+  #stepping = false
+  #armed: { at: Millis; cancel: () => void } | null = null
+  #lastTick: Millis
+  #wallOffset: Millis
+  #idle: (() => void) | null = null
+  #stopped = false
+
+  constructor(options: LoopOptions) {
+    this.#options = options
+    const now = options.clock.now()
+    this.state = emptyState(options.config, now)
+    this.#lastTick = now
+    this.#wallOffset = options.clock.wall() - now
+    this.#heap.set(this.#tickTimer, now + TICK)
+    this.#arm()
+  }
+
+  // ---- what doors ask ----
+
+  request(incoming: Incoming): void {
+    const key = requestKey(incoming.tenant, incoming.id)
+    this.#enter(() => {
+      if (this.#live.has(key)) return this.#refuseDuplicate(incoming)
+      const now = this.#now()
+      const live: Live = {
+        incoming,
+        key,
+        cell: lifecycle.start({ at: now }),
+        timer: new Timer(() => this.#step({ type: 'wake', key })),
+        arrivedWall: now + this.#wallOffset,
+        request: null,
+        running: null,
+        closing: null,
+        answered: false,
+        ttftMs: 0,
+      }
+      this.#live.set(key, live)
+      this.#step({
+        type: 'request',
+        request: {
+          key,
+          id: incoming.id,
+          tenant: incoming.tenant,
+          lane: incoming.lane,
+          model: incoming.model,
+          stream: incoming.stream,
+          maxTokens: incoming.maxTokens,
+          inputTokens: Math.ceil(incoming.body.length / CHARACTERS_PER_TOKEN),
+          bytes: incoming.body.length,
+          deadlineMs: incoming.deadlineMs,
+        },
+      })
+    })
+  }
+
+  malformed(of: Parameters<Scheduler['malformed']>[0]): void {
+    this.#enter(() => this.#refuseEarly(of, of.refusal, null))
+  }
+
+  dropped(of: Parameters<Scheduler['dropped']>[0]): void {
+    this.#record({ name: 'request.dropped', at: this.#wall(), data: of })
+  }
+
+  cancel(tenant: string, id: string): CancelAnswer | null {
+    const key = requestKey(tenant, id)
+    const live = this.#live.get(key)
+    if (live === undefined)
+      return this.#remembered(key) === null ? null : { cancelled: false, reason: 'already_settled' }
+    if (live.answered) return { cancelled: false, reason: 'already_settled' }
+    const state = live.cell.state
+    this.#enter(() => this.#step({ type: 'cancel', key }))
+    return { cancelled: true, state }
+  }
+
+  gone(tenant: string, id: string): void {
+    const key = requestKey(tenant, id)
+    if (this.#live.has(key)) this.#enter(() => this.#step({ type: 'cancel', key }))
+  }
+
+  status(tenant: string, id: string): StatusAnswer | null {
+    const key = requestKey(tenant, id)
+    const live = this.#live.get(key)
+    return live === undefined ? this.#remembered(key) : this.#statusOf(live)
+  }
+
+  // ---- what operators ask ----
+
+  configure(config: Config): void {
+    this.#enter(() => {
+      this.#step({ type: 'config', config })
+      for (const route of this.state.routes.values())
+        this.#controllers.get(route.id)?.configure(config, route.config)
+      this.#step({ type: 'tick', elapsedMs: 0, controls: this.#controls() })
+    })
+  }
+
+  pause(lane: string, paused: boolean): void {
+    this.#enter(() => this.#step({ type: 'lane', lane, paused }))
+  }
+
+  /** Stops taking and starting; resolves when every slot is back. Running requests have `drain_ms`. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#idle = resolve
+      this.#enter(() => {
+        this.#step({ type: 'drain' })
+        const over = new Timer(() => this.#step({ type: 'drain-over' }))
+        this.#heap.set(over, this.#now() + this.state.config.file.drain_ms)
+      })
+    })
+  }
+
+  /** No timer is left behind. */
+  stop(): void {
+    this.#stopped = true
+    this.#armed?.cancel()
+    this.#armed = null
+    for (const one of this.#controllers.values()) one.stop()
+  }
+
+  // ---- what observers read ----
+
+  get liveCount(): number {
+    return this.#live.size
+  }
+
+  requestsByState(): Record<RequestState, number> {
+    const counts = { queued: 0, running: 0, forwarding: 0, backoff: 0, aborting: 0, settled: 0 }
+    for (const live of this.#live.values()) counts[live.cell.state]++
+    return counts
+  }
+
+  limitState(route: string): string {
+    return this.#controllers.get(route)?.limitState ?? 'steady'
+  }
+
+  /** Times each edge of the lifecycle chart was taken, by edge id. */
+  get lifecycleEdges(): ReadonlyMap<string, number> {
+    return lifecycle.taken
+  }
+
+  /** Zero at rest: what the conservation law watches. The tick and the machines' own timers are not
+   *  held by requests and not counted. */
+  held(): { requests: number; slots: number; probes: number; timers: number; replies: number } {
+    let probes = 0
+    for (const route of this.state.routes.values())
+      if (route.gate.state === 'half_open') probes += route.ofGeneration
+    let timers = 0
+    let replies = 0
+    for (const live of this.#live.values()) {
+      if (live.timer.pending) timers++
+      if (!live.answered) replies++
+    }
+    const { requests, inflight } = this.state
+    return { requests: requests.size, slots: inflight, probes, timers, replies }
+  }
+
+  // ---- the step ----
+
+  /** Runs now, or after the step that is being performed. */
+  #enter(act: () => void): void {
+    if (this.#stopped) return
+    if (this.#stepping) {
+      this.#waiting.push(act)
+      return
+    }
+    this.#stepping = true
+    try {
+      act()
+      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift())
+        next()
+    } catch (bug) {
+      this.#options.onBug(bug)
+    } finally {
+      this.#stepping = false
+      this.#arm()
+    }
+    if (this.#idle !== null && this.#live.size === 0) {
+      const idle = this.#idle
+      this.#idle = null
+      idle()
+    }
+  }
+
+  #step(input: Input): void {
+    const now = this.#now()
+    const effects = step(this.state, input, now, this.#options.dice)
+    for (const effect of effects) this.#perform(effect, now)
+  }
+
+  #perform(effect: Effect, now: Millis): void {
+    switch (effect.type) {
+      case 'queued':
+        return this.#queued(effect.request)
+      case 'start-attempt':
+        return this.#start(effect.request, effect.attempt, now)
+      case 'forwarding':
+        return this.#forwarding(effect.request, now)
+      case 'attempt-ended':
+        return this.#attemptEnded(effect.request, effect.attempt, effect.verdict, now)
+      case 'abort-attempt':
+        return this.#abort(effect, now)
+      case 'backoff':
+        return this.#backoff(effect.request, effect.verdict, effect.waitMs, now)
+      case 'requeued':
+        return this.#requeued(effect.request, effect.why, now)
+      case 'settled': {
+        const live = this.#liveOf(effect.request)
+        if (effect.ending.kind === 'completed') this.#complete(live, effect.ending.verdict, now)
+        else this.#answerNo(live, effect.ending, now)
+        return this.#end(live, now)
+      }
+      case 'refused':
+        return this.#refused(effect.key, effect.refused, now)
+      case 'released':
+        return this.#end(this.#liveOf(effect.request), now)
+      case 'wake-at':
+        return this.#heap.set(this.#liveOf(effect.request).timer, effect.at)
+      case 'route-wake-at':
+        return this.#routeWake(effect.route.id, effect.at)
+      case 'route-opened':
+        return this.#openRoute(effect.route)
+      case 'route-closed':
+        return this.#closeRoute(effect.route.id)
+      case 'alarm':
+        return this.#record({
+          name: 'alarm',
+          at: this.#wall(),
+          data: { name: effect.name, route: effect.route, detail: effect.detail },
+        })
+    }
+  }
+
+  // ---- effects, in the order of a request's life ----
+
+  #queued(request: Request): void {
+    const live = this.#live.get(request.key)
+    if (live === undefined) throw new Error(`${request.key}: accepted but not live`)
+    live.request = request
+    this.#record({
+      name: 'request.queued',
+      at: live.arrivedWall,
+      data: { ...about(live), route: request.route.id },
+    })
+  }
+
+  #start(request: Request, attempt: Attempt, now: Millis): void {
+    const live = this.#liveOf(request)
+    this.#move(live, 'attempt.started', now)
+    this.#controllers.get(request.route.id)?.started(request.route.inflight)
+    this.#record({
+      name: 'request.dispatched',
+      at: this.#wall(),
+      data: {
+        ...about(live),
+        route: request.route.id,
+        attempt: attempt.number,
+        queue_ms: Math.round(request.queueMs),
+      },
+    })
+    const { key } = live
+    const running = this.#options.provider.send(this.#callOf(live, request, attempt), {
+      firstByte: () => this.#enter(() => this.#step({ type: 'progress', key, what: 'first-byte' })),
+      event: (data) =>
+        this.#enter(() => {
+          // The first event moves the request. After an abort none is passed on: another attempt
+          // may still answer, from its own beginning.
+          if (live.cell.state === 'running')
+            this.#step({ type: 'progress', key, what: 'forwarded' })
+          if (live.cell.state === 'forwarding') live.incoming.reply.event(data)
+        }),
+    })
+    live.running = running
+    running.verdict.then(
+      (verdict) => this.#enter(() => this.#verdict(live, verdict)),
+      (bug) => this.#options.onBug(bug),
+    )
+  }
+
+  #callOf(live: Live, request: Request, attempt: Attempt): AttemptCall {
+    const { incoming } = live
+    return {
+      upstream: this.#options.upstream(request.route.upstream.name),
+      model: request.model,
+      body: incoming.body,
+      stream: incoming.stream,
+      headers: incoming.headers,
+      firstByteMs: attempt.firstByteMs,
+      idleMs: this.state.config.file.limits.idle_ms,
+    }
+  }
+
+  #forwarding(request: Request, now: Millis): void {
+    const live = this.#liveOf(request)
+    this.#move(live, 'stream.forwarding', now)
+    live.ttftMs = now - (request.attempt?.startedAt ?? now)
+    this.#record({
+      name: 'request.forwarding',
+      at: this.#wall(),
+      data: { ...about(live), route: request.route.id, ttft_ms: Math.round(live.ttftMs) },
+    })
+  }
+
+  /** Breaker and limit hear of it first; the core gets their new word with the verdict. */
+  #verdict(live: Live, raw: Verdict): void {
+    const { request } = live
+    const attempt = request?.attempt
+    if (request === null || attempt === undefined || attempt === null)
+      throw new Error(`${live.key}: a verdict comes for an attempt in a slot`)
+    live.running = null
+    if (live.closing !== null) this.#heap.clear(live.closing)
+    live.closing = null
+    const now = this.#now()
+    const verdict = withSilence(attempt, raw, now)
+    const { route } = request
+    const controllers = this.#controllers.get(route.id)
+    controllers?.ended(verdict, {
+      epoch: attempt.epoch,
+      generation: attempt.generation,
+      tenant: request.tenant.name,
+      at: now,
+      inflight: route.inflight,
+    })
+    const control = controllers?.control() ?? unchanged(request)
+    this.#step({ type: 'verdict', key: live.key, verdict, control })
+  }
+
+  #attemptEnded(request: Request, attempt: Attempt, verdict: Verdict, now: Millis): void {
+    const live = this.#liveOf(request)
+    this.#record({
+      name: 'attempt.ended',
+      at: this.#wall(),
+      data: {
+        ...about(live),
+        route: request.route.id,
+        attempt: attempt.number,
+        verdict: verdict.kind,
+        status: verdict.status,
+        error_type: verdict.errorType,
+        cause: verdict.cause,
+        duration_ms: Math.round(now - attempt.startedAt),
+        may_have_run: verdict.mayHaveRun,
+        input_tokens: verdict.usage?.inputTokens ?? null,
+        output_tokens: verdict.usage?.outputTokens ?? null,
+      },
+    })
+  }
+
+  #abort(effect: Extract<Effect, { type: 'abort-attempt' }>, now: Millis): void {
+    const live = this.#liveOf(effect.request)
+    if (live.cell.state !== 'aborting') this.#move(live, 'attempt.aborting', now)
+    if (effect.ending !== null) this.#answerNo(live, effect.ending, now)
+    live.closing ??= new Timer(() => this.#unconfirmed(live, effect.why))
+    this.#heap.set(live.closing, now + ABORT_ALARM)
+    live.running?.abort(effect.why)
+  }
+
+  #unconfirmed(live: Live, why: AbortWhy): void {
+    this.#record({
+      name: 'alarm',
+      at: this.#wall(),
+      data: {
+        name: 'abort_unconfirmed',
+        route: live.request?.route.id ?? null,
+        detail: `the transport has not closed an attempt ${ABORT_ALARM} ms after its abort (${why})`,
+      },
+    })
+  }
+
+  #backoff(request: Request, verdict: Verdict, waitMs: Millis, now: Millis): void {
+    const live = this.#liveOf(request)
+    this.#move(live, 'attempt.retrying', now)
+    this.#record({
+      name: 'request.retrying',
+      at: this.#wall(),
+      data: {
+        ...about(live),
+        route: request.route.id,
+        attempt: request.attempts,
+        max_attempts: request.lane.config.maxAttempts,
+        status: verdict.status,
+        error_type: verdict.errorType,
+        cause: verdict.cause,
+        wait_ms: Math.round(waitMs),
+      },
+    })
+  }
+
+  #requeued(request: Request, why: 'backoff' | 'preempted', now: Millis): void {
+    const live = this.#liveOf(request)
+    this.#move(live, why === 'backoff' ? 'backoff.over' : 'attempt.requeued', now)
+    if (why === 'backoff') return
+    this.#record({
+      name: 'request.preempted',
+      at: this.#wall(),
+      data: {
+        ...about(live),
+        route: request.route.id,
+        preemptions: request.preemptions,
+        wasted_ms: Math.round(request.upstreamMs),
+      },
+    })
+  }
+
+  // ---- the one answer ----
+
+  #complete(live: Live, verdict: Verdict, now: Millis): void {
+    const accounting = this.#accounting(live, 'completed', verdict, now)
+    this.#answered(live)
+    if (live.incoming.stream) live.incoming.reply.end(accounting)
+    else live.incoming.reply.answer(verdict.body ?? NOTHING, accounting)
+    this.#recordSettled(live, accounting, null, null, 200)
+  }
+
+  #answerNo(live: Live, refused: Refused, now: Millis): void {
+    const said = refusalOf(refused)
+    const made = live.request !== null && live.request.attempts + live.request.preemptions > 0
+    const verdict = refused.verdict ?? live.request?.lastVerdict ?? null
+    const accounting = this.#accounting(live, outcomeOf(said, made), verdict, now)
+    this.#answered(live)
+    live.incoming.reply.refuse(said, accounting, refused.verdict?.body ?? null)
+    this.#recordSettled(live, accounting, said, refused.reason, said.status)
+  }
+
+  #refused(key: string, refused: Refused, now: Millis): void {
+    const live = this.#live.get(key)
+    if (live === undefined) throw new Error(`${key}: refused but not live`)
+    this.#answerNo(live, refused, now)
+    this.#end(live, now)
+  }
+
+  /** A live request of this id exists already; it goes on, untouched. */
+  #refuseDuplicate(incoming: Incoming): void {
+    const message = 'a request of this tenant with this id is live already'
+    this.#refuseEarly(incoming, refusal('duplicate_id', message), 'DUPLICATE_ID')
+  }
+
+  #refuseEarly(
+    of: { tenant: string; lane: string; id: string; model: string | null; reply: Reply },
+    said: Refusal,
+    reason: Refused['reason'] | null,
+  ): void {
+    const accounting = { ...noAccounting, id: of.id, model: of.model }
+    of.reply.refuse(said, accounting, null)
+    this.#record({
+      name: 'request.settled',
+      at: this.#wall(),
+      data: {
+        tenant: of.tenant,
+        lane: of.lane,
+        id: of.id,
+        model: of.model,
+        route: null,
+        ...settledData(accounting, said, reason, said.status),
+      },
+    })
+  }
+
+  #answered(live: Live): void {
+    if (live.answered) throw new Error(`${live.key}: a request has one outcome`)
+    live.answered = true
+  }
+
+  #accounting(live: Live, outcome: Outcome, verdict: Verdict | null, now: Millis): Accounting {
+    const { request } = live
+    const running = request?.attempt ?? null
+    const waiting = request?.waiting === true ? now - request.queuedAt : 0
+    return {
+      id: live.incoming.id,
+      outcome,
+      servedBy: outcome === 'completed' ? 'upstream' : 'none',
+      model: live.incoming.model,
+      attempts: request?.attempts ?? 0,
+      preemptions: request?.preemptions ?? 0,
+      queueMs: Math.round((request?.queueMs ?? 0) + waiting),
+      upstreamMs: Math.round(
+        (request?.upstreamMs ?? 0) + (running === null ? 0 : now - running.startedAt),
+      ),
+      totalMs: Math.round(request === null ? 0 : now - request.acceptedAt),
+      upstreamRequestId: verdict?.requestId ?? null,
+      inputTokens: verdict?.usage?.inputTokens ?? null,
+      outputTokens: verdict?.usage?.outputTokens ?? null,
+    }
+  }
+
+  #recordSettled(
+    live: Live,
+    accounting: Accounting,
+    said: Refusal | null,
+    reason: Refused['reason'] | null,
+    status: number,
+  ): void {
+    this.#record({
+      name: 'request.settled',
+      at: this.#wall(),
+      data: {
+        ...about(live),
+        route: live.request?.route.id ?? null,
+        ...settledData(accounting, said, reason, status),
+      },
+    })
+  }
+
+  /** The request holds nothing any more. */
+  #end(live: Live, now: Millis): void {
+    this.#move(live, 'request.settled', now)
+    this.#heap.clear(live.timer)
+    if (live.closing !== null) this.#heap.clear(live.closing)
+    const status = this.#statusOf(live)
+    this.#live.delete(live.key)
+    this.#remember(live.key, status, now)
+  }
+
+  // ---- memory of ended requests ----
+
+  #remember(key: string, status: StatusAnswer, now: Millis): void {
+    const { settled_max, settled_ms } = this.state.config.file
+    this.#settled.delete(key)
+    this.#settled.set(key, { at: now, status })
+    for (const [old, one] of this.#settled) {
+      if (this.#settled.size <= settled_max && now - one.at <= settled_ms) break
+      this.#settled.delete(old)
+    }
+  }
+
+  #remembered(key: string): StatusAnswer | null {
+    const settled = this.#settled.get(key)
+    if (settled === undefined) return null
+    return this.#now() - settled.at <= this.state.config.file.settled_ms ? settled.status : null
+  }
+
+  #statusOf(live: Live): StatusAnswer {
+    const { incoming, request } = live
+    let position: number | null = null
+    if (request?.waiting === true) {
+      position = 0
+      for (let r = request.before; r !== null; r = r.before) position++
+    }
+    return {
+      id: incoming.id,
+      tenant: incoming.tenant,
+      lane: incoming.lane,
+      model: incoming.model,
+      state: live.cell.state,
+      attempts: request?.attempts ?? 0,
+      position,
+      estimated_wait_ms: null,
+      enqueued_at: new Date(live.arrivedWall).toISOString(),
+    }
+  }
+
+  // ---- routes ----
+
+  #openRoute(route: Request['route']): void {
+    const { clock, dice, onBug } = this.#options
+    const controllers = new Controllers({
+      route,
+      config: this.state.config,
+      now: () => this.#now(),
+      wall: () => this.#wall(),
+      after: (ms, call) => this.#heap.after(clock.now(), ms, call),
+      random: () => dice.next(),
+      runner: this.#options.runner,
+      inflight: () => route.inflight,
+      record: (event) => this.#record(event),
+      onMoved: () => this.#step({ type: 'control', control: controllers.control() }),
+      onError: onBug,
+    })
+    this.#controllers.set(route.id, controllers)
+  }
+
+  #closeRoute(id: string): void {
+    this.#controllers.get(id)?.stop()
+    this.#controllers.delete(id)
+    const timer = this.#routeTimers.get(id)
+    if (timer !== undefined) this.#heap.clear(timer)
+    this.#routeTimers.delete(id)
+  }
+
+  #routeWake(id: string, at: Millis): void {
+    let timer = this.#routeTimers.get(id)
+    if (timer === undefined) {
+      timer = new Timer(() => this.#step({ type: 'route-wake', route: id }))
+      this.#routeTimers.set(id, timer)
+    }
+    this.#heap.set(timer, at)
+  }
+
+  #controls(): RouteControl[] {
+    return [...this.#controllers.values()].map((one) => one.control())
+  }
+
+  // ---- time ----
+
+  #tick(): void {
+    const { clock } = this.#options
+    const now = this.#now()
+    const elapsedMs = now - this.#lastTick
+    this.#lastTick = now
+    this.#wallOffset = clock.wall() - now
+    const jumped = elapsedMs > JUMP
+    for (const [id, controllers] of this.#controllers)
+      controllers.tick({ at: now, inflight: this.state.routes.get(id)?.inflight ?? 0, jumped })
+    this.#step({ type: 'tick', elapsedMs: jumped ? 0 : elapsedMs, controls: this.#controls() })
+    this.#heap.set(this.#tickTimer, now + TICK)
+  }
+
+  #arm(): void {
+    const at = this.#heap.next()
+    if (this.#stopped || (this.#armed !== null && this.#armed.at <= at)) return
+    this.#armed?.cancel()
+    const wait = Math.max(0, at - this.#options.clock.now())
+    this.#armed = { at, cancel: this.#options.clock.after(wait, () => this.#due()) }
+  }
+
+  #due(): void {
+    this.#armed = null
+    this.#enter(() => {
+      while (this.#heap.fireNext(this.#options.clock.now()));
+    })
+  }
+
+  #now(): Millis {
+    return this.#options.clock.now()
+  }
+
+  #wall(): Millis {
+    return this.#now() + this.#wallOffset
+  }
+
+  // ---- small servants ----
+
+  /** Moves the lifecycle; a move that the chart forbids is a bug. */
+  #move(live: Live, type: LifecycleEvent['type'], at: Millis): void {
+    const from = live.cell.state
+    if (!lifecycle.send(live.cell, { type, at }))
+      throw new Error(`${live.key}: ${type} is no move from ${from}`)
+  }
+
+  #liveOf(request: Request): Live {
+    const live = this.#live.get(request.key)
+    if (live === undefined) throw new Error(`${request.key}: an effect for a request not live`)
+    return live
+  }
+
+  #record(event: HeadgateEvent): void {
+    this.#options.recorder.record(event)
+  }
+}
+
+/** Estimate of input tokens before the upstream has counted them (control-laws §3). */
+const CHARACTERS_PER_TOKEN = 3.5
+const NOTHING = new Uint8Array(0)
+
+const noAccounting: Accounting = {
+  id: '',
+  outcome: 'refused',
+  servedBy: 'none',
+  model: null,
+  attempts: 0,
+  preemptions: 0,
+  queueMs: 0,
+  upstreamMs: 0,
+  totalMs: 0,
+  upstreamRequestId: null,
+  inputTokens: null,
+  outputTokens: null,
+}
+
+const about = (live: Live) => ({
+  tenant: live.incoming.tenant,
+  lane: live.incoming.lane,
+  id: live.incoming.id,
+  model: live.incoming.model,
+})
+
+const unchanged = ({ route }: Request): RouteControl => ({
+  route: route.id,
+  limit: route.limit,
+  epoch: route.epoch,
+  gate: route.gate,
+})
+
+function refusalOf(refused: Refused): Refusal {
+  const { verdict } = refused
+  const status = verdict?.status ?? null
+  const silent = verdict?.kind === 'hang'
+  const more: Parameters<typeof refusal>[2] = {
+    // A redirect or a broken 200 is no error status to the caller.
+    status: status !== null && status >= 400 ? status : silent ? 504 : 502,
+    type: verdict?.errorType ?? (silent ? 'timeout_error' : 'api_error'),
+  }
+  if (refused.retryAfterMs !== null) more.retryAfterMs = refused.retryAfterMs
+  return refusal(reasons[refused.reason], refused.message, more)
+}
+
+function outcomeOf(said: Refusal, attempted: boolean): Outcome {
+  if (said.code === 'deadline_exceeded') return 'expired'
+  if (said.code === 'cancelled') return 'cancelled'
+  return attempted ? 'failed' : 'refused'
+}
+
+const settledData = (
+  accounting: Accounting,
+  said: Refusal | null,
+  reason: Refused['reason'] | null,
+  status: number,
+) => ({
+  outcome: accounting.outcome,
+  code: said?.code ?? null,
+  reason,
+  status,
+  error_type: said?.type ?? null,
+  attempts: accounting.attempts,
+  preemptions: accounting.preemptions,
+  queue_ms: accounting.queueMs,
+  upstream_ms: accounting.upstreamMs,
+  total_ms: accounting.totalMs,
+  input_tokens: accounting.inputTokens,
+  output_tokens: accounting.outputTokens,
+})
