@@ -778,15 +778,28 @@ const unchanged = ({ route }: Request): RouteControl => ({
 
 function refusalOf(refused: Refused): Refusal {
   const { verdict } = refused
-  const status = verdict?.status ?? null
   const silent = verdict?.kind === 'hang'
-  const more: Parameters<typeof refusal>[2] = {
-    // A redirect or a broken 200 is no error status to the caller.
-    status: status !== null && status >= 400 ? status : silent ? 504 : 502,
-    type: verdict?.errorType ?? (silent ? 'timeout_error' : 'api_error'),
-  }
+  const type = verdict?.errorType ?? (silent ? 'timeout_error' : 'api_error')
+  const said = verdict?.status ?? 0
+  // An error inside a 200, a broken 200 and a redirect have no error status of their own.
+  const status = said >= 400 ? said : (STATUS_OF_TYPE[type] ?? 502)
+  const more: Parameters<typeof refusal>[2] = { status, type }
   if (refused.retryAfterMs !== null) more.retryAfterMs = refused.retryAfterMs
   return refusal(reasons[refused.reason], refused.message, more)
+}
+
+/** The API's own status for each of its error types. */
+const STATUS_OF_TYPE: Readonly<Record<string, number>> = {
+  invalid_request_error: 400,
+  authentication_error: 401,
+  billing_error: 402,
+  permission_error: 403,
+  not_found_error: 404,
+  request_too_large: 413,
+  rate_limit_error: 429,
+  api_error: 502,
+  timeout_error: 504,
+  overloaded_error: 529,
 }
 
 function outcomeOf(said: Refusal, attempted: boolean): Outcome {

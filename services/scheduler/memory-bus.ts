@@ -16,6 +16,13 @@ export function memoryBus(options: { maxPayload?: number } = {}): Bus {
   let turn = 0
   let open = true
 
+  const tellNobody = (reply: string) => {
+    const word = { subject: reply, data: new Uint8Array(0), reply: undefined, nobody: true }
+    for (const { on } of index.match(reply)) {
+      line.join(() => on({ ...word, header: () => undefined }))
+    }
+  }
+
   return {
     kind: 'memory',
     maxPayload,
@@ -42,6 +49,7 @@ export function memoryBus(options: { maxPayload?: number } = {}): Bus {
       const members = index.match(subject)
       if (members.length === 0) {
         if (probe !== undefined) line.join(() => nobody(probe))
+        else if (reply !== undefined) tellNobody(reply)
         return
       }
       const message: BusMessage = {

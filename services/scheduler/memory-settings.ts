@@ -1,12 +1,5 @@
 /** Settings that last as long as the process: for `embed`, and for a NATS server without JetStream. */
-import type { Settings } from './ports.ts'
-
-/** Settings that say whether they outlive a restart, and why not if not. */
-export interface KeptSettings extends Settings {
-  readonly durable: boolean
-  readonly reason: string | null
-  close(): Promise<void>
-}
+import type { KeptSettings } from './ports.ts'
 
 export function memorySettings(reason = 'kept in memory'): KeptSettings {
   const values = new Map<string, string>()

@@ -60,6 +60,8 @@ export interface BusMessage {
   reply: string | undefined
   /** Case-insensitive look-up. */
   header(name: string): string | undefined
+  /** True for the bus's own word to a `reply` that nobody listens to the subject it came with. */
+  nobody?: boolean
 }
 
 export interface Subscription {
@@ -121,6 +123,13 @@ export interface Settings {
   put(key: string, value: string): Promise<void>
   /** Hears every change, its own puts included. */
   watch(on: (key: string, value: string) => void): Promise<void>
+}
+
+/** Settings that say whether they outlive a restart, and why not if not. */
+export interface KeptSettings extends Settings {
+  readonly durable: boolean
+  readonly reason: string | null
+  close(): Promise<void>
 }
 
 /** A request as a door hands it over: parsed once, at the border. */

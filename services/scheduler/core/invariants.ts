@@ -1,0 +1,139 @@
+/** What always holds, one function per sentence (control-laws §15). Each gives what it found wrong, or
+ *  null. For tests, the simulator and `doctor`: they scan everything and belong on no hot path. */
+import type { Effect } from './effects.ts'
+import { select } from './lanes.ts'
+import { bindingCap } from './slots.ts'
+import type { State } from './state.ts'
+
+type Finding = string | null
+
+/** Every slot in use is held by exactly one attempt, in every count that is kept of it. */
+export function slotsAddUp(state: State): Finding {
+  const attempts = [...state.requests.values()].filter((r) => r.attempt !== null)
+  const routes = sum(state.routes.values(), (route) => route.inflight)
+  const lanes = sum(state.lanes, (lane) => lane.inflight)
+  const tenants = sum(state.tenants.values(), (tenant) => tenant.inflight)
+  const cells = sum(
+    state.lanes.flatMap((lane) => lane.cells),
+    (cell) => cell.inflight,
+  )
+  const counts = [state.inflight, routes, lanes, tenants, cells]
+  if (counts.every((n) => n === attempts.length)) return null
+  return `${attempts.length} attempts, but counts of ${counts.join(', ')}`
+}
+
+/** Every waiting request stands in exactly one queue, in every count that is kept of it. */
+export function queuesAddUp(state: State): Finding {
+  const waiting = [...state.requests.values()].filter((r) => r.waiting).length
+  const lanes = sum(state.lanes, (lane) => lane.queued)
+  const tenants = sum(state.tenants.values(), (tenant) => tenant.queued)
+  const queues = sum(
+    state.lanes.flatMap((lane) => lane.cells),
+    (cell) => cell.queue.queued,
+  )
+  const counts = [state.queued, lanes, tenants, queues]
+  if (counts.every((n) => n === waiting)) return null
+  return `${waiting} waiting, but counts of ${counts.join(', ')}`
+}
+
+/** A live request waits, holds a slot or is in back-off: one of them. */
+export function onePlaceEach(state: State): Finding {
+  for (const r of state.requests.values()) {
+    const places = [r.waiting, r.attempt !== null, r.retryAt !== null].filter(Boolean).length
+    if (places !== 1) return `${r.key} stands in ${places} places`
+  }
+  return null
+}
+
+/** A breaker's permits are the attempts of its present generation, and no more than it gave. */
+export function permitsAddUp(state: State): Finding {
+  for (const route of state.routes.values()) {
+    let held = 0
+    for (const r of state.requests.values())
+      if (r.route === route && r.attempt?.generation === route.gate.generation) held++
+    if (held !== route.ofGeneration)
+      return `${route.id}: ${held} attempts of the generation, ${route.ofGeneration} counted`
+  }
+  return null
+}
+
+/** I8's mechanism: a tenant at its cap is outside every heap, any other with work is in it. */
+export function parkedAtCap(state: State): Finding {
+  for (const tenant of state.tenants.values()) {
+    if (tenant.parked !== tenant.inflight >= bindingCap(state, tenant))
+      return `${tenant.name}: parked is ${tenant.parked} with ${tenant.inflight} in flight`
+    for (const member of tenant.members) {
+      const should = member.head !== null && !tenant.parked ? 'armed' : 'not armed'
+      if ((member.place === 'armed' ? 'armed' : 'not armed') !== should)
+        return `${tenant.name}: is ${member.place}, should be ${should}`
+    }
+  }
+  return null
+}
+
+/** I5: after a step nothing is left that could start. */
+export function nothingLeftToStart(state: State): Finding {
+  if (state.draining) return null
+  const request = select(state, state.now, null)
+  return request === null ? null : `${request.key} could start and did not`
+}
+
+/** I1, I2, I3, I8 for the starts of one step: no bound is passed by a start. */
+export function startsWithinBounds(state: State, effects: readonly Effect[]): Finding {
+  for (const effect of effects) {
+    if (effect.type !== 'start-attempt') continue
+    const { route, lane, cell, tenant, key } = effect.request
+    if (effect.request.attempt === null) continue
+    if (route.inflight > route.limit) return `I1: ${key} started above the limit of ${route.id}`
+    if (route.ofGeneration > route.gate.cap) return `I1: ${key} started above the breaker's cap`
+    if (state.inflight > state.config.maxInflight)
+      return `I2: ${key} started above the global limit`
+    if (cell.inflight > cell.cap || lane.inflight > lane.cap)
+      return `I3: ${key} started above the cap of lane ${lane.config.name}`
+    if (tenant.inflight > bindingCap(state, tenant))
+      return `I8: ${key} started above its tenant's cap`
+    if (state.now < route.quota.pausedUntil) return `I13: ${key} started before the pause's end`
+  }
+  return null
+}
+
+/** I9: at rest every counter is zero. */
+export function allBackAtRest(state: State): Finding {
+  if (state.requests.size > 0) return null
+  const held = {
+    slots: state.inflight,
+    queued: state.queued,
+    bytes: state.bytes,
+    active: state.active.size,
+    live: sum(state.routes.values(), (route) => route.live),
+    permits: sum(state.routes.values(), (route) => route.ofGeneration),
+  }
+  const left = Object.entries(held).filter(([, n]) => n !== 0)
+  return left.length === 0 ? null : `at rest: ${left.map(([k, n]) => `${k} ${n}`).join(', ')}`
+}
+
+const always = [
+  slotsAddUp,
+  queuesAddUp,
+  onePlaceEach,
+  permitsAddUp,
+  parkedAtCap,
+  nothingLeftToStart,
+  allBackAtRest,
+]
+
+/** Everything that is wrong now; empty when all is well. */
+export function violations(state: State, effects: readonly Effect[]): string[] {
+  const found = always.map((law) => {
+    const finding = law(state)
+    return finding === null ? null : `${law.name}: ${finding}`
+  })
+  found.push(startsWithinBounds(state, effects))
+  return found.filter((one) => one !== null)
+}
+
+function sum<T>(items: Iterable<T>, of: (item: T) => number): number {
+  let total = 0
+  for (const item of items) total += of(item)
+  return total
+}

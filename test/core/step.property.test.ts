@@ -1,0 +1,197 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { VerdictKind } from '#contracts/verdict'
+import { CoreWorld, configOf, verdictOf } from '../support/core-world.ts'
+
+/** Runs in `npm test`; the full suite raises it by HEADGATE_RUNS. */
+const RUNS = Number(process.env['HEADGATE_RUNS'] ?? 300)
+
+/** Weighted by hand: a blocked upstream ends most of what makes a run interesting. */
+const kinds: VerdictKind[] = [
+  ...Array.from({ length: 14 }, () => 'ok' as const),
+  'throttled', 'ramp_limited', 'unexplained', 'unexplained', 'overloaded', 'overloaded', 'fault',
+  'fault', 'hang', 'broken', 'cut', 'rejected', 'ended', 'key_stop',
+] // prettier-ignore
+
+const lanes = ['premium', 'interactive', 'batch', 'no-such-lane']
+const command = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant('burst' as const),
+      tenant: fc.integer({ min: 0, max: 6 }),
+      lane: fc.integer({ min: 0, max: 2 }),
+      model: fc.integer({ min: 0, max: 1 }),
+      many: fc.integer({ min: 2, max: 12 }),
+    }),
+  },
+  { weight: 8, arbitrary: fc.record({
+    do: fc.constant('submit' as const), tenant: fc.integer({ min: 0, max: 6 }),
+    lane: fc.nat({ max: 30 }).map((n) => n % 10 % 4), model: fc.integer({ min: 0, max: 2 }),
+    deadlineMs: fc.option(fc.integer({ min: 1, max: 40_000 })), id: fc.integer({ min: 0, max: 150 }),
+    stream: fc.boolean(),
+  }) },
+  { weight: 8, arbitrary: fc.record({
+    do: fc.constant('end' as const), which: fc.nat(), kind: fc.constantFrom(...kinds),
+    retryAfterMs: fc.option(fc.integer({ min: 1, max: 20_000 })),
+  }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('progress' as const), which: fc.nat(), forwarded: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('cancel' as const), which: fc.nat() }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 8_000 }) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('tick' as const) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('limit' as const), which: fc.nat(), limit: fc.integer({ min: 1, max: 20 }) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('gate' as const), which: fc.nat(), cap: fc.constantFrom(0, 1, 3, Infinity) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('pause' as const), lane: fc.integer({ min: 0, max: 2 }), paused: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('config' as const), which: fc.nat() }) },
+) // prettier-ignore
+type Command = typeof command extends fc.Arbitrary<infer C> ? C : never
+
+/** Small systems, so that every bound is met often. */
+const files = [
+  { llm_gateway: { max_inflight_global: 8 }, lanes: { premium: { queue_max: 6 }, interactive: { queue_max: 6 }, batch: { queue_max: 8 } }, routes_max: 2 },
+  { llm_gateway: { max_inflight_global: 5, max_inflight_per_tenant: 2 }, scheduling: { arbitration: 'strict' } },
+  { llm_gateway: { max_inflight_global: 12 }, lanes: { premium: { hold: 20, queue_max: 5 }, batch: { cap: 60, trickle: 10 } }, tenants: { t1: { weight: 3, max_inflight: 1 }, t2: { lanes: ['batch'] } } },
+  { llm_gateway: { max_inflight_global: 6 }, lanes: { extra: { weight: 2 } }, tenants: { unknown: 'reject', t0: {}, t1: {}, t3: { weight: 0.5 } } },
+  { llm_gateway: { max_inflight_global: 9 }, routes: [{ model: 'm0', quota: 'q' }, { model: 'm1', quota: 'q', initial: 3, floor: 1 }] },
+] // prettier-ignore
+
+function perform(world: CoreWorld, c: Command): void {
+  const at = <T>(items: readonly T[], which: number): T | undefined =>
+    items.length === 0 ? undefined : items[which % items.length]
+  switch (c.do) {
+    case 'submit':
+      return void world.submit({
+        tenant: `t${c.tenant}`,
+        lane: lanes[c.lane]!,
+        model: `m${c.model}`,
+        id: `i${c.id}`,
+        deadlineMs: c.deadlineMs,
+        stream: c.stream,
+      })
+    case 'burst': {
+      const [tenant, lane, model] = [`t${c.tenant}`, lanes[c.lane]!, `m${c.model}`]
+      for (let i = 0; i < c.many; i++) world.submit({ tenant, lane, model })
+      return
+    }
+    case 'end': {
+      const key = at(world.running(), c.which)
+      if (key === undefined) return
+      const aborted = world.state.requests.get(key)?.attempt?.ending !== null
+      // An attempt that we ended says so, unless its real end came first.
+      const kind =
+        aborted && c.which % 3 > 0 ? 'ended' : !aborted && c.kind === 'ended' ? 'ok' : c.kind
+      return void world.end(key, verdictOf(kind, { retryAfterMs: c.retryAfterMs }))
+    }
+    case 'progress': {
+      const key = at(world.running(), c.which)
+      if (key !== undefined)
+        world.input({ type: 'progress', key, what: c.forwarded ? 'forwarded' : 'first-byte' })
+      return
+    }
+    case 'cancel': {
+      const key = at([...world.state.requests.keys()], c.which)
+      if (key !== undefined) world.input({ type: 'cancel', key })
+      return
+    }
+    case 'advance':
+      return world.advance(c.ms)
+    case 'tick':
+      return world.tick()
+    case 'limit':
+    case 'gate': {
+      const route = at([...world.state.routes.keys()], c.which)
+      if (route === undefined) return
+      if (c.do === 'limit') return world.setLimit(route, c.limit)
+      const state = c.cap === 0 ? 'open' : c.cap === Infinity ? 'closed' : 'half_open'
+      return world.setGate(route, {
+        state,
+        cap: c.cap,
+        until: c.cap === 0 ? world.now + 5_000 : null,
+      })
+    }
+    case 'pause':
+      return void world.input({ type: 'lane', lane: lanes[c.lane]!, paused: c.paused })
+    case 'config':
+      return void world.input({ type: 'config', config: configOf(files[c.which % files.length]) })
+  }
+}
+
+/** Ends everything that is still live. */
+function comeToRest(world: CoreWorld): void {
+  world.input({ type: 'drain' })
+  world.input({ type: 'drain-over' })
+  for (const key of world.running()) world.end(key, 'ended')
+}
+
+/** What a run must have met for its silence to mean anything. */
+const SEEN = [
+  'queued', 'refused', 'start-attempt', 'forwarding', 'attempt-ended', 'abort-attempt', 'backoff',
+  'requeued', 'settled', 'released', 'wake-at', 'route-wake-at', 'route-opened', 'route-closed', 'alarm',
+  'why preempted', 'why backoff', 'completed', 'QUEUE_FULL', 'DEADLINE', 'CANCELLED', 'ATTEMPTS', 'TOO_LATE',
+  'RETRY_AFTER_TOO_LONG', 'SHUTDOWN', 'STREAM_BROKEN', 'UPSTREAM_REJECTED', 'UPSTREAM_BLOCKED',
+] // prettier-ignore
+
+test('whatever happens, every law holds after every step and everything is given back', () => {
+  const seen = new Set<string>()
+  fc.assert(
+    fc.property(
+      fc.array(command, { minLength: 1, maxLength: 120, size: 'max' }),
+      fc.integer({ min: 0, max: files.length - 1 }),
+      (commands, file) => {
+        const world = new CoreWorld(files[file])
+        for (const c of commands) perform(world, c)
+        comeToRest(world)
+        for (const e of world.effects) seen.add(e.type === 'requeued' ? `why ${e.why}` : e.type)
+        if (seen.has('why preempted')) seen.add('requeued')
+        for (const all of world.outcomes.values()) for (const one of all) seen.add(one)
+        expect(world.state.requests.size).toBe(0)
+        for (const [key, times] of world.accepted)
+          expect(world.outcomes.get(key)?.length, key).toBe(times)
+      },
+    ),
+    { numRuns: RUNS },
+  )
+  expect(SEEN.filter((one) => !seen.has(one))).toEqual([])
+})
+
+test('equal seed, configuration and inputs give equal effects (I16)', () => {
+  const told = (commands: Command[], file: number): string => {
+    const world = new CoreWorld(files[file], { seed: 7, check: false })
+    for (const c of commands) perform(world, c)
+    return JSON.stringify(
+      world.effects.map((e) => ({
+        ...e,
+        request: 'request' in e ? e.request.key : null,
+        route: 'route' in e && e.route !== null && typeof e.route === 'object' ? e.route.id : null,
+      })),
+    )
+  }
+  fc.assert(
+    fc.property(
+      fc.array(command, { maxLength: 60 }),
+      fc.nat({ max: files.length - 1 }),
+      (commands, file) => {
+        expect(told(commands, file)).toBe(told(commands, file))
+      },
+    ),
+    { numRuns: Math.ceil(RUNS / 5) },
+  )
+})
+
+test('no request makes more attempts than its lane allows, and none is preempted more than twice', () => {
+  fc.assert(
+    fc.property(fc.array(command, { maxLength: 120, size: 'max' }), (commands) => {
+      const world = new CoreWorld(files[0])
+      for (const c of commands) {
+        if (c.do === 'config') continue
+        perform(world, c)
+      }
+      for (const e of world.effects) {
+        if (e.type !== 'start-attempt') continue
+        expect(e.attempt.number).toBeLessThanOrEqual(e.request.lane.config.maxAttempts)
+        expect(e.request.preemptions).toBeLessThanOrEqual(2)
+      }
+    }),
+    { numRuns: Math.ceil(RUNS / 5) },
+  )
+})

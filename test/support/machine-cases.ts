@@ -1,0 +1,73 @@
+/** The three machines with one example event per type and branch, for walks and model-based tests. */
+import { breakerMachine, type BreakerEvent } from '#machines/breaker'
+import { limitMachine, type LimitEvent } from '#machines/concurrency-limit'
+import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
+
+/** Quick to trip, so that walks see every state. */
+export const breakerInput = {
+  settings: { threshold: 0.25, windowMs: 30_000, minSamples: 4, openMs: 15_000, probeRatio: 0.1 },
+  random: () => 0.5,
+}
+
+export const limitInput = {
+  settings: { mode: 'default' as const, initial: 20, floor: 8, ceiling: 128, windowMs: 30_000 },
+  at: 1,
+}
+
+/** Events at a given time; `pick` chooses among tenants and loads. The generation and epoch are mostly
+ *  the machine's present ones: events of others are ignored, and a walk of those sees nothing. */
+export const breakerEvents = (
+  at: number,
+  pick: (n: number) => number,
+  now: { generation: number },
+): BreakerEvent[] => [
+  {
+    type: 'attempt.ok',
+    generation: now.generation - (pick(5) === 0 ? 1 : 0),
+    tenant: `t${pick(2)}`,
+    at,
+  },
+  {
+    type: 'attempt.failed',
+    generation: now.generation - (pick(5) === 0 ? 1 : 0),
+    tenant: `t${pick(2)}`,
+    at,
+  },
+  { type: 'probe.started' },
+  { type: 'ramp.slowed', slow: pick(2) === 0 },
+  { type: 'settings.changed', settings: { ...breakerInput.settings, minSamples: 3 + pick(3) } },
+]
+
+export const limitEvents = (
+  at: number,
+  pick: (n: number) => number,
+  now: { aimd: { epoch: number } },
+): LimitEvent[] => [
+  // Traffic is most of a walk; what changes the mode is rare, or no walk would regain anything.
+  ...Array.from({ length: 12 }, () => ({ type: 'attempt.ok' as const, at })),
+  ...Array.from({ length: 6 }, () => ({
+    type: 'attempt.throttled' as const,
+    epoch: now.aimd.epoch - (pick(5) === 0 ? 1 : 0),
+    at,
+    inflight: 1 + pick(20),
+  })),
+  ...Array.from({ length: 12 }, () => ({ type: 'tick' as const, at, inflight: pick(20) })),
+  ...Array.from({ length: 4 }, () => ({ type: 'attempt.started' as const, inflight: pick(60) })),
+  { type: 'clock.jumped', at, inflight: pick(20) },
+  { type: 'breaker.opened', at },
+  { type: 'breaker.ramping', at, inflight: pick(20) },
+  { type: 'ramp.limited', at, retryAfterMs: pick(90_000) },
+  { type: 'settings.changed', settings: { ...limitInput.settings, ceiling: 10 + pick(100) }, at },
+]
+
+export const lifecycleEvents = (at: number): LifecycleEvent[] => [
+  { type: 'attempt.started', at },
+  { type: 'stream.forwarding', at },
+  { type: 'attempt.retrying', at },
+  { type: 'backoff.over', at },
+  { type: 'attempt.aborting', at },
+  { type: 'attempt.requeued', at },
+  { type: 'request.settled', at },
+]
+
+export { breakerMachine, lifecycleMachine, limitMachine }
