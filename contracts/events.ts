@@ -99,6 +99,7 @@ const events = {
 
 export const eventData = events
 export type EventName = keyof typeof events
+/** `at` is wall time, milliseconds since 1970. */
 export type HeadgateEvent = {
   [N in EventName]: { name: N; at: number; data: z.infer<(typeof events)[N]> }
 }[EventName]

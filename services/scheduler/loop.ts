@@ -205,6 +205,11 @@ export class Loop implements Scheduler {
     })
   }
 
+  /** Ends what still runs, now. */
+  hurry(): void {
+    this.#enter(() => this.#step({ type: 'drain-over' }))
+  }
+
   /** No timer is left behind. */
   stop(): void {
     this.#stopped = true

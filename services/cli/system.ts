@@ -1,0 +1,3 @@
+/** The command's only clock. */
+export const sleep = (ms: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, ms))

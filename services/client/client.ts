@@ -1,0 +1,24 @@
+/** The publishers' library: what a program may use. */
+export {
+  connectHeadgate,
+  type Answer,
+  type AuxOptions,
+  type CallOptions,
+  type Headgate,
+  type HeadgateOptions,
+  type RawBody,
+  type RequestEvent,
+} from './headgate.ts'
+export { AnswerStream } from './answer-stream.ts'
+export type { AnswerAccounting } from './accounting.ts'
+export { HeadgateError, type ClientCode, type HeadgateErrorCode } from './errors.ts'
+export { natsTransport, type NatsTransportOptions } from './nats-transport.ts'
+export { clientSystem, type ClientSystem } from './system.ts'
+export {
+  busTransport,
+  type BusLike,
+  type Transport,
+  type TransportFault,
+  type TransportHeaders,
+  type TransportMessage,
+} from './transport.ts'

@@ -1,0 +1,101 @@
+/** Every way a call can fail, as one error with a code. */
+import { HEADER } from '#contracts/messages'
+import { refusals, type RefusalCode } from '#contracts/refusals'
+import { readAccounting, type AnswerAccounting } from './accounting.ts'
+import type { TransportMessage } from './transport.ts'
+
+/** What the client itself finds out. */
+export const clientRefusals = {
+  unreachable: { means: 'nobody took the request', retryable: true },
+  no_answer: { means: 'no answer in time; it may have run all the same', retryable: true },
+  gap: { means: 'events of the stream were lost on the way', retryable: true },
+  bad_answer: { means: 'the answer does not fit the contract', retryable: false },
+  reader_too_slow: { means: 'events were not read as fast as they came', retryable: false },
+  client_full: { means: 'this client waits for all the answers it may', retryable: true },
+  closed: { means: 'this client was closed', retryable: false },
+} as const
+
+export type ClientCode = keyof typeof clientRefusals
+export type HeadgateErrorCode = RefusalCode | ClientCode
+
+export class HeadgateError extends Error {
+  override readonly name = 'HeadgateError'
+  readonly code: HeadgateErrorCode
+  /** HTTP status; null when no Headgate said so. */
+  readonly status: number | null
+  /** The API's `error.type`. */
+  readonly type: string | null
+  /** The same again, later, may succeed. */
+  readonly retryable: boolean
+  readonly retryAfterMs: number | null
+  /** The error's JSON as it came. */
+  readonly body: unknown
+  readonly bytes: Uint8Array | null
+  readonly accounting: AnswerAccounting | null
+
+  constructor(of: {
+    code: HeadgateErrorCode
+    message: string
+    status?: number | null
+    type?: string | null
+    retryable?: boolean
+    retryAfterMs?: number | null
+    body?: unknown
+    bytes?: Uint8Array | null
+    accounting?: AnswerAccounting | null
+    cause?: unknown
+  }) {
+    super(of.message, of.cause === undefined ? undefined : { cause: of.cause })
+    this.code = of.code
+    this.status = of.status ?? null
+    this.type = of.type ?? null
+    this.retryable = of.retryable ?? false
+    this.retryAfterMs = of.retryAfterMs ?? null
+    this.body = of.body ?? null
+    this.bytes = of.bytes ?? null
+    this.accounting = of.accounting ?? null
+  }
+}
+
+export function clientError(code: ClientCode, detail: string, cause?: unknown): HeadgateError {
+  const { means, retryable } = clientRefusals[code]
+  return new HeadgateError({ code, message: `${means}: ${detail}`, retryable, cause })
+}
+
+/** The error that a message carries; null when it carries none. */
+export function errorIn(message: TransportMessage): HeadgateError | null {
+  const status = message.header(HEADER.errorCode)
+  if (status === undefined) return null
+  const body = parseLoosely(message.data)
+  const { error, headgate } = (body ?? {}) as {
+    error?: { type?: unknown; message?: unknown }
+    headgate?: { code?: unknown; retryable?: unknown; retry_after_ms?: unknown }
+  }
+  const code = headgate?.code
+  const retryAfterMs = headgate?.retry_after_ms
+  return new HeadgateError({
+    code: isRefusalCode(code) ? code : 'upstream_error',
+    message:
+      typeof error?.message === 'string'
+        ? error.message
+        : (message.header(HEADER.error) ?? 'no message'),
+    status: Number(status),
+    type: typeof error?.type === 'string' ? error.type : null,
+    retryable: headgate?.retryable === true,
+    retryAfterMs: typeof retryAfterMs === 'number' ? retryAfterMs : null,
+    body,
+    bytes: message.data,
+    accounting: readAccounting(message),
+  })
+}
+
+const isRefusalCode = (code: unknown): code is RefusalCode =>
+  typeof code === 'string' && Object.hasOwn(refusals, code)
+
+function parseLoosely(data: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(data)) as unknown
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,77 @@
+/** Carries the memory bus over a process's IPC channel, so that a parent can publish and subscribe where
+ *  there is no NATS server. The other end is `services/cli/bridge-transport`. */
+import { HEADER } from '#contracts/messages'
+import type { Bus, BusHeaders, BusMessage, Subscription } from './ports.ts'
+
+/** Parent to scheduler. Subscriptions are named by the parent. */
+export type BridgeAsk =
+  | { bridge: 'subscribe'; id: number; subject: string }
+  | { bridge: 'unsubscribe'; id: number }
+  | {
+      bridge: 'publish'
+      subject: string
+      data: Uint8Array
+      headers: BusHeaders
+      reply: string | undefined
+    }
+
+/** Scheduler to parent. */
+export interface BridgeTell {
+  bridge: 'message'
+  id: number
+  subject: string
+  data: Uint8Array
+  reply: string | undefined
+  headers: [name: string, value: string][]
+}
+
+interface Channel {
+  on(event: 'message', listener: (message: unknown) => void): unknown
+  send?(message: BridgeTell): unknown
+}
+
+export function bridge(bus: Bus, channel: Channel): void {
+  const subscriptions = new Map<number, Subscription>()
+  channel.on('message', (message) => {
+    if (!isAsk(message)) return
+    switch (message.bridge) {
+      case 'subscribe': {
+        const { id } = message
+        const subscription = bus.subscribe(message.subject, (got) =>
+          channel.send?.({
+            bridge: 'message',
+            id,
+            subject: got.subject,
+            data: got.data,
+            reply: got.reply,
+            headers: known(got),
+          }),
+        )
+        subscriptions.set(id, subscription)
+        break
+      }
+      case 'unsubscribe':
+        void subscriptions.get(message.id)?.drain()
+        subscriptions.delete(message.id)
+        break
+      case 'publish':
+        bus.publish(message.subject, message.data, {
+          headers: message.headers,
+          ...(message.reply === undefined ? {} : { reply: message.reply }),
+        })
+    }
+  })
+}
+
+/** Headers of the contract; nobody asks for others. */
+function known(message: BusMessage): [string, string][] {
+  const found: [string, string][] = []
+  for (const name of Object.values(HEADER)) {
+    const value = message.header(name)
+    if (value !== undefined) found.push([name, value])
+  }
+  return found
+}
+
+const isAsk = (message: unknown): message is BridgeAsk =>
+  typeof message === 'object' && message !== null && 'bridge' in message

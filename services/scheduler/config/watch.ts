@@ -1,0 +1,100 @@
+/** Hears that `headgate.yaml` changed. The directory is watched, not the file, since editors and Kubernetes
+ *  put a new file in its place; a slow look at the file serves where nothing is told (network mounts).
+ *  Bound: one read per `SETTLE_MS` however busy the directory is, and one per `LOOK_MS` when it is silent. */
+import { readFileSync, statSync, watch, type FSWatcher } from 'node:fs'
+import { basename, dirname } from 'node:path'
+import { ConfigError, loadConfig, type Loaded } from './load.ts'
+
+/** The part of the Clock port that is needed here. */
+interface Timer {
+  after(ms: number, call: () => void): () => void
+}
+
+export type ConfigChange = { ok: true; loaded: Loaded } | { ok: false; error: ConfigError }
+
+/** An editor writes in several steps; the last one counts. */
+export const SETTLE_MS = 200
+export const LOOK_MS = 5_000
+
+/** Calls `onChange` once per changed text. On an error the caller keeps what it has. */
+export function watchConfig(of: {
+  path: string
+  /** What is in force already. */
+  text: string
+  emergency: () => boolean
+  onChange: (change: ConfigChange) => void
+  clock: Timer
+}): { close(): void } {
+  let told: string | null = of.text
+  let stamp = stampOf(of.path)
+  let closed = false
+  let settling: (() => void) | null = null
+  let looking: () => void = () => {}
+
+  const check = (): void => {
+    settling = null
+    if (closed) return
+    stamp = stampOf(of.path)
+    const text = textOf(of.path)
+    if (text === told) return
+    told = text
+    of.onChange(change(of.path, text, of.emergency()))
+  }
+  const soon = (): void => {
+    if (!closed) settling ??= of.clock.after(SETTLE_MS, check)
+  }
+  const look = (): void => {
+    if (closed) return
+    if (stampOf(of.path) !== stamp) check()
+    looking = of.clock.after(LOOK_MS, look)
+  }
+
+  const watcher = watchDirectory(of.path, soon)
+  looking = of.clock.after(LOOK_MS, look)
+  return {
+    close() {
+      closed = true
+      watcher?.close()
+      settling?.()
+      looking()
+    },
+  }
+}
+
+function change(path: string, text: string | null, emergency: boolean): ConfigChange {
+  try {
+    const given = text === null ? {} : { text }
+    return { ok: true, loaded: loadConfig({ path, ...given, emergency }) }
+  } catch (error) {
+    if (error instanceof ConfigError) return { ok: false, error }
+    throw error
+  }
+}
+
+/** Null where watching is not to be had; the slow look remains. Events of other files are let through, as
+ *  a swapped symbolic link two directories up tells its own name. */
+function watchDirectory(path: string, on: () => void): FSWatcher | null {
+  try {
+    const watcher = watch(dirname(path), { persistent: false }, (_event, file) => {
+      if (file === null || file === basename(path) || file.startsWith('..')) on()
+    })
+    watcher.on('error', () => watcher.close())
+    return watcher
+  } catch {
+    return null
+  }
+}
+
+function stampOf(path: string): string {
+  const stat = statSync(path, { throwIfNoEntry: false })
+  return stat === undefined ? 'absent' : `${stat.ino} ${stat.size} ${stat.mtimeMs}`
+}
+
+/** Null while there is no readable file. */
+function textOf(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return null
+  }
+}

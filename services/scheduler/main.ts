@@ -1,0 +1,158 @@
+/** From an environment to a running scheduler, and back on a signal. Started by `headgate serve` and
+ *  `headgate up`, or by itself: `node main.ts`. A parent that talks over IPC hears when it is ready. */
+import { readFileSync } from 'node:fs'
+import { bridge } from './bus-bridge.ts'
+import { loadConfig } from './config/load.ts'
+import { memoryBus } from './memory-bus.ts'
+import { memorySettings } from './memory-settings.ts'
+import { natsBus } from './nats/connection.ts'
+import { natsSettings } from './nats/settings.ts'
+import { createLog, logLevel, type Log } from './observability/log.ts'
+import type { Bus, KeptSettings } from './ports.ts'
+import { anthropicProvider } from './provider/anthropic.ts'
+import { systemClock, systemDice } from './system.ts'
+import { wire, type Wired } from './wire.ts'
+
+/** What a parent over IPC is told. */
+export type ToParent =
+  | { type: 'ready'; http: string | null; instance: string; durable: boolean; bus: string }
+  | { type: 'failed'; message: string }
+
+/** Sockets beyond the global limit: the pool hands one back a moment after its verdict. */
+const SPARE_CONNECTIONS = 16
+
+const env = (name: string): string | undefined => {
+  const value = process.env[name]
+  return value === '' ? undefined : value
+}
+
+try {
+  await main()
+} catch (error) {
+  // What is wrong with the surroundings is said in words; a stack would hide them.
+  const message = error instanceof Error ? error.message : String(error)
+  if (process.send === undefined) process.stderr.write(`headgate: ${message}\n`)
+  else await new Promise((sent) => process.send?.({ type: 'failed', message }, sent))
+  process.exit(1)
+}
+
+async function main(): Promise<void> {
+  const configPath = env('HEADGATE_CONFIG') ?? null
+  const loaded = loadConfig({ path: configPath, emergency: false })
+  const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: systemClock })
+  for (const warning of loaded.warnings) log.warn(warning)
+  const { file } = loaded.config
+  const { bus, settings } = await connect(file.nats.egress_connections, log)
+  const wired = await wire({
+    bus,
+    settings,
+    provider: anthropicProvider({
+      clock: systemClock,
+      connections: loaded.config.maxInflight + SPARE_CONNECTIONS,
+      retryAfterMaxMs: file.llm_gateway.retry.retry_after_max_ms,
+    }),
+    loaded,
+    configPath,
+    clock: systemClock,
+    dice: systemDice,
+    log,
+    http: {
+      host: env('HEADGATE_HOST') ?? '127.0.0.1',
+      port: portOf('HEADGATE_HTTP_PORT', 8780),
+      adminToken: env('HEADGATE_ADMIN_TOKEN') ?? null,
+    },
+    version: versionOf(),
+    env,
+    onBug(bug) {
+      log.error('a broken invariant: this is a bug', { error: nameOf(bug) })
+      log.flush()
+      console.error(bug)
+      process.exit(70)
+    },
+  })
+  log.info('ready', { at: wired.httpUrl ?? '' })
+  drainOnSignals(wired, log)
+  if (process.send === undefined) return
+  if (bus.kind === 'memory') bridge(bus, process)
+  const ready: ToParent = {
+    type: 'ready',
+    http: wired.httpUrl,
+    instance: wired.instance,
+    durable: settings.durable,
+    bus: bus.kind,
+  }
+  process.send(ready)
+}
+
+async function connect(
+  egressConnections: number,
+  log: Log,
+): Promise<{ bus: Bus; settings: KeptSettings }> {
+  if (env('HEADGATE_BUS') === 'memory') return { bus: memoryBus(), settings: memorySettings() }
+  const creds = env('NATS_CREDS')
+  const bus = await natsBus({
+    servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
+    user: env('NATS_USER'),
+    password: env('NATS_PASSWORD'),
+    creds: creds === undefined ? undefined : readFileSync(creds),
+    name: 'headgate',
+    egressConnections,
+    clock: systemClock,
+  })
+  bus.onStatus((status) => {
+    const about = { name: status.connection }
+    if (status.kind === 'reconnected') log.info('NATS is connected again', about)
+    else if (status.kind === 'lost')
+      log.error('answers were lost: NATS was away for too long', about)
+    else log.warn(`NATS: ${status.kind}`, about)
+  })
+  const settings = await natsSettings({ connection: bus.connection, fallback: memorySettings })
+  if (!settings.durable) log.warn(`settings do not outlive a restart: ${settings.reason ?? ''}`)
+  return { bus, settings }
+}
+
+/** The first signal drains, the second one hurries, the third is the end. */
+function drainOnSignals(wired: Wired, log: Log): void {
+  let signals = 0
+  const onSignal = (): void => {
+    signals++
+    if (signals === 1) {
+      log.info('draining')
+      void wired.stop().then(() => {
+        log.info('stopped')
+        log.flush()
+        process.exit(0)
+      })
+    } else if (signals === 2) wired.hurry()
+    else process.exit(1)
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  // A parent that is gone can no longer stop us.
+  if (process.send !== undefined) process.on('disconnect', () => process.emit('SIGTERM'))
+}
+
+function portOf(name: string, fallback: number): number {
+  const text = env(name)
+  if (text === undefined) return fallback
+  const port = Number(text)
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new Error(`${name}: expected a port from 0 to 65535`)
+  return port
+}
+
+const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'error')
+
+/** The package's own; found from the source tree and from `dist/`. */
+function versionOf(): string {
+  for (const up of ['../../package.json', '../../../package.json']) {
+    try {
+      const text = readFileSync(new URL(up, import.meta.url), 'utf8')
+      const { version } = JSON.parse(text) as { version?: string }
+      if (version !== undefined) return version
+    } catch {
+      continue
+    }
+  }
+  return '0.0.0'
+}

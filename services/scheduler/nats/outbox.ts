@@ -1,0 +1,277 @@
+/** Delivers exactly one outcome per request, in the words of the wire contract: a single reply, or one
+ *  message per event with pings between and an empty end; errors in either case. Never throws into its
+ *  caller: an answer that the bus cannot carry becomes an error that it can. */
+import { requestKey } from '#contracts/ids'
+import { errorBody, HEADER, refusal, type Accounting, type Refusal } from '#contracts/messages'
+import type { Bus, BusHeaders, Clock, Millis, Reply } from '#ports'
+
+export interface Outbox {
+  /** Where the outcome of one request goes. Streamed: pings start now and stop with the outcome. */
+  reply(of: { tenant: string; id: string; to: string; stream: boolean }): Reply
+  /** One answer of JSON that is no request's outcome: cancel, status, admin. */
+  json(to: string, value: unknown): void
+  /** One error that is no request's outcome. */
+  error(of: { to: string; id: string; refusal: Refusal }): void
+  /** Streamed replies that are open. */
+  open(): number
+}
+
+const NOTHING = new Uint8Array(0)
+const PING = new TextEncoder().encode('{"type":"ping"}')
+/** Beyond this nobody reads an error line. */
+const ERROR_LINE_CHARS_MAX = 512
+/** A tick is a fifth of `pingMs`; four quiet ticks make a ping, so the wait is 0.6 to 0.8 of it. */
+const TICKS = 5
+const QUIET_TICKS = 4
+
+export function outbox(of: {
+  bus: Bus
+  clock: Pick<Clock, 'after'>
+  pingMs: () => Millis
+}): Outbox {
+  const { bus, clock } = of
+  const streams = new Set<Stream>()
+  let ticking = false
+
+  const tick = () => {
+    ticking = streams.size > 0
+    if (!ticking) return
+    for (const stream of streams) stream.tick()
+    clock.after(of.pingMs() / TICKS, tick)
+  }
+
+  return {
+    open: () => streams.size,
+
+    reply({ tenant, id, to, stream }) {
+      if (!stream) return new Single(bus, to)
+      const opened = new Stream(bus, to, requestKey(tenant, id), (closed) => streams.delete(closed))
+      streams.add(opened)
+      if (!ticking) {
+        ticking = true
+        clock.after(of.pingMs() / TICKS, tick)
+      }
+      return opened
+    },
+
+    json(to, value) {
+      const body = JSON.stringify(value)
+      try {
+        bus.publish(to, body)
+      } catch (error) {
+        const refused = unsendable(error, 'the answer')
+        sendError({ bus, to, refusal: refused, accounting: unattempted(''), upstreamBody: null })
+      }
+    },
+
+    error({ to, id, refusal }) {
+      sendError({ bus, to, refusal, accounting: unattempted(id), upstreamBody: null })
+    },
+  }
+}
+
+/** The accounting of what was refused at the door. */
+export const unattempted = (id: string): Accounting => ({
+  id,
+  outcome: 'refused',
+  servedBy: 'none',
+  model: null,
+  attempts: 0,
+  preemptions: 0,
+  queueMs: 0,
+  upstreamMs: 0,
+  totalMs: 0,
+  upstreamRequestId: null,
+  inputTokens: null,
+  outputTokens: null,
+})
+
+class Single implements Reply {
+  readonly #bus: Bus
+  readonly #to: string
+  #done = false
+
+  constructor(bus: Bus, to: string) {
+    this.#bus = bus
+    this.#to = to
+  }
+
+  event(): void {}
+  ping(): void {}
+
+  answer(body: Uint8Array, accounting: Accounting): void {
+    if (this.#done) return
+    this.#done = true
+    try {
+      this.#bus.publish(this.#to, body, { headers: accountingHeaders(accounting) })
+    } catch (error) {
+      this.#send(unsendable(error, 'the answer'), { ...accounting, outcome: 'failed' }, null)
+    }
+  }
+
+  end(accounting: Accounting): void {
+    this.answer(NOTHING, accounting)
+  }
+
+  refuse(refused: Refusal, accounting: Accounting, upstreamBody: Uint8Array | null): void {
+    if (this.#done) return
+    this.#done = true
+    this.#send(refused, accounting, upstreamBody)
+  }
+
+  #send(refused: Refusal, accounting: Accounting, upstreamBody: Uint8Array | null): void {
+    sendError({ bus: this.#bus, to: this.#to, refusal: refused, accounting, upstreamBody })
+  }
+}
+
+class Stream implements Reply {
+  readonly #bus: Bus
+  readonly #to: string
+  /** Every message but the last also asks whether anybody is there. */
+  readonly #probing: { readonly probe: string }
+  readonly #closed: (stream: Stream) => void
+  #events = 0
+  #quiet = 0
+  #done = false
+  /** Why an event could not be sent; nothing may follow it but this. */
+  #broken: Refusal | null = null
+
+  constructor(bus: Bus, to: string, probe: string, closed: (stream: Stream) => void) {
+    this.#bus = bus
+    this.#to = to
+    this.#probing = { probe }
+    this.#closed = closed
+  }
+
+  tick(): void {
+    this.#quiet += 1
+    if (this.#quiet >= QUIET_TICKS) this.ping()
+  }
+
+  event(data: Uint8Array): void {
+    if (this.#done || this.#broken !== null) return
+    this.#quiet = 0
+    try {
+      this.#bus.publish(this.#to, data, this.#probing)
+      this.#events += 1
+    } catch (error) {
+      const { message } = unsendable(error, 'an event')
+      this.#broken = refusal('stream_broken', message)
+    }
+  }
+
+  ping(): void {
+    if (this.#done) return
+    this.#quiet = 0
+    this.#bus.publish(this.#to, PING, this.#probing)
+  }
+
+  /** A streamed caller who is answered whole all the same, from a cache or with a receipt. */
+  answer(body: Uint8Array, accounting: Accounting): void {
+    this.event(body)
+    this.end(accounting)
+  }
+
+  end(accounting: Accounting): void {
+    if (this.#done) return
+    const broken = this.#broken
+    if (broken !== null) return this.refuse(broken, { ...accounting, outcome: 'failed' }, null)
+    this.#close(accounting)
+  }
+
+  refuse(refused: Refusal, accounting: Accounting, upstreamBody: Uint8Array | null): void {
+    if (this.#done) return
+    sendError({
+      bus: this.#bus,
+      to: this.#to,
+      refusal: this.#broken ?? refused,
+      accounting,
+      upstreamBody: this.#broken === null ? upstreamBody : null,
+    })
+    this.#close(accounting)
+  }
+
+  #close(accounting: Accounting): void {
+    this.#done = true
+    this.#closed(this)
+    const headers = accountingHeaders(accounting)
+    headers.push([HEADER.events, String(this.#events)])
+    this.#bus.publish(this.#to, NOTHING, { headers })
+  }
+}
+
+/** Error headers, accounting, and the API's error JSON with one more key. */
+function sendError(of: {
+  bus: Bus
+  to: string
+  refusal: Refusal
+  accounting: Accounting
+  upstreamBody: Uint8Array | null
+}): void {
+  const { bus, to, accounting } = of
+  const requestId = accounting.upstreamRequestId ?? accounting.id
+  const body = (upstreamError: unknown) =>
+    errorBody({
+      refusal: of.refusal,
+      requestId,
+      attempts: accounting.attempts,
+      ...(upstreamError === undefined ? {} : { upstreamError }),
+    })
+  const headers: BusHeaders = [
+    [HEADER.errorCode, String(of.refusal.status)],
+    [HEADER.error, errorLine(of.refusal)],
+    ...accountingHeaders(accounting),
+  ]
+  try {
+    bus.publish(to, body(upstreamErrorOf(of.upstreamBody)), { headers })
+  } catch {
+    // The upstream's own error is larger than the bus takes: ours says the same in short.
+    bus.publish(to, body(undefined), { headers })
+  }
+}
+
+/** One line of printable ASCII. */
+function errorLine({ code, message }: Refusal): string {
+  return `${code}: ${message}`.replace(/[^\x20-\x7e]+/g, '?').slice(0, ERROR_LINE_CHARS_MAX)
+}
+
+export function accountingHeaders(of: Accounting): [string, string][] {
+  const headers: [string, string][] = [
+    [HEADER.id, of.id],
+    [HEADER.outcome, of.outcome],
+    [HEADER.servedBy, of.servedBy],
+    [HEADER.attempts, String(of.attempts)],
+    [HEADER.preemptions, String(of.preemptions)],
+    [HEADER.queueMs, String(Math.round(of.queueMs))],
+    [HEADER.upstreamMs, String(Math.round(of.upstreamMs))],
+    [HEADER.totalMs, String(Math.round(of.totalMs))],
+  ]
+  if (of.model !== null) headers.push([HEADER.model, oneLine(of.model)])
+  if (of.upstreamRequestId !== null) headers.push([HEADER.requestId, oneLine(of.upstreamRequestId)])
+  if (of.inputTokens !== null) headers.push([HEADER.inputTokens, String(of.inputTokens)])
+  if (of.outputTokens !== null) headers.push([HEADER.outputTokens, String(of.outputTokens)])
+  return headers
+}
+
+const oneLine = (text: string) => text.replace(/[^\x20-\x7e]+/g, '?').slice(0, 256)
+
+/** The upstream's `error` object, if its body has one. */
+function upstreamErrorOf(body: Uint8Array | null): unknown {
+  if (body === null) return undefined
+  try {
+    const parsed: unknown = JSON.parse(new TextDecoder().decode(body))
+    if (typeof parsed !== 'object' || parsed === null || !('error' in parsed)) return undefined
+    return typeof parsed.error === 'object' && parsed.error !== null ? parsed.error : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What the bus would not carry; its own words name both sizes. */
+function unsendable(error: unknown, what: string): Refusal {
+  const why = error instanceof RangeError ? error.message : 'the bus would not take it'
+  return refusal('upstream_error', `${what} cannot be sent: ${why}`, {
+    status: 502,
+    type: 'api_error',
+  })
+}

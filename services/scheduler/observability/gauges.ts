@@ -1,0 +1,68 @@
+/** The gauges: read from a snapshot and the guardrails when somebody asks. */
+import { Gauge, type Registry } from 'prom-client'
+import type { Config } from '#contracts/config'
+import { TOKEN } from '#contracts/ids'
+import type { Snapshot } from '#contracts/snapshot'
+import { OTHER } from './busiest.ts'
+import type { Guardrails } from './guardrails.ts'
+
+export type Gauges = ReturnType<typeof makeGauges>
+
+export function makeGauges(registry: Registry) {
+  const gauge = <L extends string>(name: string, help: string, ...labelNames: L[]): Gauge<L> =>
+    new Gauge({ name: `headgate_${name}`, help, labelNames, registers: [registry] })
+  return {
+    build: gauge('build_info', 'The version that runs; always 1.', 'version'),
+    waitP95: gauge('queue_wait_ms_p95', 'P95 of the queue wait over 5 minutes.', 'lane'),
+    byTenant: gauge('inflight_by_tenant', 'Attempts in flight.', 'tenant'),
+    breaker: gauge('circuit_breaker_state', '0 closed, 1 ramp, 2 half-open, 3 open.', 'route'),
+    limit: gauge('concurrency_limit', 'Attempts that may be in flight on a route.', 'route'),
+    inflight: gauge('inflight', 'Attempts in flight.', 'lane', 'route'),
+    queued: gauge('queued', 'Requests waiting.', 'lane'),
+    share: gauge(
+      'fleet_share',
+      "Slots of a route's limit that this instance may use; without a fleet, the limit.",
+      'route',
+    ),
+    ratio_429: gauge('guardrail_ratio_429', '429 answers per attempt over the window.'),
+    p95_e2e_ms: gauge('guardrail_p95_e2e_ms', 'P95 from acceptance to final reply.'),
+    retry_amplification: gauge('guardrail_retry_amplification', 'Attempts per request with one.'),
+  }
+}
+
+const BREAKER: Readonly<Record<string, number>> = {
+  closed: 0,
+  ramp: 1,
+  half_open: 2,
+  halfOpen: 2,
+  open: 3,
+}
+
+export function readSnapshot(to: Gauges, from: Snapshot, tenantOf: (name: string) => string): void {
+  const { byTenant, breaker, limit, inflight, queued, share } = to
+  for (const gauge of [byTenant, breaker, limit, inflight, queued, share]) gauge.reset()
+  let unnamed = from.global.inflight
+  for (const { tenant, inflight: count } of from.tenants) {
+    if (!TOKEN.test(tenant) || tenantOf(tenant) !== tenant) continue
+    byTenant.set({ tenant }, count)
+    unnamed -= count
+  }
+  byTenant.inc({ tenant: OTHER }, Math.max(0, unnamed))
+  for (const lane of from.lanes) queued.set({ lane: lane.name }, lane.queued)
+  for (const one of from.routes) {
+    const route = one.id
+    limit.set({ route }, one.limit)
+    share.set({ route }, one.limit)
+    const state = BREAKER[one.breaker]
+    if (state !== undefined) breaker.set({ route }, state)
+    for (const lane of from.lanes)
+      inflight.set({ lane: lane.name, route }, one.inflight_by_lane[lane.name] ?? 0)
+  }
+}
+
+export function readGuardrails(to: Gauges, from: Guardrails, now: number, config: Config): void {
+  for (const { name, value } of from.readings(now)) to[name].set(value)
+  const waits = from.queueWaitP95(now)
+  to.waitP95.reset()
+  for (const { name } of config.lanes) to.waitP95.set({ lane: name }, waits.get(name) ?? 0)
+}

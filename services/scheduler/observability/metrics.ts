@@ -1,0 +1,199 @@
+/** What Prometheus reads: the names of the wire contract, section Metrics, prefixed `headgate_`.
+ *  Counters are fed by events, gauges are read from a snapshot when somebody asks.
+ *  Bound: tenants and models by name are the busiest ones (`busiest`), lanes are the configured ones, anything
+ *  else is `other`; and no counter has more than `SERIES_MAX` series, past which the tenant becomes `other`.
+ *  A tenant that loses its name loses its series, and starts again at zero if it comes back. */
+import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client'
+import type { Config } from '#contracts/config'
+import { TOKEN } from '#contracts/ids'
+import type { Snapshot } from '#contracts/snapshot'
+import type { Clock, HeadgateEvent, Recorder } from '#ports'
+import { busiest, OTHER, type Busiest } from './busiest.ts'
+import { countCells, type CountCells, type Labels } from './count-cells.ts'
+import { makeGauges, readGuardrails, readSnapshot } from './gauges.ts'
+import type { Guardrails } from './guardrails.ts'
+
+export interface Metrics extends Recorder {
+  /** The page as of now. */
+  page(): Promise<{ contentType: string; body: string }>
+}
+
+/** Alarm names are ours and few; this is for the day they are not. */
+const ALARM_NAMES_MAX = 50
+
+export function createMetrics(of: {
+  config: () => Config
+  /** Null until there is one. */
+  snapshot: () => Snapshot | null
+  guardrails: () => Guardrails
+  clock: Clock
+  version: string
+  /** Also node's own: memory, event loop, garbage collection. */
+  process?: boolean
+}): Metrics {
+  const registry = new Registry()
+  if (of.process === true) collectDefaultMetrics({ register: registry })
+  const gauges = makeGauges(registry)
+  gauges.build.set({ version: of.version }, 1)
+  const histograms = makeHistograms(registry)
+
+  let stale = false
+  const tenants = busiest({
+    max: () => of.config().file.metrics.tenants_max,
+    onDrop: () => (stale = true),
+  })
+  const models = busiest({
+    max: () => Math.max(of.config().file.routes_max, of.config().routes?.length ?? 0),
+    onDrop(model) {
+      stale = true
+      histograms.retries.remove(model)
+    },
+  })
+  const counters = makeCounters(registry, {
+    keeps: ({ tenant, model }) =>
+      (tenant === undefined || tenants.label(tenant) === tenant) &&
+      (model === undefined || models.label(model) === model),
+    isStale: () => stale,
+  })
+  const names = { tenants, models, laneOf: laneLabels(of.config) }
+  const count = counting({ counters, histograms, ...names })
+
+  return {
+    record: (event) => count(event, of.clock.now()),
+    async page() {
+      for (const cells of Object.values(counters)) cells.sweep()
+      stale = false
+      const snapshot = of.snapshot()
+      if (snapshot !== null) readSnapshot(gauges, snapshot, tenants.label)
+      readGuardrails(gauges, of.guardrails(), of.clock.now(), of.config())
+      return { contentType: registry.contentType, body: await registry.metrics() }
+    },
+  }
+}
+
+/** What each event adds. */
+function counting(to: {
+  counters: Counters
+  histograms: Histograms
+  tenants: Busiest
+  models: Busiest
+  laneOf: (lane: string) => string
+}): (event: HeadgateEvent, now: number) => void {
+  const { counters, histograms, tenants, models, laneOf } = to
+  const alarmNames = new Set<string>()
+  // A model has a name of its own once it had a route: invented ones must not take the names away.
+  const modelOf = (model: string | null, now: number): string =>
+    model === null ? OTHER : models.count(model, now)
+  const tenantOf = (tenant: string, now: number): string =>
+    TOKEN.test(tenant) ? tenants.count(tenant, now) : OTHER
+
+  return (event, now) => {
+    switch (event.name) {
+      case 'request.queued':
+        // Named from its first request on, so that its attempts are.
+        tenantOf(event.data.tenant, now)
+        return
+      case 'request.dispatched': {
+        const { lane, attempt, queue_ms } = event.data
+        if (attempt === 1) histograms.waits.observe({ lane: laneOf(lane) }, queue_ms)
+        return
+      }
+      case 'attempt.ended': {
+        const { data } = event
+        const model = modelOf(data.model, now)
+        const tenant = tenants.label(data.tenant)
+        counters.attempts.add(model, statusOf(data.status), laneOf(data.lane), tenant, 1)
+        if (data.input_tokens) counters.tokens.add(model, 'input', '', '', data.input_tokens)
+        if (data.output_tokens) counters.tokens.add(model, 'output', '', '', data.output_tokens)
+        return
+      }
+      case 'request.settled': {
+        const { data } = event
+        const lane = laneOf(data.lane)
+        const tenant = tenantOf(data.tenant, now)
+        const model =
+          data.route === null ? models.label(data.model ?? '') : modelOf(data.model, now)
+        counters.requests.add(model, statusOf(data.status), lane, tenant, 1)
+        if (data.attempts > 0) histograms.retries.observe({ model }, data.attempts - 1)
+        else if (data.queue_ms > 0) histograms.waits.observe({ lane }, data.queue_ms)
+        return
+      }
+      case 'request.preempted':
+        counters.preemptions.add(laneOf(event.data.lane), '', '', '', 1)
+        return
+      case 'request.dropped':
+        counters.dropped.add(event.data.reason, '', '', '', 1)
+        return
+      case 'alarm': {
+        const { name } = event.data
+        if (alarmNames.size < ALARM_NAMES_MAX) alarmNames.add(name)
+        counters.alarms.add(alarmNames.has(name) ? name : OTHER, '', '', '', 1)
+      }
+    }
+  }
+}
+
+type Counters = ReturnType<typeof makeCounters>
+
+function makeCounters(
+  registry: Registry,
+  bound: { keeps: (labels: Labels) => boolean; isStale: () => boolean },
+) {
+  const counter = (name: string, help: string, ...labels: (keyof Labels)[]): CountCells => {
+    const cells = countCells({ labels, ...bound })
+    const own = { name: `headgate_${name}`, help, labelNames: labels, registers: [registry] }
+    const metric = new Counter(own)
+    const read = metric.get.bind(metric)
+    // The cells as they are, instead of counting each of them once more into the library's own.
+    metric.get = async () => ({ ...(await read()), values: [...cells.all()] })
+    return cells
+  }
+  const call = ['model', 'status', 'lane', 'tenant'] as const
+  return {
+    requests: counter('requests_total', 'Requests by the HTTP status of the final reply.', ...call),
+    attempts: counter('attempts_total', 'Calls by the status the upstream answered.', ...call),
+    preemptions: counter('preemptions_total', 'Attempts that yielded to urgent work.', 'lane'),
+    tokens: counter('tokens_total', 'Tokens as the upstream counted them.', 'model', 'kind'),
+    dropped: counter('requests_dropped_total', 'Messages that can be answered nowhere.', 'reason'),
+    alarms: counter('upstream_alarms_total', 'Faults that an operator must see.', 'name'),
+  }
+}
+
+type Histograms = ReturnType<typeof makeHistograms>
+
+function makeHistograms(registry: Registry) {
+  const registers = [registry]
+  return {
+    retries: new Histogram({
+      name: 'headgate_retry_attempts_histogram',
+      help: 'Retries of a request that had an attempt: 0 is a first try that was enough.',
+      labelNames: ['model'],
+      buckets: [0, 1, 2, 3, 4, 5, 10, 20],
+      registers,
+    }),
+    waits: new Histogram({
+      name: 'headgate_queue_wait_ms',
+      help: 'Milliseconds queued before the first attempt, or before the request was given up.',
+      labelNames: ['lane'],
+      buckets: [1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000],
+      registers,
+    }),
+  }
+}
+
+/** An HTTP status, or `error` when none came or it is none. */
+const statusOf = (status: number | null): string =>
+  status !== null && status >= 100 && status <= 599 ? String(status) : 'error'
+
+function laneLabels(config: () => Config): (lane: string) => string {
+  let of: Config | null = null
+  let names = new Set<string>()
+  return (lane) => {
+    const current = config()
+    if (current !== of) {
+      of = current
+      names = new Set(current.lanes.map((one) => one.name))
+    }
+    return names.has(lane) ? lane : OTHER
+  }
+}

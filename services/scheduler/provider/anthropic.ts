@@ -1,0 +1,143 @@
+/** The real provider: one attempt is one call of the official SDK, on one pool per upstream.
+ *  The SDK builds and sends the request; the bytes of the answer go straight from the pool to the attempt
+ *  (undici-fetch). Time has one owner: the watchdogs run on the injected clock, the SDK's own timeout is set
+ *  out of reach, and the total deadline belongs to the scheduler, which calls `abort`. */
+import Anthropic from '@anthropic-ai/sdk'
+import type { Pool } from 'undici'
+import type { AttemptCall, Clock, Millis, Provider } from '#ports'
+import { Attempt, type AttemptLimits } from './running-attempt.ts'
+import { SideCall } from './side-call.ts'
+import { poolFetch, upstreamPool, type Exchange } from './undici-fetch.ts'
+
+export interface AnthropicProviderOptions {
+  clock: Clock
+  /** Connections per upstream: at least the most attempts in flight there, or calls queue unseen. */
+  connections: number
+  /** A longer retry-after is cut to this and raises an alarm. */
+  retryAfterMaxMs: Millis
+  /** The largest event of a stream, in bytes; default 16 MB. */
+  eventBytesMax?: number
+  /** The largest answer that is not streamed, in bytes; default 64 MB. */
+  bodyBytesMax?: number
+  /** The longest wait for a connection; default 10 s. */
+  connectTimeoutMs?: Millis
+}
+
+export const EVENT_BYTES_MAX = 16_000_000
+export const BODY_BYTES_MAX = 64_000_000
+const CONNECT_TIMEOUT_MS: Millis = 10_000
+/** A day: the SDK wants an integer, and says it upstream in a header. */
+const SDK_TIMEOUT_MS: Millis = 86_400_000
+
+export function anthropicProvider(options: AnthropicProviderOptions): Provider {
+  const { clock } = options
+  const limits: AttemptLimits = {
+    retryAfterMaxMs: options.retryAfterMaxMs,
+    eventBytesMax: options.eventBytesMax ?? EVENT_BYTES_MAX,
+    bodyBytesMax: options.bodyBytesMax ?? BODY_BYTES_MAX,
+  }
+  const connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
+  /** By base URL: upstreams that differ only in their key share one. */
+  const doors = new Map<string, Door>()
+  let closed = false
+
+  function doorTo(baseUrl: string): Door {
+    let door = doors.get(baseUrl)
+    if (door === undefined) {
+      door = openDoor({ baseUrl, connections: options.connections, connectTimeoutMs })
+      // After the end a door opens onto nothing: its calls fail at once and no socket is left behind.
+      if (closed) void door.pool.destroy()
+      else doors.set(baseUrl, door)
+    }
+    return door
+  }
+
+  return {
+    send(call, sink) {
+      const attempt = new Attempt({ call, sink, clock, limits, headers: headersOf(call) })
+      try {
+        doorTo(call.upstream.baseUrl)
+          .client.post('/v1/messages', { body: call.body, ...through(attempt) })
+          .asResponse()
+          .catch((error: unknown) => attempt.unsent(error))
+      } catch (error) {
+        attempt.unsent(error)
+      }
+      return attempt
+    },
+
+    async aux(call) {
+      const side = new SideCall({
+        clock,
+        timeoutMs: call.timeoutMs,
+        bytesMax: limits.bodyBytesMax,
+        headers: headersOf(call),
+      })
+      try {
+        const { client } = doorTo(call.upstream.baseUrl)
+        const sent =
+          call.kind === 'models'
+            ? client.get('/v1/models', through(side))
+            : client.post('/v1/messages/count_tokens', { body: call.body, ...through(side) })
+        sent.asResponse().catch(() => side.unsent())
+      } catch {
+        side.unsent()
+      }
+      return side.answer
+    },
+
+    async close() {
+      closed = true
+      await Promise.all([...doors.values()].map((door) => door.pool.destroy()))
+      doors.clear()
+    },
+  }
+}
+
+interface Door {
+  client: Anthropic
+  pool: Pool
+}
+
+/** The SDK without keys of its own: ours comes with each call, and its ways to find one are many. */
+class KeylessClient extends Anthropic {
+  protected override authHeaders(): Promise<undefined> {
+    return Promise.resolve(undefined)
+  }
+
+  protected override validateHeaders(): void {}
+}
+
+function openDoor(of: { baseUrl: string; connections: number; connectTimeoutMs: Millis }): Door {
+  const pool = upstreamPool({ ...of, origin: new URL(of.baseUrl).origin })
+  const client = new KeylessClient({
+    apiKey: 'sent with each call',
+    baseURL: of.baseUrl,
+    maxRetries: 0,
+    timeout: SDK_TIMEOUT_MS,
+    fetch: poolFetch(pool) as unknown as typeof fetch,
+    logLevel: 'off',
+    openTelemetry: false,
+  })
+  return { client, pool }
+}
+
+/** What the SDK passes on to our fetch untouched. */
+function through(exchange: Exchange): { fetchOptions: object } {
+  return { fetchOptions: { exchange } }
+}
+
+/** The headers that differ between calls. The version is the caller's, else the configured one, never the
+ *  SDK's: under that one `temperature` is an error. */
+function headersOf(call: Pick<AttemptCall, 'upstream' | 'headers'>): Record<string, string> {
+  const { version, beta, traceparent, tracestate } = call.headers
+  const headers: Record<string, string> = {
+    'content-type': 'application/json',
+    'anthropic-version': version ?? call.upstream.version,
+  }
+  if (call.upstream.apiKey !== null) headers['authorization'] = `Bearer ${call.upstream.apiKey}`
+  if (beta !== undefined) headers['anthropic-beta'] = beta
+  if (traceparent !== undefined) headers['traceparent'] = traceparent
+  if (tracestate !== undefined) headers['tracestate'] = tracestate
+  return headers
+}

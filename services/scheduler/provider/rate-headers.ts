@@ -1,0 +1,47 @@
+/** The upstream's account of its token buckets, from `anthropic-ratelimit-*`. The values are as of the
+ *  attempt's admission, so they are stale by its duration; `reset` says when a bucket is full, not when
+ *  one may go on, and the combined `tokens` family repeats the other two: neither is read. */
+import type { RateFamily, RateHeaders } from '#contracts/verdict'
+
+/** Response headers as undici gives them: names in lower case. */
+export type HeaderRecord = Readonly<Record<string, string | string[] | undefined>>
+
+const PREFIX = 'anthropic-ratelimit-'
+
+/** Null when none of the three families is there. */
+export function rateHeaders(headers: HeaderRecord): RateHeaders | null {
+  const requests = family(headers, 'requests')
+  const inputTokens = family(headers, 'input-tokens')
+  const outputTokens = family(headers, 'output-tokens')
+  if (requests === null && inputTokens === null && outputTokens === null) return null
+  return {
+    requests: requests ?? ABSENT,
+    inputTokens: inputTokens ?? ABSENT,
+    outputTokens: outputTokens ?? ABSENT,
+  }
+}
+
+/** Whether the answer speaks of rate limits at all, in whichever family. */
+export function hasRateHeaders(headers: HeaderRecord): boolean {
+  for (const name in headers) if (name.startsWith(PREFIX)) return true
+  return false
+}
+
+/** One header's text; of a repeated one the first. */
+export function headerText(headers: HeaderRecord, name: string): string | null {
+  const value = headers[name]
+  if (value === undefined) return null
+  return typeof value === 'string' ? value : (value[0] ?? null)
+}
+
+const ABSENT: RateFamily = { limit: null, remaining: null }
+
+function family(headers: HeaderRecord, name: string): RateFamily | null {
+  const limit = count(headerText(headers, `${PREFIX}${name}-limit`))
+  const remaining = count(headerText(headers, `${PREFIX}${name}-remaining`))
+  return limit === null && remaining === null ? null : { limit, remaining }
+}
+
+function count(text: string | null): number | null {
+  return text !== null && /^\s*\d{1,15}\s*$/.test(text) ? Number(text) : null
+}

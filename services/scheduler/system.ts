@@ -1,0 +1,23 @@
+/** The only place in the scheduler where time passes and chance happens by themselves. */
+import type { Clock, Dice, Millis } from './ports.ts'
+
+/** setTimeout fires at once past 2^31 - 1: longer waits are taken in pieces. */
+const LONGEST_TIMER: Millis = 2_147_483_647
+
+export const systemClock: Clock = {
+  now: () => Math.floor(performance.now()),
+  wall: () => Date.now(),
+  after(ms, call) {
+    let left = ms
+    let timer: NodeJS.Timeout
+    const next = (): void => {
+      const piece = Math.min(left, LONGEST_TIMER)
+      left -= piece
+      timer = setTimeout(left > 0 ? next : call, piece)
+    }
+    next()
+    return () => clearTimeout(timer)
+  },
+}
+
+export const systemDice: Dice = { next: Math.random }

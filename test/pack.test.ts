@@ -1,0 +1,97 @@
+/** What a stranger gets who installs the package: a command that runs and a library that imports. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { inRoot, read, root } from './support/tree.ts'
+
+const version: string = JSON.parse(read('package.json')).version
+const dir = mkdtempSync(join(tmpdir(), 'headgate-pack-'))
+const home = join(dir, 'home')
+let packed: string[] = []
+
+beforeAll(() => {
+  const answer = npm(root, 'pack', '--json', '--pack-destination', dir)
+  // npm up to 11 answers with a list, npm 12 with a record by package name.
+  const [about] = Object.values(JSON.parse(answer)) as [
+    { filename: string; files: { path: string }[] },
+  ]
+  packed = about.files.map((file) => file.path)
+  mkdirSync(home)
+  writeFileSync(join(home, 'package.json'), '{ "private": true, "type": "module" }')
+  npm(home, 'install', '--no-audit', '--no-fund', join(dir, about.filename))
+}, 120_000)
+
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+describe('the packed package', () => {
+  test('holds the built code with its types, the licence and the readme, and no source or test', () => {
+    for (const wanted of [
+      'LICENSE',
+      'README.md',
+      'CHANGELOG.md',
+      'docs/configuration.md',
+      'dist/package.json',
+      'dist/services/cli/headgate.js',
+      'dist/services/client/client.js',
+      'dist/services/client/client.d.ts',
+    ])
+      expect(packed).toContain(wanted)
+    expect(packed.filter((path) => /(?<!\.d)\.ts$/.test(path))).toEqual([])
+    expect(packed.filter((path) => /^(test|examples|\.ci|deploy)\//.test(path))).toEqual([])
+  })
+
+  test('puts a command on the path that helps', () => {
+    const command = join(home, 'node_modules', '.bin', 'headgate')
+    const run = spawnSync(process.execPath, [command, '--help'], { cwd: home, encoding: 'utf8' })
+    expect(run.stderr).toBe('')
+    expect(run.status).toBe(0)
+    expect(run.stdout).toMatch(/usage: headgate/i)
+  })
+
+  test('knows its version', () => {
+    const command = join(home, 'node_modules', '.bin', 'headgate')
+    expect(node(command, '--version').trim()).toBe(version)
+  })
+
+  test('lets a program import headgate/client', () => {
+    const program = `import * as client from 'headgate/client'; console.log(Object.keys(client).length > 0)`
+    expect(node('--input-type=module', '-e', program).trim()).toBe('true')
+  })
+
+  test('keeps every other door shut', () => {
+    const program = `await import('headgate/dist/services/client/client.js').catch((e) => console.log(e.code))`
+    expect(node('--input-type=module', '-e', program).trim()).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')
+  })
+
+  test('has types that a strict consumer compiles against', () => {
+    writeFileSync(
+      join(home, 'use.ts'),
+      `import * as client from 'headgate/client'\nexport const names: string[] = Object.keys(client)\n`,
+    )
+    const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024']
+    const library = ['--skipLibCheck', '--types', '', 'use.ts']
+    const tsc = inRoot('node_modules/typescript/bin/tsc')
+    const run = spawnSync(process.execPath, [tsc, ...flags, ...library], {
+      cwd: home,
+      encoding: 'utf8',
+    })
+    expect(run.stdout).toBe('')
+    expect(run.status).toBe(0)
+  })
+})
+
+const node = (...args: string[]): string =>
+  execFileSync(process.execPath, args, { cwd: home, encoding: 'utf8' })
+
+/** npm's own words come through when it fails. */
+function npm(cwd: string, ...args: string[]): string {
+  const run = spawnSync('npm', args, {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, npm_config_loglevel: 'error', npm_config_update_notifier: 'false' },
+  })
+  if (run.status !== 0) throw new Error(`npm ${args.join(' ')}\n${run.stdout}\n${run.stderr}`)
+  return run.stdout
+}

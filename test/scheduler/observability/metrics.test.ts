@@ -1,0 +1,244 @@
+/** The metrics page: the contract's names, the right numbers, and bounds that hold under attack. */
+import { beforeEach, describe, expect, test } from 'vitest'
+import { configFile, defaultConfig, resolve, type Config } from '#contracts/config'
+import type { Snapshot } from '#contracts/snapshot'
+import { PERIOD_MS } from '../../../services/scheduler/observability/busiest.ts'
+import { countCells, SERIES_MAX } from '../../../services/scheduler/observability/count-cells.ts'
+import { guardrails } from '../../../services/scheduler/observability/guardrails.ts'
+import { createMetrics, type Metrics } from '../../../services/scheduler/observability/metrics.ts'
+import { manualClock, type ManualClock } from '../../support/manual-clock.ts'
+import { event, served } from './events.ts'
+
+const CONTRACT: readonly (readonly [name: string, type: string])[] = [
+  ['requests_total', 'counter'],
+  ['attempts_total', 'counter'],
+  ['retry_attempts_histogram', 'histogram'],
+  ['queue_wait_ms', 'histogram'],
+  ['queue_wait_ms_p95', 'gauge'],
+  ['inflight_by_tenant', 'gauge'],
+  ['circuit_breaker_state', 'gauge'],
+  ['concurrency_limit', 'gauge'],
+  ['inflight', 'gauge'],
+  ['queued', 'gauge'],
+  ['preemptions_total', 'counter'],
+  ['tokens_total', 'counter'],
+  ['guardrail_ratio_429', 'gauge'],
+  ['guardrail_p95_e2e_ms', 'gauge'],
+  ['guardrail_retry_amplification', 'gauge'],
+  ['fleet_share', 'gauge'],
+  ['requests_dropped_total', 'counter'],
+  ['upstream_alarms_total', 'counter'],
+  ['build_info', 'gauge'],
+]
+
+const snapshot: Snapshot = {
+  instance: 'one',
+  version: '1.2.3',
+  at: '2026-01-01T00:00:00Z',
+  uptime_ms: 1,
+  draining: false,
+  emergency: false,
+  bus: { kind: 'memory', connected: true },
+  global: { limit: 60, inflight: 10, queued: 3, backoff: 0 },
+  lanes: defaultConfig().lanes.map((lane) => ({
+    name: lane.name,
+    weight: lane.weight,
+    preemptible: lane.preemptible,
+    paused: false,
+    guarantee: lane.guarantee,
+    cap: lane.cap,
+    inflight: 5,
+    queued: lane.name === 'batch' ? 3 : 0,
+    oldest_ms: null,
+  })),
+  routes: [
+    {
+      id: 'default-claude-a',
+      model: 'claude-a',
+      upstream: 'default',
+      limit: 42,
+      limit_state: 'recovering',
+      breaker: 'half_open',
+      breaker_cap: 4,
+      inflight: 10,
+      queued: 3,
+      paused_ms: 0,
+      blocked_ms: 0,
+      inflight_by_lane: { interactive: 7, batch: 3 },
+    },
+  ],
+  tenants: [
+    { tenant: 'acme', inflight: 6, queued: 0 },
+    { tenant: 'stranger', inflight: 1, queued: 0 },
+  ],
+  requests_by_state: {},
+  guardrails: [],
+  held: { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 },
+}
+
+let clock: ManualClock
+let metrics: Metrics
+let config: Config
+let watch: ReturnType<typeof guardrails>
+
+function start(file: unknown = {}): void {
+  clock = manualClock()
+  config = resolve(configFile.parse(file)).config
+  watch = guardrails({ settings: config.file.guardrails, lanes: config.lanes })
+  metrics = createMetrics({
+    config: () => config,
+    snapshot: () => snapshot,
+    guardrails: () => watch,
+    clock,
+    version: '1.2.3',
+  })
+}
+
+const page = async (): Promise<string> => (await metrics.page()).body
+const feed = (...events: ReturnType<typeof event>[]): void => {
+  for (const one of events) {
+    watch.note(one, clock.now())
+    metrics.record(one)
+  }
+}
+const series = (text: string, name: string): string[] =>
+  text.split('\n').filter((line) => line.startsWith(`headgate_${name}{`))
+
+beforeEach(() => start())
+
+test('the names are exactly those of the contract, and there from the start', async () => {
+  const found = [...(await page()).matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [
+    name?.replace('headgate_', ''),
+    type,
+  ])
+  expect(found.toSorted()).toEqual(CONTRACT.map((one) => [...one]).toSorted())
+})
+
+test('a served request counts once, with its labels', async () => {
+  feed(...served())
+  const text = await page()
+  const labels = 'model="claude-a",status="200",lane="interactive",tenant="acme"'
+  expect(text).toContain(`headgate_requests_total{${labels}} 1`)
+  expect(text).toContain(`headgate_attempts_total{${labels}} 1`)
+  expect(text).toContain('headgate_tokens_total{model="claude-a",kind="input"} 10')
+  expect(text).toContain('headgate_tokens_total{model="claude-a",kind="output"} 20')
+  expect(text).toContain('headgate_retry_attempts_histogram_bucket{le="0",model="claude-a"} 1')
+  expect(text).toContain('headgate_queue_wait_ms_count{lane="interactive"} 1')
+  expect(text).toMatch(/headgate_queue_wait_ms_p95\{lane="interactive"\} 12(\.\d+)?\n/)
+  expect(await page()).toContain(`headgate_requests_total{${labels}} 1`)
+})
+
+test.each([
+  [
+    event('attempt.ended', { status: null }),
+    'attempts_total{model="claude-a",status="error",lane="interactive",tenant="other"} 1',
+  ],
+  [event('request.preempted'), 'preemptions_total{lane="batch"} 1'],
+  [event('request.dropped'), 'requests_dropped_total{reason="no_reply"} 1'],
+  [event('alarm'), 'upstream_alarms_total{name="key_stop"} 1'],
+  [event('request.settled', { attempts: 3 }), 'retry_attempts_histogram_sum{model="claude-a"} 2'],
+  [
+    event('request.settled', { lane: 'nope', model: 'gpt', route: null, status: 404 }),
+    'requests_total{model="other",status="404",lane="other",tenant="acme"} 1',
+  ],
+])('$name counts', async (given, line) => {
+  feed(given)
+  expect(await page()).toContain(`headgate_${line}\n`)
+})
+
+test('gauges are what the snapshot says', async () => {
+  feed(...served())
+  const text = await page()
+  for (const line of [
+    'build_info{version="1.2.3"} 1',
+    'circuit_breaker_state{route="default-claude-a"} 2',
+    'concurrency_limit{route="default-claude-a"} 42',
+    'fleet_share{route="default-claude-a"} 42',
+    'inflight{lane="interactive",route="default-claude-a"} 7',
+    'inflight{lane="premium",route="default-claude-a"} 0',
+    'queued{lane="batch"} 3',
+    'inflight_by_tenant{tenant="acme"} 6',
+    'inflight_by_tenant{tenant="other"} 4',
+    'guardrail_ratio_429 0',
+    'guardrail_retry_amplification 1',
+  ])
+    expect(text).toContain(`headgate_${line}\n`)
+})
+
+describe('bounds', () => {
+  test('10,000 tenants make 200 names and `other`, and nothing is lost', async () => {
+    for (let i = 0; i < 10_000; i++) feed(...served({ tenant: `t${i}` }))
+    const lines = series(await page(), 'requests_total')
+    expect(lines).toHaveLength(201)
+    const sum = lines.reduce((total, line) => total + Number(line.split(' ').at(-1)), 0)
+    expect(sum).toBe(10_000)
+  })
+
+  test('a busy tenant that comes after a flood of others gets its name, and keeps it', async () => {
+    for (let i = 0; i < 1_000; i++) feed(...served({ tenant: `flood${i}` }))
+    for (let minute = 0; minute < 3; minute++) {
+      for (let i = 0; i < 2_000; i++) {
+        if (i % 10 === 0) feed(...served({ tenant: 'busy' }))
+        feed(...served({ tenant: `flood${minute}-${i}` }))
+      }
+      clock.advance(PERIOD_MS)
+    }
+    feed(...served({ tenant: 'busy' }))
+    const text = await page()
+    expect(text).toContain('tenant="busy"')
+    expect(series(text, 'requests_total').length).toBeLessThanOrEqual(201)
+  })
+
+  test('steady tenants keep their names while strangers pass', async () => {
+    start({ metrics: { tenants_max: 5 } })
+    for (let minute = 0; minute < 5; minute++) {
+      for (let i = 0; i < 200; i++) feed(...served({ tenant: `steady${i % 5}` }))
+      for (let i = 0; i < 200; i++) feed(...served({ tenant: `passing${minute}-${i}` }))
+      clock.advance(PERIOD_MS)
+    }
+    const text = await page()
+    for (let i = 0; i < 5; i++) expect(text).toMatch(new RegExp(`tenant="steady${i}"} 200\n`))
+  })
+
+  test('invented models make no more names than there may be routes', async () => {
+    for (let i = 0; i < 1_000; i++) feed(...served({ model: `model-${i}` }))
+    for (let i = 0; i < 1_000; i++) feed(event('request.settled', { model: `x-${i}`, route: null }))
+    const text = await page()
+    expect(series(text, 'requests_total').length).toBe(51)
+    expect(series(text, 'tokens_total').length).toBe(51 * 2)
+    expect(text).not.toContain('"x-1"')
+  })
+
+  test('invented statuses, lanes and alarms make no series of their own', async () => {
+    for (let i = 0; i < 1_000; i++) {
+      feed(event('attempt.ended', { status: 600 + i, lane: `lane${i}` }))
+      feed(event('alarm', { name: `alarm${i}` }))
+    }
+    const text = await page()
+    expect(series(text, 'attempts_total')).toHaveLength(1)
+    expect(series(text, 'upstream_alarms_total')).toHaveLength(51)
+  })
+
+  test('the cells of one counter are bounded, whatever their labels', () => {
+    const labels = ['model', 'status', 'lane', 'tenant'] as const
+    const cells = countCells({ labels, keeps: () => true, isStale: () => false })
+    for (let i = 0; i < SERIES_MAX + 5_000; i++) cells.add('m', '200', 'l', `t${i}`, 1)
+    expect([...cells.all()].length).toBe(SERIES_MAX + 1)
+  })
+
+  test.each(['a"} 1\nheadgate_evil 1', 'a\\', '\u0000', 'x'.repeat(65), '', 'a b', '</script>'])(
+    'a tenant called %j is `other`',
+    async (tenant) => {
+      feed(...served({ tenant }))
+      const text = await page()
+      expect(series(text, 'requests_total')).toHaveLength(1)
+      expect(text).toContain('tenant="other"} 1')
+      expect(text).not.toContain('headgate_evil')
+    },
+  )
+
+  test('a hostile model name cannot break a line', async () => {
+    feed(...served({ model: 'a"} 1\nheadgate_evil 1' }))
+    expect(await page()).not.toMatch(/^headgate_evil/m)
+  })
+})

@@ -1,0 +1,62 @@
+/** The pages that the source writes: `npm run generate` writes them, with `--check` it only says which
+ *  are stale, and tidy.test refuses a stale one. */
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { format, resolveConfig } from 'prettier'
+import { inRoot, present, read } from './tree.ts'
+
+export interface Page {
+  path: string
+  /** The module that knows; a page whose module does not exist yet is left alone. */
+  from: string
+  /** Only the text between `<!-- name -->` and `<!-- /name -->` is generated. */
+  block?: string
+  render: (module: any) => string | Promise<string> // oxlint-disable-line typescript/no-explicit-any
+}
+
+export const pages: readonly Page[] = [
+  {
+    path: 'docs/configuration.md',
+    from: 'services/scheduler/config/describe.ts',
+    render: (describe) => describe.renderConfigurationPage(),
+  },
+]
+
+/** What the page should say; null while its module is missing. */
+export async function rendered(page: Page): Promise<string | null> {
+  if (!present(page.from)) return null
+  const body: string = await page.render(await import(inRoot(page.from)))
+  const text = page.block === undefined ? body : withBlock(read(page.path), page.block, body)
+  const path = inRoot(page.path)
+  return page.path.endsWith('.md')
+    ? format(text, { ...(await resolveConfig(path)), filepath: path })
+    : text
+}
+
+export async function isStale(page: Page): Promise<boolean> {
+  const wanted = await rendered(page)
+  return wanted !== null && (!present(page.path) || read(page.path) !== wanted)
+}
+
+function withBlock(text: string, name: string, body: string): string {
+  const [open, close] = [`<!-- ${name} -->`, `<!-- /${name} -->`]
+  const [start, end] = [text.indexOf(open), text.indexOf(close)]
+  if (start < 0 || end < start) throw new Error(`no ${open} … ${close} to fill`)
+  return `${text.slice(0, start + open.length)}\n\n${body.trim()}\n\n${text.slice(end)}`
+}
+
+async function main(): Promise<void> {
+  const check = process.argv.includes('--check')
+  for (const page of pages) {
+    if (!(await isStale(page))) continue
+    if (check) {
+      process.exitCode = 1
+      console.error(`${page.path} is stale: npm run generate`)
+    } else {
+      writeFileSync(inRoot(page.path), (await rendered(page)) ?? '')
+      console.log(`wrote ${page.path}`)
+    }
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

@@ -1,0 +1,308 @@
+/** The building code: who may import whom, who may read the clock, what may stand where. The same table
+ *  speaks in the editor through .oxlintrc.json; the last law of the table holds the two together. */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join, normalize } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { isStale, pages } from './support/generate.ts'
+import { filesOf, inRoot, present, read, topLevel } from './support/tree.ts'
+
+/** The first room that a path begins with is its room. `types` may be imported as types only. */
+interface Room {
+  at: string
+  may: RegExp
+  types?: RegExp
+}
+
+const SDK = /^@anthropic-ai\/sdk(\/|$)/
+const LOOP_SEES = /^(#contracts\/|#core\/|#machines\/|#(ports|loop|timer-heap|memory-bus)$)/
+
+const rooms: readonly Room[] = [
+  { at: 'contracts/', may: /^(\.\/|zod$)/ },
+  { at: 'machines/chart.ts', may: /^(\.\/|#contracts\/|xstate$|@dagrejs\/dagre$)/ },
+  { at: 'machines/run.ts', may: /^(\.\/|#contracts\/|xstate$|@statelyai\/inspect$)/ },
+  { at: 'machines/', may: /^(\.\/|#contracts\/|xstate$)/ },
+  { at: 'services/scheduler/core/', may: /^(\.\/|#contracts\/)/ },
+  { at: 'services/scheduler/nats/', may: /^(\.\/|#contracts\/|#ports$|@nats-io\/)/ },
+  {
+    at: 'services/scheduler/provider/',
+    may: /^(\.\/|#contracts\/|#ports$|@anthropic-ai\/sdk(\/|$)|undici$)/,
+  },
+  {
+    at: 'services/scheduler/http/',
+    may: /^(\.\/|#contracts\/|#ports$|fastify$|@fastify\/)/,
+  },
+  { at: 'services/scheduler/degrade/', may: /^(\.\/|#contracts\/|#ports$)/ },
+  {
+    at: 'services/scheduler/observability/',
+    may: /^(\.\/|#contracts\/|#ports$|pino$|pino-pretty$|prom-client$|@opentelemetry\/)/,
+  },
+  {
+    at: 'services/scheduler/config/',
+    may: /^(\.\/|#contracts\/|zod$|yaml$|node:(fs|fs\/promises|path|crypto)$)/,
+  },
+  { at: 'services/scheduler/ports.ts', may: /^#contracts\//, types: /^#core\// },
+  { at: 'services/scheduler/system.ts', may: /^(#contracts\/|#core\/|#ports$|node:)/ },
+  ...['main', 'wire', 'embed'].map((name) => ({
+    at: `services/scheduler/${name}.ts`,
+    may: new RegExp(`^\\./|${LOOP_SEES.source}|^#(dashboard|gateway)$|^node:`),
+    types: SDK,
+  })),
+  {
+    at: 'services/scheduler/',
+    may: new RegExp(`^\\./(?!main|wire|embed|system)[^/]+$|${LOOP_SEES.source}`),
+  },
+  { at: 'services/gateway/', may: /^(\.\/|#contracts\/|#client$|fastify$|@fastify\/)/ },
+  { at: 'services/dashboard/', may: /^(\.\/|#contracts\/)/ },
+  { at: 'services/simulated-provider/', may: /^(\.\/|#contracts\/|node:)/ },
+  { at: 'services/simulator/', may: new RegExp(`^\\./|${LOOP_SEES.source}`) },
+  { at: 'services/client/', may: /^(\.\/|#contracts\/|@nats-io\/)/, types: SDK },
+  {
+    at: 'services/cli/',
+    may: /^(\.\/|#contracts\/|#client$|node:|commander$|cli-table3$)/,
+  },
+  { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/))/ },
+]
+
+const TOP_LEVEL = `.ci .git .gitignore .oxlintrc.json CHANGELOG.md CONTRIBUTING.md LICENSE README.md
+  SECURITY.md contracts deploy docker-compose.yml docs examples machines package-lock.json package.json
+  services test tsconfig.json`.split(/\s+/)
+
+/** A measure starts at today's worst and may only improve. */
+const LONGEST_FILE_LINES = 1_000
+
+const SOURCE = ['contracts', 'machines', 'services']
+
+describe('who may import whom', () => {
+  test('every import stays inside what its room may see', () => {
+    const wrong = filesOf([...SOURCE, 'examples'], /\.(ts|js|mjs)$/).flatMap((path) =>
+      importsOf(read(path))
+        .filter((one) => !mayImport(path, one))
+        .map((one) => `${path}: ${one.from}`),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  test('every file of ours has a room', () => {
+    expect(filesOf(SOURCE, /\.ts$/).filter((path) => roomOf(path) === undefined)).toEqual([])
+  })
+
+  test('the law finds each way to write an import', () => {
+    const found = importsOf(
+      [
+        `import a, { b } from 'one'`,
+        `import type { c } from 'two'`,
+        `import {\n  d,\n  type e,\n} from 'three'`,
+        `import 'four'`,
+        `export * from 'five'`,
+        `export type { f } from 'six'`,
+        `const g = await import('seven')`,
+        `/** import { no } from 'comment' */`,
+        `// import 'comment'`,
+        `export const from = 'text'`,
+      ].join('\n'),
+    )
+    expect(found.map((one) => `${one.from}${one.type ? ' (type)' : ''}`)).toEqual([
+      'one',
+      'two (type)',
+      'three',
+      'four',
+      'five',
+      'six (type)',
+      'seven',
+    ])
+  })
+
+  test('the linter and this table say the same of every import', () => {
+    const said = sampleFiles().flatMap((path) =>
+      SAMPLES.flatMap(({ text, type }, line) => ({
+        place: `${path}:${line + 1}`,
+        text,
+        allowed: mayImport(path, { from: text, type }),
+      })),
+    )
+    const refused = refusedByLinter(sampleFiles())
+    expect(refused.size).toBeGreaterThan(100)
+    expect(said.filter(({ place, allowed }) => refused.has(place) === allowed)).toEqual([])
+  })
+})
+
+describe('time and dice', () => {
+  const KIN =
+    /\bDate\.now\b|\bMath\.random\b|\bperformance\.now\b|\bprocess\.(hrtime|uptime)\b|\bAbortSignal\.timeout\b|(?<![.\w])set(Timeout|Interval|Immediate)\s*\((?!\w+:)|\bnew Date(\(\s*\)|(?![\w(]))|['"]node:(timers|perf_hooks)/g
+
+  test('only `system` reads the clock, rolls dice and sets timers', () => {
+    const wrong = filesOf(SOURCE, /\.(ts|js|mjs)$/)
+      .filter((path) => !/(^|\/)system\.(ts|js)$/.test(path))
+      .flatMap((path) =>
+        [...withoutComments(read(path)).matchAll(KIN)].map(([found]) => `${path}: ${found}`),
+      )
+    expect(wrong).toEqual([])
+  })
+
+  test('the law knows a bare new Date from one with an argument, a timer from a method', () => {
+    const found = (text: string) => [...text.matchAll(KIN)].length
+    expect(found('new Date()')).toBe(1)
+    expect(found('new Date(wall)')).toBe(0)
+    expect(found('const at: Date = known')).toBe(0)
+    expect(found('setTimeout(call, 5)')).toBe(1)
+    // XState's clock has a method of that name.
+    expect(found('setTimeout(call: () => void, ms: number) {')).toBe(0)
+  })
+})
+
+describe('the house', () => {
+  test('no stranger stands at the top level', () => {
+    expect(topLevel().filter((name) => !TOP_LEVEL.includes(name))).toEqual([])
+  })
+
+  test('no relative link in a Markdown page is dead', () => {
+    const markdown = [
+      ...topLevel().filter((name) => name.endsWith('.md')),
+      ...filesOf([...SOURCE, 'docs', 'examples', 'deploy', 'test'], /\.md$/),
+    ]
+    const dead = markdown.flatMap((path) =>
+      linksOf(read(path))
+        .filter((link) => !present(link.startsWith('/') ? link : join(dirname(path), link)))
+        .map((link) => `${path}: ${link}`),
+    )
+    expect(dead).toEqual([])
+  })
+
+  test('generated pages are fresh', async () => {
+    const stale: string[] = []
+    for (const page of pages) if (await isStale(page)) stale.push(`${page.path}: npm run generate`)
+    expect(stale).toEqual([])
+  })
+
+  test('no test is set aside without a reason beside it', () => {
+    const SKIP = /\b(test|it|describe|law)\.(skip|todo)\(/
+    const ONLY = /\b(test|it|describe|law)\.only\(/
+    const wrong = filesOf(['test'], /\.test\.ts$/).flatMap((path) => {
+      const lines = read(path).split('\n')
+      return lines.flatMap((line, at) => {
+        const reason = /\/\/ \S/.test(line) || /^\s*\/\/ \S/.test(lines[at - 1] ?? '')
+        return ONLY.test(line) || (SKIP.test(line) && !reason) ? [`${path}:${at + 1}`] : []
+      })
+    })
+    expect(wrong).toEqual([])
+  })
+
+  test('no file outgrows the longest of today', () => {
+    const long = filesOf([...SOURCE, 'test', 'examples'], /\.ts$/)
+      .map((path) => ({ path, lines: read(path).split('\n').length }))
+      .filter(({ lines }) => lines > LONGEST_FILE_LINES)
+    expect(long).toEqual([])
+  })
+})
+
+// ---- how the laws read the files ----
+
+interface Import {
+  from: string
+  type: boolean
+}
+
+function importsOf(source: string): Import[] {
+  const text = withoutComments(source)
+  const fixed = /^\s*(?:import|export)\s+(type\s+)?(?:[\w\s{},*$]+?\s+from\s+)?['"]([^'"\n]+)['"]/gm
+  const dynamic = /\b(?:import|require)\(\s*['"`]([^'"`\n]+)['"`]/g
+  return [
+    ...[...text.matchAll(fixed)].map(([, type, from = '']) => ({ from, type: Boolean(type) })),
+    ...[...text.matchAll(dynamic)].map(([, from = '']) => ({ from, type: false })),
+  ]
+}
+
+/** Comments begin a line or follow a space; so `https://` in a text stays. */
+function withoutComments(source: string): string {
+  return source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '$1')
+}
+
+function roomOf(path: string): Room | undefined {
+  return rooms.find((room) => path.startsWith(room.at))
+}
+
+function mayImport(path: string, { from, type }: Import): boolean {
+  const room = roomOf(path)
+  if (room === undefined) return false
+  // No `../`: to cross a room you name it.
+  if (from.includes('../') || from === '..') return false
+  return room.may.test(from) || (type && room.types !== undefined && room.types.test(from))
+}
+
+function linksOf(markdown: string): string[] {
+  const prose = markdown.replace(/^(```|~~~)[\s\S]*?^\1/gm, '').replace(/`[^`\n]*`/g, '')
+  const links = [
+    ...prose.matchAll(/\]\(\s*<?([^)\s>]+)/g),
+    ...prose.matchAll(/^\s*\[[^\]]+\]:\s*<?(\S+?)>?(?:\s|$)/gm),
+    ...prose.matchAll(/\b(?:src|href)="([^"]+)"/g),
+  ]
+  return links
+    .map(([, link = '']) => link)
+    .filter((link) => !/^([a-z][a-z0-9+.-]*:|#|\/\/)/i.test(link))
+    .map((link) => decodeURIComponent(link.replace(/[#?].*$/, '')))
+}
+
+// ---- the linter's side of the table ----
+
+const SAMPLES: readonly { text: string; type: boolean }[] = [
+  './near.ts',
+  './wire.ts',
+  '../far.ts',
+  '#contracts/units',
+  '#core/step',
+  '#machines/run',
+  '#ports',
+  '#loop',
+  '#timer-heap',
+  '#memory-bus',
+  '#client',
+  '#gateway',
+  '#dashboard',
+  'zod',
+  'xstate',
+  'yaml',
+  'undici',
+  'fastify',
+  '@fastify/static',
+  '@nats-io/kv',
+  '@anthropic-ai/sdk',
+  '@dagrejs/dagre',
+  'pino',
+  'prom-client',
+  'commander',
+  'cli-table3',
+  'p-queue',
+  'node:fs',
+  'node:http',
+].flatMap((text) => [
+  { text, type: false },
+  { text, type: true },
+])
+
+const sampleFiles = (): string[] =>
+  rooms.map((room) => (room.at.endsWith('/') ? `${room.at}sample.ts` : room.at))
+
+function refusedByLinter(paths: readonly string[]): Set<string> {
+  const dir = mkdtempSync(join(tmpdir(), 'headgate-tidy-'))
+  try {
+    for (const path of paths) {
+      mkdirSync(dirname(join(dir, path)), { recursive: true })
+      const lines = SAMPLES.map(
+        ({ text, type }, at) => `import ${type ? 'type ' : ''}{ a${at} } from '${text}'`,
+      )
+      writeFileSync(join(dir, path), `${lines.join('\n')}\n`)
+    }
+    writeFileSync(join(dir, '.oxlintrc.json'), read('.oxlintrc.json'))
+    const oxlint = inRoot('node_modules/oxlint/bin/oxlint')
+    const run = spawnSync(process.execPath, [oxlint, '--format=unix'], {
+      cwd: dir,
+      encoding: 'utf8',
+    })
+    const found = run.stdout.matchAll(/^(.+?):(\d+):\d+: .*no-restricted-imports/gm)
+    return new Set([...found].map(([, path = '', line]) => `${normalize(path)}:${line}`))
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
