@@ -270,6 +270,21 @@ export async function wire(of: WireOptions): Promise<Wired> {
       await loop.drain()
     })())
 
+  let stopped: Promise<void> | null = null
+  const end = async (): Promise<void> => {
+    watched?.close()
+    await startDrain()
+    await doors.close()
+    await found.close()
+    watch.close()
+    await bus.flush().catch(() => log.warn('NATS is away: the last answers may not have left'))
+    await http?.close()
+    loop.stop()
+    await of.provider.close()
+    await of.settings.close()
+    await bus.close()
+  }
+
   return {
     instance,
     httpUrl: http?.url ?? null,
@@ -277,19 +292,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     operator,
     recording: recorded,
     hurry: () => loop.hurry(),
-    async stop() {
-      watched?.close()
-      await startDrain()
-      await doors.close()
-      await found.close()
-      watch.close()
-      await bus.flush()
-      await http?.close()
-      loop.stop()
-      await of.provider.close()
-      await of.settings.close()
-      await bus.close()
-    },
+    stop: () => (stopped ??= end()),
   }
 }
 

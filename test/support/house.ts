@@ -1,0 +1,135 @@
+/** The whole house on real parts: nats-server, simulated provider, SDK, scheduler, client. */
+import { connectHeadgate, type Headgate } from '#client'
+import { startSimulatedProvider } from '../../services/simulated-provider/listener.ts'
+import type {
+  SimulatedProvider,
+  SimulatedProviderOptions,
+} from '../../services/simulated-provider/listener.ts'
+import { loadConfig } from '../../services/scheduler/config/load.ts'
+import { memorySettings } from '../../services/scheduler/memory-settings.ts'
+import { natsBus } from '../../services/scheduler/nats/connection.ts'
+import { createLog } from '../../services/scheduler/observability/log.ts'
+import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
+import { systemClock, systemDice } from '../../services/scheduler/system.ts'
+import { wire, type Wired } from '../../services/scheduler/wire.ts'
+import { startNatsServer, type NatsServer } from '../../services/cli/nats-server.ts'
+
+export interface House {
+  readonly nats: NatsServer
+  readonly provider: SimulatedProvider
+  readonly scheduler: Wired
+  /** As tenant `acme`; `as` gives others. */
+  readonly client: Headgate
+  /** Every line that was logged. */
+  readonly logged: string[]
+  /** Another scheduler on the same server and provider. */
+  another(yaml?: string): Promise<Wired>
+  /** Resolves when every request has its answer and every slot is back. */
+  rest(of?: Wired): Promise<void>
+  close(): Promise<void>
+}
+
+export async function openHouse(
+  options: { yaml?: string; provider?: SimulatedProviderOptions; http?: boolean } = {},
+): Promise<House> {
+  const { server: nats, reason } = await startNatsServer()
+  if (nats === null) throw new Error(reason)
+  const provider = await startSimulatedProvider({
+    ttftMs: 0,
+    tokensPerSecond: 0,
+    outputTokens: 12,
+    ...options.provider,
+  })
+  const logged: string[] = []
+  const schedulers: Wired[] = []
+  const open = async (yaml = options.yaml ?? ''): Promise<Wired> => {
+    const bus = await natsBus({
+      servers: nats.url,
+      name: 'headgate',
+      egressConnections: 2,
+      clock: systemClock,
+    })
+    const loaded = loadConfig({ path: null, text: yaml, emergency: false })
+    const wired = await wire({
+      bus,
+      settings: memorySettings(),
+      provider: anthropicProvider({
+        clock: systemClock,
+        connections: 256,
+        retryAfterMaxMs: loaded.config.file.llm_gateway.retry.retry_after_max_ms,
+      }),
+      loaded,
+      configPath: null,
+      clock: systemClock,
+      dice: systemDice,
+      log: createLog({
+        level: 'debug',
+        clock: systemClock,
+        to: { write: (line) => logged.push(line) },
+      }),
+      http: options.http === true ? { host: '127.0.0.1', port: 0, adminToken: 'let-me-in' } : null,
+      version: '0.0.0-test',
+      env: (name) =>
+        name === 'ANTHROPIC_BASE_URL'
+          ? provider.url
+          : name === 'ANTHROPIC_API_KEY'
+            ? 'sk-planted-key'
+            : undefined,
+      onBug(bug) {
+        throw bug
+      },
+    })
+    schedulers.push(wired)
+    return wired
+  }
+  const scheduler = await open()
+  const client = await connectHeadgate({ servers: nats.url, tenant: 'acme' })
+  return {
+    nats,
+    provider,
+    scheduler,
+    client,
+    logged,
+    another: open,
+    rest: (of = scheduler) => atRest(of),
+    async close() {
+      await client.close()
+      for (const one of schedulers) {
+        const stopped = one.stop()
+        one.hurry()
+        await stopped
+      }
+      await provider.close()
+      await nats.stop()
+    },
+  }
+}
+
+/** The conservation check: nothing is live, and nothing is held. */
+async function atRest(of: Wired): Promise<void> {
+  const { loop } = of
+  const held = () => Object.values(loop.held()).reduce((sum, n) => sum + n, 0)
+  const listener = of.recording.listen({ queueMax: 10_000 })
+  while (held() > 0 || loop.liveCount > 0) {
+    // The attempt that lets go last says so in an event.
+    const more = await Promise.race([listener.next(), onceLoopIsQuiet()])
+    if (more === null) break
+  }
+  listener.close()
+  const left = loop.held()
+  if (held() > 0) throw new Error(`held at rest: ${JSON.stringify(left)}`)
+  const budgets = [...loop.state.routes.values()].map((route) => route.ofGeneration)
+  if (budgets.some((n) => n !== 0) && loop.state.inflight === 0)
+    throw new Error('a breaker permit was not given back')
+}
+
+/** Events come before the step that made them ends: look again a moment later. */
+const onceLoopIsQuiet = (): Promise<'again'> =>
+  new Promise((resolve) => setTimeout(() => resolve('again'), 5))
+
+export const body = (more: object = {}) => ({
+  model: 'claude-sonnet-4-5',
+  max_tokens: 64,
+  messages: [{ role: 'user' as const, content: 'a planted prompt that no log may hold' }],
+  ...more,
+})
