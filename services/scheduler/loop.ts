@@ -75,10 +75,15 @@ interface Live {
   ttftMs: Millis
 }
 
-/** What status and cancel still know of an ended request. */
+/** What status and cancel still know of an ended request; its body is not kept. */
 interface Settled {
   readonly at: Millis
-  readonly status: StatusAnswer
+  readonly tenant: string
+  readonly id: string
+  readonly lane: string
+  readonly model: string
+  readonly attempts: number
+  readonly arrivedWall: Millis
 }
 
 const lifecycle = compile(lifecycleMachine)
@@ -606,17 +611,26 @@ export class Loop implements Scheduler {
     this.#move(live, 'request.settled', now)
     this.#heap.clear(live.timer)
     if (live.closing !== null) this.#heap.clear(live.closing)
-    const status = this.#statusOf(live)
     this.#live.delete(live.key)
-    this.#remember(live.key, status, now)
+    this.#remember(live, now)
   }
 
   // ---- memory of ended requests ----
 
-  #remember(key: string, status: StatusAnswer, now: Millis): void {
+  #remember(live: Live, now: Millis): void {
     const { settled_max, settled_ms } = this.state.config.file
-    this.#settled.delete(key)
-    this.#settled.set(key, { at: now, status })
+    const { tenant, id, lane, model } = live.incoming
+    const attempts = live.request?.attempts ?? 0
+    this.#settled.delete(live.key)
+    this.#settled.set(live.key, {
+      at: now,
+      tenant,
+      id,
+      lane,
+      model,
+      attempts,
+      arrivedWall: live.arrivedWall,
+    })
     for (const [old, one] of this.#settled) {
       if (this.#settled.size <= settled_max && now - one.at <= settled_ms) break
       this.#settled.delete(old)
@@ -626,27 +640,26 @@ export class Loop implements Scheduler {
   #remembered(key: string): StatusAnswer | null {
     const settled = this.#settled.get(key)
     if (settled === undefined) return null
-    return this.#now() - settled.at <= this.state.config.file.settled_ms ? settled.status : null
+    if (this.#now() - settled.at > this.state.config.file.settled_ms) return null
+    return statusAnswer({ ...settled, state: 'settled', position: null })
   }
 
   #statusOf(live: Live): StatusAnswer {
-    const { incoming, request } = live
+    const { request } = live
     let position: number | null = null
     if (request?.waiting === true) {
       position = 0
       for (let r = request.before; r !== null; r = r.before) position++
     }
-    return {
-      id: incoming.id,
-      tenant: incoming.tenant,
-      lane: incoming.lane,
-      model: incoming.model,
+    const attempts = request?.attempts ?? 0
+    const { arrivedWall } = live
+    return statusAnswer({
+      ...live.incoming,
       state: live.cell.state,
-      attempts: request?.attempts ?? 0,
+      attempts,
       position,
-      estimated_wait_ms: null,
-      enqueued_at: new Date(live.arrivedWall).toISOString(),
-    }
+      arrivedWall,
+    })
   }
 
   // ---- routes ----
@@ -766,6 +779,27 @@ const noAccounting: Accounting = {
   inputTokens: null,
   outputTokens: null,
 }
+
+const statusAnswer = (of: {
+  id: string
+  tenant: string
+  lane: string
+  model: string
+  state: string
+  attempts: number
+  position: number | null
+  arrivedWall: Millis
+}): StatusAnswer => ({
+  id: of.id,
+  tenant: of.tenant,
+  lane: of.lane,
+  model: of.model,
+  state: of.state,
+  attempts: of.attempts,
+  position: of.position,
+  estimated_wait_ms: null,
+  enqueued_at: new Date(of.arrivedWall).toISOString(),
+})
 
 const about = (live: Live) => ({
   tenant: live.incoming.tenant,

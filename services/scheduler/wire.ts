@@ -298,23 +298,39 @@ export async function wire(of: WireOptions): Promise<Wired> {
 
 const AUX_TIMEOUT_MS = 55_000
 
-/** The wire's view of an upstream. A key stands in the environment and nowhere else. */
+/** The wire's view of an upstream, made once per configuration: reading the environment is slow. A key
+ *  stands in the environment and nowhere else. */
 function upstreams(
   config: () => Config,
   env: (name: string) => string | undefined,
 ): (name: string) => AttemptCall['upstream'] {
+  const known = new Map<string, { upstream: AttemptCall['upstream']; of: Config }>()
   return (name) => {
-    const { upstreams: all } = config().file
-    const found = all[name]
-    if (found === undefined) throw new Error(`no upstream ${name}`)
-    const first = Object.keys(all)[0] === name
-    const elsewhere = first && found.base_url === PUBLIC_API ? env('ANTHROPIC_BASE_URL') : undefined
-    return {
-      name,
-      baseUrl: elsewhere ?? found.base_url,
-      apiKey: env(found.api_key_env) ?? null,
-      version: found.version,
-    }
+    const now = config()
+    const last = known.get(name)
+    // A route that is no longer configured serves what it holds at its old address.
+    if (last !== undefined && (last.of === now || !(name in now.file.upstreams)))
+      return last.upstream
+    const upstream = read(now.file.upstreams, name, env)
+    known.set(name, { upstream, of: now })
+    return upstream
+  }
+}
+
+function read(
+  all: Config['file']['upstreams'],
+  name: string,
+  env: (name: string) => string | undefined,
+): AttemptCall['upstream'] {
+  const found = all[name]
+  if (found === undefined) throw new Error(`no upstream ${name}`)
+  const first = Object.keys(all)[0] === name
+  const elsewhere = first && found.base_url === PUBLIC_API ? env('ANTHROPIC_BASE_URL') : undefined
+  return {
+    name,
+    baseUrl: elsewhere ?? found.base_url,
+    apiKey: env(found.api_key_env) ?? null,
+    version: found.version,
   }
 }
 

@@ -122,7 +122,11 @@ export async function benchCore(options: { bottleneck: boolean }): Promise<Recor
     ['p-queue', figures.pqueue_us.toFixed(2), ''],
     ['bottleneck', figures.bottleneck_us.toFixed(0), ''],
     ['core / p-queue', (figures.core_1000_tenants_us / figures.pqueue_us).toFixed(2), '<= 0.25'],
-    ['100,000 / 1,000', (figures.core_100000_tenants_us / figures.core_1000_tenants_us).toFixed(2), '<= 5'],
+    [
+      '100,000 / 1,000',
+      (figures.core_100000_tenants_us / figures.core_1000_tenants_us).toFixed(2),
+      '<= 5',
+    ],
   ])
   return figures
 }

@@ -1,9 +1,12 @@
 /** How benches speak: plain tables, and the few statistics they quote. */
 
 export function sayTable(title: string, rows: readonly (readonly string[])[]): void {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)))
+  const widths = rows[0]!.map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
+  )
   console.log(`\n${title}`)
-  for (const row of rows) console.log('  ' + row.map((cell, i) => cell.padEnd(widths[i]!)).join('  '))
+  for (const row of rows)
+    console.log('  ' + row.map((cell, i) => cell.padEnd(widths[i]!)).join('  '))
 }
 
 export const median = (samples: readonly number[]): number => quantile(samples, 0.5)

@@ -4,7 +4,9 @@ import type { VerdictKind } from '#contracts/verdict'
 import { CoreWorld, configOf, verdictOf } from '../support/core-world.ts'
 
 /** Runs in `npm test`; the full suite raises it by HEADGATE_RUNS. */
-const RUNS = Number(process.env['HEADGATE_RUNS'] ?? 300)
+const RUNS = Number(process.env['HEADGATE_RUNS'] ?? 400)
+/** Fixed, so that a run means the same everywhere; any other by HEADGATE_SEED. */
+const SEED = Number(process.env['HEADGATE_SEED'] ?? 7)
 
 /** Weighted by hand: a blocked upstream ends most of what makes a run interesting. */
 const kinds: VerdictKind[] = [
@@ -149,7 +151,7 @@ test('whatever happens, every law holds after every step and everything is given
           expect(world.outcomes.get(key)?.length, key).toBe(times)
       },
     ),
-    { numRuns: RUNS },
+    { numRuns: RUNS, seed: SEED },
   )
   expect(SEEN.filter((one) => !seen.has(one))).toEqual([])
 })
@@ -174,7 +176,7 @@ test('equal seed, configuration and inputs give equal effects (I16)', () => {
         expect(told(commands, file)).toBe(told(commands, file))
       },
     ),
-    { numRuns: Math.ceil(RUNS / 5) },
+    { numRuns: Math.ceil(RUNS / 5), seed: SEED },
   )
 })
 
@@ -192,6 +194,6 @@ test('no request makes more attempts than its lane allows, and none is preempted
         expect(e.request.preemptions).toBeLessThanOrEqual(2)
       }
     }),
-    { numRuns: Math.ceil(RUNS / 5) },
+    { numRuns: Math.ceil(RUNS / 5), seed: SEED },
   )
 })
