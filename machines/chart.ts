@@ -11,13 +11,11 @@ export interface ChartOptions {
   title: string
   /** For those who cannot see it. */
   description: string
-  /** Top to bottom, or left to right. */
-  direction?: 'TB' | 'LR'
 }
 
 export function drawChart(machine: AnyStateMachine, options: ChartOptions): string {
   const chart = chartOf(machine)
-  const { width, height, boxes, arrows } = arrange(chart, options.direction ?? 'TB')
+  const { width, height, boxes, arrows } = arrange(chart)
   const id = slug(machine.id)
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" class="headgate-chart" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="${id}-title ${id}-desc">`,
@@ -26,9 +24,10 @@ export function drawChart(machine: AnyStateMachine, options: ChartOptions): stri
     `<style>${STYLE}</style>`,
     `<defs><marker id="${id}-head" class="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>`,
     `<rect class="paper" width="${width}" height="${height}" rx="8"/>`,
-    ...arrows.map(({ arrow, path }) => drawArrow(arrow, path, `${id}-head`)),
+    ...arrows.map((arrow, i) => drawArrow(arrow, { of: id, i })),
     ...boxes.map(drawBox),
-    ...arrows.flatMap(({ arrow, at }) => drawLabels(arrow, at)),
+    // Labels once more, above the lines of others.
+    ...arrows.flatMap(({ edges }, i) => edges.map((_, j) => `<use href="#${id}-${i}-${j}"/>`)),
     '</svg>',
     '',
   ].join('\n')
@@ -104,13 +103,19 @@ function chartOf(machine: AnyStateMachine): {
   arrows: Arrow[]
 } {
   const initial = machine.root.initial.target[0]?.id ?? ''
+  const everywhere = doneEverywhere(machine)
   const arrows = new Map<string, Arrow>()
   const states = toDirectedGraph(machine).children.map(({ id, stateNode, edges }) => {
     const hears: Edge[] = []
     for (const edge of edges) {
+      const does = actionText(edge)
       const one = {
         id: edge.id,
-        text: { on: eventText(edge), guard: guardText(edge), does: actionText(edge) },
+        text: {
+          on: eventText(edge),
+          guard: guardText(edge),
+          does: does === everywhere ? '' : does,
+        },
       }
       const { source, target, transition } = edge
       if (source.id === target.id && !transition.reenter) {
@@ -126,6 +131,12 @@ function chartOf(machine: AnyStateMachine): {
     return { id, name: stateNode.key, initial: id === initial, final, hears }
   })
   return { initial, states, arrows: [...arrows.values()] }
+}
+
+/** What every transition does is not said at each. */
+function doneEverywhere(machine: AnyStateMachine): string {
+  const said = new Set(transitions(machine).map(({ does }) => does))
+  return said.size === 1 ? [...said][0]! : ''
 }
 
 function eventText({ source, transition }: DirectedGraphEdge): string {
@@ -165,7 +176,7 @@ const LINE = 15
 const HEADER = 28
 const PAD = 10
 const MARGIN = 16
-const START = 7
+const LOOP = 36
 
 interface Box {
   state: State
@@ -175,13 +186,32 @@ interface Box {
   height: number
 }
 
+interface Laid {
+  points: Point[]
+  x: number
+  y: number
+}
+
+interface LaidArrow extends Arrow {
+  path: string
+  /** Middle of its labels. */
+  x: number
+  y: number
+}
+
 const widest = (texts: readonly string[], char: number): number =>
   Math.max(0, ...texts.map((text) => text.length)) * char
 
-function arrange(chart: ReturnType<typeof chartOf>, direction: 'TB' | 'LR') {
+const widestOf = ({ edges }: Arrow): number =>
+  widest(
+    edges.map(({ text }) => plain(text)),
+    CHAR,
+  )
+
+function arrange(chart: ReturnType<typeof chartOf>) {
   const graph = new Graph({ multigraph: true })
   graph.setGraph({
-    rankdir: direction,
+    rankdir: 'TB',
     nodesep: 40,
     ranksep: 34,
     edgesep: 18,
@@ -197,41 +227,52 @@ function arrange(chart: ReturnType<typeof chartOf>, direction: 'TB' | 'LR') {
       height: HEADER + (rows.length === 0 ? 4 : rows.length * LINE + PAD),
     })
   }
-  for (const { from, to, edges } of chart.arrows)
+  for (const arrow of chart.arrows) {
+    const { from, to, edges } = arrow
     graph.setEdge(from, to, {
-      width: Math.ceil(widest(edges.map(({ text }) => plain(text)), CHAR)) + 12, // prettier-ignore
+      width: Math.ceil(widestOf(arrow)) + 12 + (from === to ? LOOP : 0),
       height: edges.length * LINE + 6,
       labelpos: 'c',
     })
+  }
   layout(graph)
   const boxes = chart.states.map((state): Box => {
     const { x, y, width, height } = graph.node(state.id) as Required<Box>
     return { state, x: x - width / 2, y: y - height / 2, width, height }
   })
-  const arrows = chart.arrows.map((arrow) => {
-    const laid = graph.edge(arrow.from, arrow.to) as { points: Point[]; x: number; y: number }
-    return { arrow, path: curve(laid.points), at: { x: laid.x, y: laid.y } }
+  const arrows = chart.arrows.map((arrow): LaidArrow => {
+    const { points, x, y } = graph.edge(arrow.from, arrow.to) as Laid
+    if (arrow.from !== arrow.to) return { ...arrow, path: curve(points), x, y }
+    const box = boxes.find(({ state }) => state.id === arrow.from)!
+    const right = box.x + box.width
+    const width = widestOf(arrow)
+    return { ...arrow, path: loop({ x: right, y }), x: right + LOOP + width / 2, y }
   })
   const whole = graph.graph() as { width: number; height: number }
   return { width: Math.ceil(whole.width), height: Math.ceil(whole.height), boxes, arrows }
 }
 
-/** A line through the middles of the layout's points, bent at each: no corner, no overshoot. */
+/** Through every point; upright at each but the ends, where it meets the boxes as it comes. */
 function curve(points: readonly Point[]): string {
   const [first, ...rest] = points
-  const last = rest.at(-1)
-  if (first === undefined || last === undefined) return ''
+  if (first === undefined) return ''
   const parts = [`M${at(first)}`]
-  for (const [i, point] of rest.slice(0, -1).entries()) {
-    const next = rest[i + 1]!
-    const end = i === rest.length - 2 ? next : middle(point, next)
-    parts.push(`Q${at(point)} ${at(end)}`)
+  let from = first
+  for (const [i, to] of rest.entries()) {
+    const [out, into] = [i > 0, i < rest.length - 1]
+    const y = (from.y + to.y) / 2
+    if (out && into) parts.push(`C${at({ x: from.x, y })} ${at({ x: to.x, y })} ${at(to)}`)
+    else if (out || into) parts.push(`Q${at({ x: out ? from.x : to.x, y })} ${at(to)}`)
+    else parts.push(`L${at(to)}`)
+    from = to
   }
-  if (rest.length === 1) parts.push(`L${at(last)}`)
   return parts.join('')
 }
 
-const middle = (a: Point, b: Point): Point => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 })
+/** Out of a box at its right side and in again. */
+const loop = ({ x, y }: Point): string =>
+  `M${round(x)} ${round(y - 14)}C${round(x + LOOP)} ${round(y - 22)} ${round(x + LOOP)} ${round(y + 22)} ${round(x)} ${round(y + 14)}`
+
 const at = ({ x, y }: Point): string => `${round(x)} ${round(y)}`
 const round = (n: number): string => String(Math.round(n * 10) / 10)
 
@@ -246,8 +287,8 @@ const STYLE = [
   '.headgate-chart .state line{stroke:#d0d7de}',
   '.headgate-chart .state .start{fill:#1f2328;stroke:none}',
   '.headgate-chart .edge path{fill:none;stroke:#57606a;stroke-width:1.3}',
-  '.headgate-chart .head path{fill:#57606a}',
-  '.headgate-chart .label rect{fill:#fff}',
+  '.headgate-chart .head{fill:#57606a}',
+  '.headgate-chart .edge rect{fill:#fff}',
   '.headgate-chart .on{fill:#1f2328}',
   '.headgate-chart .guard{fill:#0550ae}',
   '.headgate-chart .does{fill:#6e7781}',
@@ -258,8 +299,8 @@ const STYLE = [
   '.headgate-chart .state line{stroke:#30363d}',
   '.headgate-chart .state .start{fill:#e6edf3}',
   '.headgate-chart .edge path{stroke:#8b949e}',
-  '.headgate-chart .head path{fill:#8b949e}',
-  '.headgate-chart .label rect{fill:#0d1117}',
+  '.headgate-chart .head{fill:#8b949e}',
+  '.headgate-chart .edge rect{fill:#0d1117}',
   '.headgate-chart .guard{fill:#79c0ff}',
   '.headgate-chart .does{fill:#8b949e}',
   '}',
@@ -272,7 +313,7 @@ function drawBox({ state, x, y, width, height }: Box): string {
     ? `<rect x="${round(x + 3)}" y="${round(y + 3)}" width="${round(width - 6)}" height="${round(height - 6)}" rx="5"/>`
     : ''
   const start = state.initial
-    ? `<circle class="start" cx="${round(x + 16)}" cy="${round(y + HEADER / 2)}" r="${START - 2}"><title>starts here</title></circle>`
+    ? `<circle class="start" cx="${round(x + 16)}" cy="${round(y + (state.hears.length === 0 ? height : HEADER) / 2)}" r="5"><title>starts here</title></circle>`
     : ''
   const rows = state.hears.map(
     ({ id, text }, i) =>
@@ -291,3 +332,48 @@ function drawBox({ state, x, y, width, height }: Box): string {
     ...rows,
   ].join('\n')
 }
+
+function drawArrow({ edges, path, x, y }: LaidArrow, at: { of: string; i: number }): string {
+  return edges
+    .map(({ id, text }, j) => {
+      const width = widest([plain(text)], CHAR) + 6
+      const top = y + (j - edges.length / 2) * LINE
+      return [
+        `<g class="edge" data-id="${escape(id)}">`,
+        `<path d="${path}" marker-end="url(#${at.of}-head)"/>`,
+        `<g id="${at.of}-${at.i}-${j}">`,
+        `<rect x="${round(x - width / 2)}" y="${round(top)}" width="${round(width)}" height="${LINE}"/>`,
+        lineOf(text, { x, y: top + 11, anchor: 'middle' }),
+        '</g></g>',
+      ].join('')
+    })
+    .join('\n')
+}
+
+function lineOf(text: Text, of: { x: number; y: number; anchor: 'start' | 'middle' }): string {
+  const parts = (['on', 'guard', 'does'] as const)
+    .filter((part) => text[part] !== '')
+    .map((part) => `<tspan class="${part}">${escape(text[part])}</tspan>`)
+  return `<text x="${round(of.x)}" y="${round(of.y)}" text-anchor="${of.anchor}">${parts.join(' ')}</text>`
+}
+
+const ENTITY: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+/** Also takes out what no XML may hold. */
+const escape = (text: string): string =>
+  text
+    // oxlint-disable-next-line no-control-regex
+    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Surrogate}/gu, '\ufffd')
+    .replace(/[&<>"']/g, (char) => ENTITY[char]!)
+
+const slug = (text: string): string => text.replace(/[^A-Za-z0-9_-]/g, '_')
+
+/** Mermaid ends a label at a line's end or a semicolon, and reads quotes and tags. */
+const mermaidText = (text: string): string =>
+  text.replace(/[^\w .,/()[\]-]/gu, (char) => `#${char.codePointAt(0)};`)

@@ -20,7 +20,7 @@ const LOOP_SEES = /^(#contracts\/|#core\/|#machines\/|#(ports|loop|timer-heap|me
 
 const rooms: readonly Room[] = [
   { at: 'contracts/', may: /^(\.\/|zod$)/ },
-  { at: 'machines/chart.ts', may: /^(\.\/|#contracts\/|xstate$|@dagrejs\/dagre$)/ },
+  { at: 'machines/chart.ts', may: /^(\.\/|#contracts\/|xstate(\/graph)?$|@dagrejs\/dagre$)/ },
   { at: 'machines/run.ts', may: /^(\.\/|#contracts\/|xstate$|@statelyai\/inspect$)/ },
   { at: 'machines/', may: /^(\.\/|#contracts\/|xstate$)/ },
   { at: 'services/scheduler/core/', may: /^(\.\/|#contracts\/)/ },
@@ -262,6 +262,7 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   '#dashboard',
   'zod',
   'xstate',
+  'xstate/graph',
   'yaml',
   'undici',
   'fastify',

@@ -1,14 +1,14 @@
 /** The publishers' library: what a program may use. */
-export {
-  connectHeadgate,
-  type Answer,
-  type AuxOptions,
-  type CallOptions,
-  type Headgate,
-  type HeadgateOptions,
-  type RawBody,
-  type RequestEvent,
-} from './headgate.ts'
+export { connectHeadgate } from './headgate.ts'
+export type {
+  Answer,
+  AuxOptions,
+  CallOptions,
+  Headgate,
+  HeadgateOptions,
+  RawBody,
+  RequestEvent,
+} from './contract.ts'
 export { AnswerStream } from './answer-stream.ts'
 export type { AnswerAccounting } from './accounting.ts'
 export { HeadgateError, type ClientCode, type HeadgateErrorCode } from './errors.ts'

@@ -43,7 +43,7 @@ export function mailbox(of: { transport: Transport; inbox: string; callsMax: num
       fail(error)
     }
   }
-  transport.onFault(({ subject, detail }) => {
+  const stopFaults = transport.onFault(({ subject, detail }) => {
     const inboxRefused = subject === everywhere
     const error = clientError('unreachable', detail)
     failAll(error, (asked) => inboxRefused || asked === subject)
@@ -60,6 +60,7 @@ export function mailbox(of: { transport: Transport; inbox: string; callsMax: num
     close() {
       closed = true
       subscription.close()
+      if (typeof stopFaults === 'function') stopFaults()
       failAll(clientError('closed', 'the answer will not be heard'), () => true)
     },
   }

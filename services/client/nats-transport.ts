@@ -7,10 +7,12 @@ import {
   headers as natsHeaders,
   PermissionViolationError,
   type Msg,
+  type MsgHdrs,
+  type NatsConnection,
   type NodeConnectionOptions,
 } from '@nats-io/transport-node'
 import type { ClientSystem } from './system.ts'
-import type { Transport, TransportFault, TransportMessage } from './transport.ts'
+import type { Transport, TransportFault, TransportHeaders, TransportMessage } from './transport.ts'
 
 const READY_WITHIN_MS = 5_000
 
@@ -30,100 +32,125 @@ export async function natsTransport(options: NatsTransportOptions): Promise<Tran
   const nc = await connect(dialing(options)).catch((error: unknown) => {
     throw cannotConnect(options.servers, error)
   })
-  const faults: ((fault: TransportFault) => void)[] = []
-  const tell = (fault: TransportFault) => {
-    for (const listener of faults) listener(fault)
-  }
-  let maxPayload = nc.info?.max_payload ?? 1_048_576
-  let connected = true
-  const waiting = new Set<() => void>()
+  return new NatsTransport(nc, options.system)
+}
 
-  void (async () => {
-    for await (const status of nc.status()) {
-      if (status.type === 'disconnect') connected = false
-      else if (status.type === 'reconnect') {
-        connected = true
-        maxPayload = nc.info?.max_payload ?? maxPayload
-        for (const resume of waiting) resume()
-        waiting.clear()
-      } else if (status.type === 'error') {
-        const { error } = status
-        if (error instanceof PermissionViolationError) {
-          tell({ subject: error.subject, detail: `no permission: ${error.message}` })
+class NatsTransport implements Transport {
+  readonly #nc: NatsConnection
+  readonly #system: ClientSystem
+  readonly #faults = new Set<(fault: TransportFault) => void>()
+  /** Who waits for the server to return. */
+  readonly #waiting = new Set<() => void>()
+  #maxPayload: number
+  #connected = true
+
+  constructor(nc: NatsConnection, system: ClientSystem) {
+    this.#nc = nc
+    this.#system = system
+    this.#maxPayload = nc.info?.max_payload ?? 1_048_576
+    void this.#watch()
+  }
+
+  get maxPayload(): number {
+    return this.#maxPayload
+  }
+
+  async ready(): Promise<void> {
+    if (this.#nc.isClosed()) throw new Error('the connection is closed')
+    if (this.#connected) return
+    await new Promise<void>((resolve, reject) => {
+      const resume = () => {
+        stopWaiting()
+        resolve()
+      }
+      const stopWaiting = this.#system.after(READY_WITHIN_MS, () => {
+        this.#waiting.delete(resume)
+        reject(new Error(`NATS has been away for ${READY_WITHIN_MS} ms`))
+      })
+      this.#waiting.add(resume)
+    })
+  }
+
+  publish(
+    subject: string,
+    data: Uint8Array | string,
+    { headers = [], reply }: { headers?: TransportHeaders; reply?: string } = {},
+  ): void {
+    const built = headers.length === 0 ? undefined : natsHeaders()
+    for (const [name, value] of headers) built?.append(name, value)
+    this.#nc.publish(subject, data, {
+      ...(built === undefined ? {} : { headers: built }),
+      ...(reply === undefined ? {} : { reply }),
+    })
+  }
+
+  subscribe(subject: string, on: (message: TransportMessage) => void): { close(): void } {
+    const subscription = this.#nc.subscribe(subject, {
+      callback: (error, message) => {
+        if (error !== null) return this.#tell({ subject, detail: error.message })
+        // A listener that throws would end the reading of this connection.
+        try {
+          on(transportMessage(message))
+        } catch (bug) {
+          queueMicrotask(() => {
+            throw bug
+          })
         }
+      },
+    })
+    return {
+      close: () => {
+        if (!this.#nc.isClosed()) subscription.unsubscribe()
+      },
+    }
+  }
+
+  onFault(listener: (fault: TransportFault) => void): () => void {
+    this.#faults.add(listener)
+    return () => void this.#faults.delete(listener)
+  }
+
+  async close(): Promise<void> {
+    if (this.#connected && !this.#nc.isClosed()) await this.#nc.flush().catch(() => {})
+    await this.#nc.close()
+  }
+
+  async #watch(): Promise<void> {
+    for await (const status of this.#nc.status()) {
+      if (status.type === 'disconnect') this.#connected = false
+      else if (status.type === 'reconnect') this.#returned()
+      else if (status.type === 'error' && status.error instanceof PermissionViolationError) {
+        const { subject, message } = status.error
+        this.#tell({ subject, detail: `no permission: ${message}` })
       }
     }
-  })()
+  }
 
-  return {
-    get maxPayload() {
-      return maxPayload
-    },
+  #returned(): void {
+    this.#connected = true
+    this.#maxPayload = this.#nc.info?.max_payload ?? this.#maxPayload
+    for (const resume of this.#waiting) resume()
+    this.#waiting.clear()
+  }
 
-    async ready() {
-      if (nc.isClosed()) throw new Error('the connection is closed')
-      if (connected) return
-      await new Promise<void>((resolve, reject) => {
-        const resume = () => {
-          stopWaiting()
-          resolve()
-        }
-        const stopWaiting = options.system.after(READY_WITHIN_MS, () => {
-          waiting.delete(resume)
-          reject(new Error(`NATS has been away for ${READY_WITHIN_MS} ms`))
-        })
-        waiting.add(resume)
-      })
-    },
-
-    publish(subject, data, { headers, reply } = {}) {
-      const built = headers === undefined || headers.length === 0 ? undefined : natsHeaders()
-      for (const [name, value] of headers ?? []) built?.append(name, value)
-      nc.publish(subject, data, {
-        ...(built === undefined ? {} : { headers: built }),
-        ...(reply === undefined ? {} : { reply }),
-      })
-    },
-
-    subscribe(subject, on) {
-      const subscription = nc.subscribe(subject, {
-        callback: (error, message) => {
-          if (error !== null) return tell({ subject, detail: error.message })
-          // A listener that throws would end the reading of this connection.
-          try {
-            on(transportMessage(message))
-          } catch (bug) {
-            queueMicrotask(() => {
-              throw bug
-            })
-          }
-        },
-      })
-      return {
-        close: () => {
-          if (!nc.isClosed()) subscription.unsubscribe()
-        },
-      }
-    },
-
-    onFault: (listener) => void faults.push(listener),
-
-    async close() {
-      if (connected && !nc.isClosed()) await nc.flush().catch(() => {})
-      await nc.close()
-    },
+  #tell(fault: TransportFault): void {
+    for (const listener of this.#faults) listener(fault)
   }
 }
 
 function dialing(options: NatsTransportOptions): NodeConnectionOptions {
   const listed = typeof options.servers === 'string' ? options.servers.split(',') : options.servers
   let { user, password } = options
+  let token: string | undefined
   const servers = listed.map((text) => {
     const [, scheme = '', who, rest = ''] =
       /^([a-z]+:\/\/)?(?:([^@/]*)@)?(.*)$/.exec(text.trim()) ?? []
-    const [name, ...secret] = who?.split(':') ?? []
-    if (name !== undefined) user ??= decodeURIComponent(name)
-    if (secret.length > 0) password ??= decodeURIComponent(secret.join(':'))
+    const [name, ...secret] = who?.split(':').map(decodeURIComponent) ?? []
+    if (secret.length === 0) token ??= name
+    else {
+      user ??= name
+      password ??= secret.join(':')
+    }
     return scheme + rest
   })
   return {
@@ -136,7 +163,7 @@ function dialing(options: NatsTransportOptions): NodeConnectionOptions {
     timeout: READY_WITHIN_MS,
     pingInterval: 10_000,
     noAsyncTraces: true,
-    ...(user === undefined ? {} : { user }),
+    ...(user !== undefined ? { user } : token !== undefined ? { token } : {}),
     ...(password === undefined ? {} : { pass: password }),
     ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(options.creds) }),
   }
@@ -153,16 +180,25 @@ function cannotConnect(servers: string | readonly string[], cause: unknown): Err
 }
 
 function transportMessage(message: Msg): TransportMessage {
-  const nobody = message.data.length === 0 && message.headers?.code === 503
+  const headers = headersOf(message)
   return {
     subject: message.subject,
     data: message.data,
-    nobody,
+    nobody: message.data.length === 0 && headers?.code === 503,
     header(name) {
-      if (message.headers === undefined) return undefined
+      if (headers === undefined) return undefined
       const wanted = name.toLowerCase()
-      for (const [own, [value]] of message.headers) if (own.toLowerCase() === wanted) return value
+      for (const [own, [value]] of headers) if (own.toLowerCase() === wanted) return value
       return undefined
     },
+  }
+}
+
+/** Headers that cannot be read are none: anybody may send us anything. */
+function headersOf(message: Msg): MsgHdrs | undefined {
+  try {
+    return message.headers
+  } catch {
+    return undefined
   }
 }

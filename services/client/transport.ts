@@ -27,7 +27,8 @@ export interface Transport {
     options?: { headers?: TransportHeaders; reply?: string },
   ): void
   subscribe(subject: string, on: (message: TransportMessage) => void): { close(): void }
-  onFault(listener: (fault: TransportFault) => void): void
+  /** The answer, if there is one, ends it. */
+  onFault(listener: (fault: TransportFault) => void): void | (() => void)
   close(): Promise<void>
 }
 

@@ -3,7 +3,7 @@ import { natsBus, type BusStatus } from '../../services/scheduler/nats/connectio
 import { busConformance } from '../conformance/bus.ts'
 import { heard } from '../support/heard.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
-import { realClock } from '../support/real-clock.ts'
+import { systemClock } from '../../services/scheduler/system.ts'
 
 let server: NatsServer
 beforeAll(async () => {
@@ -16,7 +16,7 @@ const connect = (more: Partial<Parameters<typeof natsBus>[0]> = {}) =>
     servers: server.url,
     name: 'test',
     egressConnections: 2,
-    clock: realClock,
+    clock: systemClock,
     ...more,
   })
 
@@ -31,7 +31,7 @@ describe('nats bus', () => {
       servers: 'nats://me:secret@127.0.0.1:1',
       name: 'test',
       egressConnections: 1,
-      clock: realClock,
+      clock: systemClock,
     })
     await expect(lost).rejects.toThrow('cannot connect to NATS at nats://127.0.0.1:1')
     await expect(lost).rejects.not.toThrow('secret')
@@ -102,6 +102,13 @@ describe('nats bus', () => {
     await bus.close()
     await expect(connect({ servers: guarded.url })).rejects.toThrow('refuses these credentials')
     await guarded.stop()
+    const byToken = await natsServer({
+      jetstream: false,
+      config: 'authorization { token: secret }',
+    })
+    const other = await connect({ servers: `nats://secret@127.0.0.1:${byToken.port}` })
+    await other.close()
+    await byToken.stop()
   })
 
   test('a bug in a listener reaches onError and the next message still comes', async () => {

@@ -5,7 +5,7 @@ import { natsSettings } from '../../services/scheduler/nats/settings.ts'
 import { settingsConformance } from '../conformance/settings.ts'
 import { heard } from '../support/heard.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
-import { realClock } from '../support/real-clock.ts'
+import { systemClock } from '../../services/scheduler/system.ts'
 
 let server: NatsServer
 beforeAll(async () => {
@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => server.stop())
 
 const busOn = (to: NatsServer) =>
-  natsBus({ servers: to.url, name: 'test', egressConnections: 0, clock: realClock })
+  natsBus({ servers: to.url, name: 'test', egressConnections: 0, clock: systemClock })
 const settingsOn = async (to: NatsServer, bucket?: string) => {
   const bus = await busOn(to)
   const settings = await natsSettings({

@@ -11,7 +11,7 @@ import { outbox } from '../../services/scheduler/nats/outbox.ts'
 import { fakeOperator, fakeScheduler } from './fake-scheduler.ts'
 import { heard } from './heard.ts'
 import type { NatsServer } from './nats-server.ts'
-import { realClock } from './real-clock.ts'
+import { systemClock } from '../../services/scheduler/system.ts'
 
 export const LLM = subjects('llm')
 export const SMALL_MAX_PAYLOAD = 200_000
@@ -40,7 +40,7 @@ export function natsWorld(server: NatsServer) {
         servers: server.url,
         name: 'test',
         egressConnections: 2,
-        clock: realClock,
+        clock: systemClock,
         // More than the 300 ms within which every connection is back.
         settleMs: 600,
       })
@@ -61,7 +61,7 @@ export async function instance(
   of: { id: string; clock?: Clock; aux?: AuxCall; requestBytes?: number; auxInflightMax?: number },
 ) {
   const bus = await world.connect()
-  const clock = of.clock ?? realClock
+  const clock = of.clock ?? systemClock
   const scheduler = fakeScheduler()
   const file = configFile.parse({})
   const out = outbox({ bus, clock, pingMs: () => file.nats.ping_ms })
@@ -116,3 +116,21 @@ export const textOf = (message: BusMessage | undefined): string =>
   Buffer.from(message?.data ?? []).toString()
 export const jsonOf = (message: BusMessage | undefined): Record<string, unknown> =>
   JSON.parse(textOf(message)) as Record<string, unknown>
+
+/** An error's JSON, and its status header. */
+export function errorOf(message: BusMessage | undefined) {
+  const json = jsonOf(message) as {
+    error: { type: string; message: string }
+    headgate: { code: string; retryable: boolean; retry_after_ms: number | null; attempts: number }
+    request_id: string
+    type: string
+  }
+  return { ...json, status: message?.header('Nats-Service-Error-Code') }
+}
+
+type Side = { bus: Pick<Bus, 'flush'> }
+
+/** Everything published so far has been handled on both sides, and what that published too. */
+export async function settle(ours: Side, theirs: Side): Promise<void> {
+  for (const { bus } of [theirs, ours, theirs]) await bus.flush()
+}

@@ -20,6 +20,22 @@ export const pages: readonly Page[] = [
     from: 'services/scheduler/config/describe.ts',
     render: (describe) => describe.renderConfigurationPage(),
   },
+  ...['breaker', 'concurrency-limit', 'request-lifecycle'].map((name) => ({
+    path: `docs/charts/${name}.svg`,
+    from: 'machines/chart-pages.ts',
+    render: (chartPages: any) => chartPages.renderSvg(name), // oxlint-disable-line typescript/no-explicit-any
+  })),
+  {
+    path: 'docs/charts/README.md',
+    from: 'machines/chart-pages.ts',
+    render: (chartPages) => chartPages.renderChartsPage(),
+  },
+  {
+    path: 'README.md',
+    from: 'machines/chart-pages.ts',
+    block: 'charts',
+    render: (chartPages) => chartPages.renderReadmeBlock(),
+  },
 ]
 
 /** What the page should say; null while its module is missing. */

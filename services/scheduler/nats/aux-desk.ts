@@ -20,6 +20,14 @@ export type AuxCall = (of: {
   headers: UpstreamHeaders
 }) => Promise<AuxAnswer>
 
+interface Asked {
+  kind: AuxKind
+  tenant: string
+  to: string
+  message: BusMessage
+  failed: (why: string) => void
+}
+
 export function auxDesk(of: {
   call: AuxCall
   bus: Bus
@@ -27,85 +35,84 @@ export function auxDesk(of: {
   clock: Pick<Clock, 'after'>
   limits: () => { auxInflightMax: number }
   bytesMax: () => number
-}) {
-  const { bus, outbox, clock } = of
+}): (asked: Asked) => void {
   let inflight = 0
 
-  return (asked: {
-    kind: AuxKind
-    tenant: string
-    to: string
-    message: BusMessage
-    failed: (why: string) => void
-  }): void => {
-    const { kind, tenant, to, message, failed } = asked
-    const refuse = (
-      refused: Refusal,
-      more: { requestId?: string | null; body?: Uint8Array } = {},
-    ) => {
-      failed(refused.code)
-      const reply = outbox.reply({ tenant, id: '-', to, stream: false })
-      const attempted = refused.code === 'upstream_error'
-      const accounting = {
-        ...unattempted('-'),
-        outcome: attempted ? ('failed' as const) : ('refused' as const),
-        attempts: attempted ? 1 : 0,
-        upstreamRequestId: more.requestId ?? null,
-      }
-      reply.refuse(refused, accounting, more.body ?? null)
-    }
-
+  /** Null: it may be made. */
+  const refusalOf = ({ kind, message }: Asked, wrong: string | null): Refusal | null => {
+    const bytes = message.data.length
     const bytesMax = of.bytesMax()
-    const { auxInflightMax } = of.limits()
-    const { headers, wrong } = upstreamHeaders(message)
-    if (message.data.length > bytesMax) {
-      const size = `the body has ${message.data.length} bytes, at most ${bytesMax} are allowed`
-      return refuse(refusal('payload_too_large', size))
+    const { auxInflightMax: max } = of.limits()
+    if (bytes > bytesMax) {
+      const size = `the body has ${bytes} bytes, at most ${bytesMax} are allowed`
+      return refusal('payload_too_large', size)
     }
-    if (wrong !== null) return refuse(refusal('invalid_request', wrong))
-    if (inflight >= auxInflightMax) {
-      const full = `${inflight} ${kind} calls are under way, at most ${auxInflightMax} may be`
-      return refuse(refusal('queue_full', full))
-    }
+    if (wrong !== null) return refusal('invalid_request', wrong)
+    if (inflight < max) return null
+    return refusal('queue_full', `${inflight} ${kind} calls are under way, at most ${max} may be`)
+  }
 
-    inflight += 1
+  return (asked) => {
+    const { kind, tenant, message } = asked
+    const { headers, wrong } = upstreamHeaders(message)
+    const refused = refusalOf(asked, wrong)
+    if (refused !== null) return refuse(of, asked, { refusal: refused })
+
     let answered = false
-    const once = (answer: () => void) => {
+    const answerOnce = (answer: AuxAnswer) => {
       if (answered) return
       answered = true
       stopWaiting()
-      answer()
+      give(of, asked, answer)
     }
-    const stopWaiting = clock.after(ANSWER_WITHIN_MS, () =>
-      once(() => refuse(upstreamSaid(504, 'timeout_error', 'no answer in time'))),
+    const stopWaiting = of.clock.after(ANSWER_WITHIN_MS, () =>
+      answerOnce({ refusal: upstreamSaid(504, 'timeout_error', 'no answer in time') }),
     )
-    const give = (answer: AuxAnswer) => {
-      if ('refusal' in answer) return refuse(answer.refusal)
-      const { status, requestId, body } = answer
-      if (status >= 400) {
-        const said = upstreamSaid(status, errorType(status), `status ${status}`)
-        return refuse(said, { requestId, body })
-      }
-      try {
-        const id = requestId === null ? [] : [[HEADER.requestId, requestId] as const]
-        bus.publish(to, body, { headers: id })
-      } catch (error) {
-        const why = error instanceof RangeError ? error.message : 'the bus would not take it'
-        refuse(upstreamSaid(502, 'api_error', why))
-      }
+    const finish = (answer: AuxAnswer) => {
+      inflight -= 1
+      answerOnce(answer)
     }
+    inflight += 1
     const body = kind === 'models' ? null : new Uint8Array(message.data)
-    of.call({ kind, tenant, body, headers }).then(
-      (answer) => {
-        inflight -= 1
-        once(() => give(answer))
-      },
-      () => {
-        inflight -= 1
-        once(() => refuse(upstreamSaid(502, 'api_error', 'the call failed')))
-      },
+    of.call({ kind, tenant, body, headers }).then(finish, () =>
+      finish({ refusal: upstreamSaid(502, 'api_error', 'the call failed') }),
     )
   }
+}
+
+type Ways = { bus: Bus; outbox: Outbox }
+
+function give(ways: Ways, asked: Asked, answer: AuxAnswer): void {
+  if ('refusal' in answer) return refuse(ways, asked, answer)
+  const { status, requestId, body } = answer
+  if (status >= 400) {
+    const said = upstreamSaid(status, errorType(status), `status ${status}`)
+    return refuse(ways, asked, { refusal: said, requestId, body })
+  }
+  try {
+    const headers = requestId === null ? [] : [[HEADER.requestId, requestId] as const]
+    ways.bus.publish(asked.to, body, { headers })
+  } catch (error) {
+    const why = error instanceof RangeError ? error.message : 'the bus would not take it'
+    refuse(ways, asked, { refusal: upstreamSaid(502, 'api_error', why) })
+  }
+}
+
+function refuse(
+  { outbox }: Ways,
+  { tenant, to, failed }: Asked,
+  no: { refusal: Refusal; requestId?: string | null; body?: Uint8Array },
+): void {
+  failed(no.refusal.code)
+  const attempted = no.refusal.code === 'upstream_error'
+  const accounting = {
+    ...unattempted('-'),
+    outcome: attempted ? ('failed' as const) : ('refused' as const),
+    attempts: attempted ? 1 : 0,
+    upstreamRequestId: no.requestId ?? null,
+  }
+  const reply = outbox.reply({ tenant, id: '-', to, stream: false })
+  reply.refuse(no.refusal, accounting, no.body ?? null)
 }
 
 const upstreamSaid = (status: number, type: string, why: string) =>

@@ -7,7 +7,7 @@ import {
   type NatsConnection,
   type NodeConnectionOptions,
 } from '@nats-io/transport-node'
-import type { Bus, Clock, Millis, Subscription } from '#ports'
+import type { Bus, BusMessage, Clock, Millis, Subscription } from '#ports'
 import { busMessage } from './bus-message.ts'
 import { Line, type BusStatus } from './line.ts'
 import { addresses, cannotConnect, checkVersion } from './server-address.ts'
@@ -53,23 +53,7 @@ export async function natsBus(options: NatsBusOptions): Promise<NatsBus> {
   const tell = (status: BusStatus) => {
     for (const listener of listeners) listener(status)
   }
-  const onError =
-    options.onError ??
-    ((error: unknown) => {
-      queueMicrotask(() => {
-        throw error
-      })
-    })
-  const guarded = <T>(call: (value: T) => void) => {
-    return (value: T) => {
-      try {
-        call(value)
-      } catch (error) {
-        onError(error)
-      }
-    }
-  }
-
+  const guarded = guard(options.onError ?? rethrow)
   let nobody: (probe: string) => void = () => {}
   const lines = await openLines(options, {
     tell,
@@ -99,23 +83,8 @@ export async function natsBus(options: NatsBusOptions): Promise<NatsBus> {
       nobody = listener
     },
 
-    subscribe(subject, on, { queue } = {}): Subscription {
-      const deliver = guarded(on)
-      const subscription = main.nc.subscribe(subject, {
-        ...(queue === undefined ? {} : { queue }),
-        callback: (error, message) => {
-          if (error === null) {
-            return deliver(busMessage(message))
-          }
-          tell({ kind: 'error', connection: 'main', detail: error.message })
-        },
-      })
-      return {
-        async drain() {
-          if (!subscription.isClosed() && !main.nc.isClosed()) await subscription.drain()
-        },
-      }
-    },
+    subscribe: (subject, on, { queue } = {}) =>
+      listen({ main, tell, subject, on: guarded(on), queue }),
 
     publish(subject, data, publishing = {}) {
       if (closing !== null) return
@@ -133,17 +102,62 @@ export async function natsBus(options: NatsBusOptions): Promise<NatsBus> {
     flush,
 
     close() {
-      closing ??= (async () => {
-        const late = deferred<void>()
-        const stopWaiting = options.clock.after(CLOSE_WITHIN_MS, late.resolve)
-        const flushed = flush().catch(() => {})
-        await Promise.race([flushed, late.promise])
-        stopWaiting()
-        await Promise.all(lines.map((line) => line.close()))
-      })()
+      closing ??= closeAll({ lines, flush, clock: options.clock })
       return closing
     },
   }
+}
+
+function listen(of: {
+  main: Line
+  tell: (status: BusStatus) => void
+  subject: string
+  on: (message: BusMessage) => void
+  queue: string | undefined
+}): Subscription {
+  const { main, subject, queue } = of
+  const subscription = main.nc.subscribe(subject, {
+    ...(queue === undefined ? {} : { queue }),
+    callback: (error, message) => {
+      if (error === null) of.on(busMessage(message))
+      else of.tell({ kind: 'error', connection: 'main', detail: error.message })
+    },
+  })
+  return {
+    async drain() {
+      if (!subscription.isClosed() && !main.nc.isClosed()) await subscription.drain()
+    },
+  }
+}
+
+async function closeAll(of: {
+  lines: readonly Line[]
+  flush: () => Promise<void>
+  clock: Pick<Clock, 'after'>
+}): Promise<void> {
+  const late = Promise.withResolvers<void>()
+  const stopWaiting = of.clock.after(CLOSE_WITHIN_MS, late.resolve)
+  await Promise.race([of.flush().catch(() => {}), late.promise])
+  stopWaiting()
+  await Promise.all(of.lines.map((line) => line.close()))
+}
+
+/** A listener that throws would end the reading of its connection. */
+const guard =
+  (onError: (error: unknown) => void) =>
+  <T>(call: (value: T) => void) =>
+  (value: T) => {
+    try {
+      call(value)
+    } catch (error) {
+      onError(error)
+    }
+  }
+
+function rethrow(error: unknown): void {
+  queueMicrotask(() => {
+    throw error
+  })
 }
 
 interface Ears {
@@ -170,7 +184,7 @@ async function openLines(options: NatsBusOptions, ears: Ears): Promise<Line[]> {
 const egressName = (_: unknown, at: number) => `egress-${at + 1}`
 
 function dial(options: NatsBusOptions, connection: string): Promise<NatsConnection> {
-  const { servers, user, password } = addresses(options)
+  const { servers, user, password, token } = addresses(options)
   const dialing: NodeConnectionOptions = {
     servers,
     name: connection === 'main' ? options.name : `${options.name} ${connection}`,
@@ -186,6 +200,7 @@ function dial(options: NatsBusOptions, connection: string): Promise<NatsConnecti
   }
   if (user !== undefined) dialing.user = user
   if (password !== undefined) dialing.pass = password
+  if (token !== undefined) dialing.token = token
   if (options.creds !== undefined) dialing.authenticator = credsAuthenticator(options.creds)
   if (options.inboxPrefix !== undefined) dialing.inboxPrefix = options.inboxPrefix
   return connect(dialing)
@@ -202,10 +217,4 @@ function bucket(subject: string, buckets: number): number {
     hash = Math.imul(hash ^ code, 0x01000193)
   }
   return (hash >>> 0) % buckets
-}
-
-function deferred<T>() {
-  let resolve: (value: T) => void = () => {}
-  const promise = new Promise<T>((settle) => (resolve = settle))
-  return { promise, resolve }
 }

@@ -5,11 +5,11 @@
  *  id: it answers at once, the others only after a while that no, they do not know it. */
 import { TOKEN, TOKEN_SHAPE } from '#contracts/ids'
 import { refusal } from '#contracts/messages'
-import { AUX_KINDS, oneToken, twoTokens, type AuxKind, type Subjects } from '#contracts/subjects'
+import { AUX_KINDS, oneToken, twoTokens, type Subjects } from '#contracts/subjects'
 import type { Bus, BusMessage, Clock, Millis, Operator, Scheduler, Subscription } from '#ports'
 import { adminDesk } from './admin-desk.ts'
 import { auxDesk, type AuxCall } from './aux-desk.ts'
-import { lateAnswers } from './late-answers.ts'
+import { lateAnswers, type LateAnswers } from './late-answers.ts'
 import type { Outbox } from './outbox.ts'
 import { operatorReplyAllowed, replyAllowed } from './reply-address.ts'
 import { parseRequest } from './request-parse.ts'
@@ -62,19 +62,11 @@ export interface Intake {
 }
 
 export function intake(options: IntakeOptions): Intake {
-  const { bus, subjects, scheduler, outbox, clock, limits } = options
-  const subjectPrefix = subjects.root.slice(0, subjects.root.indexOf('.'))
-  const late = lateAnswers({ clock, delayMs: UNKNOWN_AFTER_MS, waitingMax: UNKNOWN_WAITING_MAX })
-  const bytesMax = () => Math.min(limits().requestBytes, bus.maxPayload)
   const endpoints: Endpoint[] = []
   const subscriptions: Subscription[] = []
+  const { bus, clock } = options
 
-  const serve = (
-    name: string,
-    subject: string,
-    queue: string | null,
-    handle: (message: BusMessage, endpoint: Endpoint) => void,
-  ): Subscription => {
+  const serve: Desk['serve'] = ({ name, subject, queue }, handle) => {
     const endpoint = {
       name,
       subject,
@@ -84,130 +76,35 @@ export function intake(options: IntakeOptions): Intake {
       lastError: '',
       processingMs: 0,
     }
-    endpoints.push(endpoint)
+    const failed = (why: string) => {
+      endpoint.errors += 1
+      endpoint.lastError = why
+    }
     const listener = (message: BusMessage) => {
       const startedAt = clock.now()
       endpoint.requests += 1
-      handle(message, endpoint)
+      handle(message, failed)
       endpoint.processingMs += clock.now() - startedAt
     }
     const subscription = bus.subscribe(subject, listener, queue === null ? {} : { queue })
+    endpoints.push(endpoint)
     subscriptions.push(subscription)
     return subscription
   }
-  const failed = (endpoint: Endpoint, why: string) => {
-    endpoint.errors += 1
-    endpoint.lastError = why
+
+  const late = lateAnswers({ clock, delayMs: UNKNOWN_AFTER_MS, waitingMax: UNKNOWN_WAITING_MAX })
+  const root = options.subjects.root
+  const desk: Desk = {
+    ...options,
+    serve,
+    late,
+    subjectPrefix: root.slice(0, root.indexOf('.')),
+    bytesMax: () => Math.min(options.limits().requestBytes, bus.maxPayload),
   }
-
-  /** The address to answer to; null when there is none, or none that we may use. */
-  const addressOf = (message: BusMessage, whose: { tenant: string; lane: string }) => {
-    const { reply } = message
-    if (reply === undefined) return { to: null, reason: 'no_reply' } as const
-    const { replyPrefixes: prefixes } = limits()
-    const may = replyAllowed({ reply, tenant: whose.tenant, prefixes, subjectPrefix })
-    return may
-      ? ({ to: reply, reason: null } as const)
-      : ({ to: null, reason: 'reply_not_allowed' } as const)
-  }
-
-  const requests = serve('request', subjects.every.request, QUEUE, (message, endpoint) => {
-    const names = twoTokens(subjects, message.subject)
-    const whose =
-      names === null ? shapedTokens(message.subject) : { tenant: names.tenant, lane: names.last }
-    const { to, reason } = addressOf(message, { ...whose, tenant: names?.tenant ?? '' })
-    if (to === null) {
-      failed(endpoint, reason)
-      return scheduler.dropped({ ...whose, reason })
-    }
-    if (names === null) {
-      failed(endpoint, 'bad_subject')
-      outbox.error({ to, id: options.makeId(), refusal: badSubject('lane') })
-      return scheduler.dropped({ ...whose, reason: 'bad_subject' })
-    }
-    const parsed = parseRequest({ message, makeId: options.makeId, bytesMax: bytesMax() })
-    const { tenant } = whose
-    const reply = outbox.reply({ tenant, id: parsed.id, to, stream: parsed.stream })
-    if (parsed.ok) {
-      const { ok: _, ...request } = parsed
-      return scheduler.request({ ...whose, ...request, reply })
-    }
-    const { id, model, refusal } = parsed
-    failed(endpoint, refusal.code)
-    scheduler.malformed({ ...whose, id, model, refusal, reply })
-  })
-
-  /** A question about one id. `ask` answers null when this instance does not know it. */
-  const query = (
-    name: 'cancel' | 'status' | 'fetch',
-    ask: (tenant: string, id: string) => unknown,
-    unknown: (to: string, id: string) => void,
-  ) =>
-    serve(name, subjects.every[name], null, (message, endpoint) => {
-      const names = twoTokens(subjects, message.subject)
-      const { to, reason } = addressOf(message, { tenant: names?.tenant ?? '', lane: '-' })
-      if (reason === 'reply_not_allowed') {
-        failed(endpoint, reason)
-        return scheduler.dropped({ tenant: names?.tenant ?? '-', lane: '-', reason })
-      }
-      if (names === null) {
-        failed(endpoint, 'bad_subject')
-        if (to !== null) outbox.error({ to, id: '-', refusal: badSubject('id') })
-        return
-      }
-      const { tenant, last: id } = names
-      const answer = ask(tenant, id)
-      if (to === null) return
-      if (answer !== null) outbox.json(to, answer)
-      else late.join(() => unknown(to, id))
-    })
-
-  const unknownId = (to: string, id: string) => {
-    const message = 'no live instance and no store knows this id'
-    outbox.error({ to, id, refusal: refusal('unknown_id', message) })
-  }
-  query(
-    'cancel',
-    (tenant, id) => scheduler.cancel(tenant, id),
-    (to) => outbox.json(to, { cancelled: false, reason: 'unknown_id' }),
-  )
-  query('status', (tenant, id) => scheduler.status(tenant, id), unknownId)
-  if (options.fetch !== false) query('fetch', () => null, unknownId)
-
-  const aux = auxDesk({ call: options.aux, bus, outbox, clock, limits, bytesMax })
-  const serveAux = (kind: AuxKind) =>
-    serve(kind, subjects.every.aux(kind), QUEUE, (message, endpoint) => {
-      const tenant = oneToken(subjects, message.subject)
-      const { to, reason } = addressOf(message, { tenant: tenant ?? '', lane: '-' })
-      if (to === null) {
-        failed(endpoint, reason)
-        return scheduler.dropped({ tenant: tenant ?? '-', lane: '-', reason })
-      }
-      if (tenant === null) {
-        failed(endpoint, 'bad_subject')
-        return outbox.error({ to, id: '-', refusal: badSubject('tenant') })
-      }
-      aux({ kind, tenant, to, message, failed: (why) => failed(endpoint, why) })
-    })
-  for (const kind of AUX_KINDS) serveAux(kind)
-
-  const admin = adminDesk({
-    operator: options.operator,
-    outbox,
-    instance: options.instance,
-    onError: options.onError ?? (() => {}),
-  })
-  serve('admin', subjects.every.admin, null, (message, endpoint) => {
-    const { reply } = message
-    const { replyPrefixes: prefixes } = limits()
-    const may = reply === undefined || operatorReplyAllowed({ reply, prefixes, subjectPrefix })
-    if (!may) {
-      failed(endpoint, 'reply_not_allowed')
-      return scheduler.dropped({ tenant: '-', lane: '-', reason: 'reply_not_allowed' })
-    }
-    const op = message.subject.slice(subjects.root.length + '.admin.'.length)
-    admin({ op, to: reply ?? null, body: message.data, failed: (why) => failed(endpoint, why) })
-  })
+  const requests = serveRequests(desk)
+  serveQueries(desk)
+  serveAux(desk)
+  serveAdmin(desk)
 
   return {
     endpoints,
@@ -217,6 +114,146 @@ export function intake(options: IntakeOptions): Intake {
       late.flush()
     },
   }
+}
+
+/** What the four kinds of subject have in common. */
+interface Desk extends IntakeOptions {
+  serve(
+    at: { name: string; subject: string; queue: string | null },
+    handle: (message: BusMessage, failed: (why: string) => void) => void,
+  ): Subscription
+  late: LateAnswers
+  /** First token of every subject. */
+  subjectPrefix: string
+  bytesMax: () => number
+}
+
+function serveRequests(desk: Desk): Subscription {
+  const { subjects, scheduler, outbox, makeId } = desk
+  const at = { name: 'request', subject: subjects.every.request, queue: QUEUE }
+  return desk.serve(at, (message, failed) => {
+    const names = twoTokens(subjects, message.subject)
+    const whose =
+      names === null ? shapedTokens(message.subject) : { tenant: names.tenant, lane: names.last }
+    const { to, reason } = addressOf(desk, message, names?.tenant)
+    if (to === null) {
+      failed(reason)
+      return scheduler.dropped({ ...whose, reason })
+    }
+    if (names === null) {
+      failed('bad_subject')
+      outbox.error({ to, id: makeId(), refusal: badSubject('lane') })
+      return scheduler.dropped({ ...whose, reason: 'bad_subject' })
+    }
+    const parsed = parseRequest({ message, makeId, bytesMax: desk.bytesMax() })
+    const { tenant } = whose
+    const reply = outbox.reply({ tenant, id: parsed.id, to, stream: parsed.stream })
+    if (parsed.ok) {
+      const { ok: _, ...request } = parsed
+      return scheduler.request({ ...whose, ...request, reply })
+    }
+    const { id, model, refusal } = parsed
+    failed(refusal.code)
+    scheduler.malformed({ ...whose, id, model, refusal, reply })
+  })
+}
+
+/** Cancel, status and fetch: questions about one id, which one instance holds. */
+function serveQueries(desk: Desk): void {
+  const { scheduler, outbox } = desk
+  const unknownId = (to: string, id: string) => {
+    const message = 'no live instance and no store knows this id'
+    outbox.error({ to, id, refusal: refusal('unknown_id', message) })
+  }
+  serveQuery(desk, 'cancel', {
+    ask: (tenant, id) => scheduler.cancel(tenant, id),
+    unknown: (to) => outbox.json(to, { cancelled: false, reason: 'unknown_id' }),
+  })
+  serveQuery(desk, 'status', {
+    ask: (tenant, id) => scheduler.status(tenant, id),
+    unknown: unknownId,
+  })
+  if (desk.fetch !== false) serveQuery(desk, 'fetch', { ask: () => null, unknown: unknownId })
+}
+
+function serveQuery(
+  desk: Desk,
+  name: 'cancel' | 'status' | 'fetch',
+  how: {
+    /** Null: this instance does not know the id. */
+    ask: (tenant: string, id: string) => unknown
+    unknown: (to: string, id: string) => void
+  },
+): void {
+  const { subjects, scheduler, outbox } = desk
+  desk.serve({ name, subject: subjects.every[name], queue: null }, (message, failed) => {
+    const names = twoTokens(subjects, message.subject)
+    const { to, reason } = addressOf(desk, message, names?.tenant)
+    if (reason === 'reply_not_allowed') {
+      failed(reason)
+      return scheduler.dropped({ tenant: names?.tenant ?? '-', lane: '-', reason })
+    }
+    if (names === null) {
+      failed('bad_subject')
+      if (to !== null) outbox.error({ to, id: '-', refusal: badSubject('id') })
+      return
+    }
+    const { tenant, last: id } = names
+    const answer = how.ask(tenant, id)
+    if (to === null) return
+    if (answer !== null) outbox.json(to, answer)
+    else desk.late.join(() => how.unknown(to, id))
+  })
+}
+
+function serveAux(desk: Desk): void {
+  const { subjects, scheduler, outbox } = desk
+  const ask = auxDesk({ ...desk, call: desk.aux })
+  for (const kind of AUX_KINDS) {
+    const at = { name: kind, subject: subjects.every.aux(kind), queue: QUEUE }
+    desk.serve(at, (message, failed) => {
+      const tenant = oneToken(subjects, message.subject)
+      const { to, reason } = addressOf(desk, message, tenant)
+      if (to === null) {
+        failed(reason)
+        return scheduler.dropped({ tenant: tenant ?? '-', lane: '-', reason })
+      }
+      if (tenant !== null) return ask({ kind, tenant, to, message, failed })
+      failed('bad_subject')
+      outbox.error({ to, id: '-', refusal: badSubject('tenant') })
+    })
+  }
+}
+
+function serveAdmin(desk: Desk): void {
+  const { subjects, scheduler, subjectPrefix } = desk
+  const perform = adminDesk({ ...desk, onError: desk.onError ?? (() => {}) })
+  const at = { name: 'admin', subject: subjects.every.admin, queue: null }
+  desk.serve(at, (message, failed) => {
+    const { reply } = message
+    const { replyPrefixes: prefixes } = desk.limits()
+    if (reply !== undefined && !operatorReplyAllowed({ reply, prefixes, subjectPrefix })) {
+      failed('reply_not_allowed')
+      return scheduler.dropped({ tenant: '-', lane: '-', reason: 'reply_not_allowed' })
+    }
+    const op = message.subject.slice(subjects.root.length + '.admin.'.length)
+    perform({ op, to: reply ?? null, body: message.data, failed })
+  })
+}
+
+/** The address to answer to; null when there is none, or none that we may use. */
+function addressOf(
+  desk: Desk,
+  message: BusMessage,
+  tenant: string | null | undefined,
+): { to: string; reason: null } | { to: null; reason: 'no_reply' | 'reply_not_allowed' } {
+  const { reply } = message
+  if (reply === undefined) return { to: null, reason: 'no_reply' }
+  const { replyPrefixes: prefixes } = desk.limits()
+  const { subjectPrefix } = desk
+  return replyAllowed({ reply, tenant: tenant ?? '', prefixes, subjectPrefix })
+    ? { to: reply, reason: null }
+    : { to: null, reason: 'reply_not_allowed' }
 }
 
 const badSubject = (last: 'lane' | 'id' | 'tenant') => {

@@ -106,17 +106,12 @@ interface ReadHeaders {
 
 function readHeaders(message: Pick<BusMessage, 'header'>): ReadHeaders {
   const none = { id: null, deadlineMs: null, degrade: [], upstream: {} }
-  let given
-  let upstream
-  try {
-    given = {
-      id: message.header(HEADER.id),
-      deadlineMs: message.header(HEADER.deadline),
-      degrade: message.header(HEADER.degrade),
-    }
-    upstream = upstreamHeaders(message)
-  } catch {
-    return { ...none, wrong: 'headers: expected names of printable ASCII without colon' }
+  const upstream = upstreamHeaders(message)
+  if (upstream.wrong === UNREADABLE) return { ...none, wrong: UNREADABLE }
+  const given = {
+    id: message.header(HEADER.id),
+    deadlineMs: message.header(HEADER.deadline),
+    degrade: message.header(HEADER.degrade),
   }
   const wrong = upstream.wrong
   if (given.id === undefined && given.deadlineMs === undefined && given.degrade === undefined) {
@@ -148,11 +143,21 @@ const UPSTREAM_CHARS_MAX = 1_024
 const PRINTABLE = /^[\x20-\x7e]*$/
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
+const UNREADABLE = 'headers: expected names of printable ASCII without colon'
+
 /** What goes upstream beside the body. A broken trace context is left out, as W3C asks. */
 export function upstreamHeaders(message: Pick<BusMessage, 'header'>): {
   headers: UpstreamHeaders
   wrong: string | null
 } {
+  try {
+    return readUpstreamHeaders(message)
+  } catch {
+    return { headers: {}, wrong: UNREADABLE }
+  }
+}
+
+function readUpstreamHeaders(message: Pick<BusMessage, 'header'>) {
   const headers: UpstreamHeaders = {}
   let wrong: string | null = null
   for (const field of ['version', 'beta'] as const) {

@@ -3,7 +3,7 @@ import { AuthorizationError } from '@nats-io/transport-node'
 
 export const SERVER_VERSION_MIN = '2.10.0'
 
-/** Takes user and password out of the URLs. */
+/** Takes user and password, or a token, out of the URLs. */
 export function addresses(options: {
   servers: string | readonly string[]
   user?: string | undefined
@@ -11,16 +11,20 @@ export function addresses(options: {
 }) {
   const listed = typeof options.servers === 'string' ? options.servers.split(',') : options.servers
   let { user, password } = options
+  let token: string | undefined
   const servers = listed.map((text) => {
     const url = text.trim()
     const [, scheme = '', who, rest = ''] = /^([a-z]+:\/\/)?(?:([^@/]*)@)?(.*)$/.exec(url) ?? []
     if (who === undefined) return url
-    const [name = '', ...secret] = who.split(':')
-    user ??= decodeURIComponent(name)
-    password ??= decodeURIComponent(secret.join(':'))
+    const [name = '', ...secret] = who.split(':').map(decodeURIComponent)
+    if (secret.length === 0) token ??= name
+    else {
+      user ??= name
+      password ??= secret.join(':')
+    }
     return scheme + rest
   })
-  return { servers, user, password }
+  return { servers, user, password, token: user === undefined ? token : undefined }
 }
 
 export function cannotConnect(servers: string | readonly string[], cause: unknown): Error {

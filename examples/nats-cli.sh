@@ -1,0 +1,19 @@
+#!/bin/sh
+# I have a shell and the nats command (https://github.com/nats-io/natscli), nothing else.
+set -eu
+server=${NATS_URL:-nats://127.0.0.1:4222}
+
+# One call, one answer; the answer's accounting is in its headers.
+nats --server "$server" --timeout 30s request \
+  --header Headgate-Deadline-Ms:20000 \
+  llm.v1.request.acme.interactive \
+  '{"model":"claude-haiku-4-5","max_tokens":40,"messages":[{"role":"user","content":"Hello!"}]}'
+
+# Streamed: a message for each event, then an empty one with the accounting. The command does not know which
+# is the last, so it listens for as long as it is told.
+nats --server "$server" --timeout 3s request --replies 0 \
+  llm.v1.request.acme.interactive \
+  '{"model":"claude-haiku-4-5","max_tokens":20,"stream":true,"messages":[{"role":"user","content":"Hello!"}]}'
+
+# Who serves, and how is it?
+nats --server "$server" --timeout 2s request llm.v1.admin.snapshot ''

@@ -1,0 +1,42 @@
+/** How a verb reaches NATS: the environment's words, and what `--nats` says instead. */
+import { readFileSync } from 'node:fs'
+import {
+  clientSystem,
+  connectHeadgate,
+  natsTransport,
+  type Headgate,
+  type NatsTransportOptions,
+  type Transport,
+} from '#client'
+import { env, Failure, messageOf } from './terminal.ts'
+
+export const natsUrl = (given?: string): string =>
+  given ?? env('NATS_URL') ?? 'nats://127.0.0.1:4222'
+
+export function dialing(servers: string): NatsTransportOptions {
+  const creds = env('NATS_CREDS')
+  return {
+    servers,
+    user: env('NATS_USER'),
+    password: env('NATS_PASSWORD'),
+    creds: creds === undefined ? undefined : readFileSync(creds),
+    name: 'headgate cli',
+    system: clientSystem,
+  }
+}
+
+/** Does something with a connection and closes it. */
+export async function withHeadgate<T>(
+  of: { nats?: string | undefined; tenant?: string },
+  use: (headgate: Headgate, transport: Transport) => Promise<T>,
+): Promise<T> {
+  const transport = await natsTransport(dialing(natsUrl(of.nats))).catch((error: unknown) => {
+    throw new Failure(messageOf(error))
+  })
+  try {
+    const headgate = await connectHeadgate({ tenant: of.tenant ?? 'default', transport })
+    return await use(headgate, transport)
+  } finally {
+    await transport.close()
+  }
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env node
+/** The `headgate` command: one verb per file. Exit status 0, 1 (it failed), 2 (called wrong). */
+import { Command, CommanderError } from 'commander'
+import { HeadgateError } from '#client'
+import { request } from './request.ts'
+import { Failure, messageOf, Misuse, tell } from './terminal.ts'
+import { up } from './up.ts'
+import { version } from './version.ts'
+
+const VERBS = [up, request]
+
+try {
+  await program().parseAsync()
+} catch (error) {
+  process.exitCode = statusOf(error)
+}
+
+function program(): Command {
+  const headgate = new Command('headgate')
+    .description('A multi-tenant scheduler for Claude API calls over NATS.')
+    .version(version)
+    .helpCommand('help [command]', 'say all of a command')
+    .configureHelp({ sortSubcommands: false })
+    .showHelpAfterError('(headgate help COMMAND says all of it)')
+    .exitOverride()
+  for (const verb of VERBS) headgate.addCommand(inherit(verb(), headgate))
+  return headgate
+}
+
+/** `addCommand` copies no settings by itself. */
+function inherit(verb: Command, from: Command): Command {
+  return verb.copyInheritedSettings(from)
+}
+
+function statusOf(error: unknown): number {
+  // It has said what is wrong.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  tell(`headgate: ${messageOf(error)}`)
+  if (error instanceof Misuse) return 2
+  if (!(error instanceof Failure || error instanceof HeadgateError)) console.error(error)
+  return 1
+}

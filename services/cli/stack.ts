@@ -1,0 +1,213 @@
+/** Everything that `headgate up` starts, as one thing: a nats-server, a simulated provider, a scheduler.
+ *  They end in the reverse order: the scheduler drains while its upstream and its bus are still there. */
+import { connectHeadgate, natsTransport, type Headgate, type Transport } from '#client'
+import { bridgeTransport } from './bridge-transport.ts'
+import { dialing } from './dialing.ts'
+import { freePort } from './free-port.ts'
+import { startNatsServer } from './nats-server.ts'
+import { sayEnd, startProgram, type Program } from './program.ts'
+import { after, secret } from './system.ts'
+import { env, Failure, messageOf } from './terminal.ts'
+
+export interface StackOptions {
+  configPath: string | undefined
+  /** Exactly this port; absent: 4222 or the next free one. */
+  natsPort: number | undefined
+  /** Exactly this port; absent: 8780 or the next free one. */
+  httpPort: number | undefined
+  /** Null: the real upstream. */
+  simulated: Record<string, unknown> | null
+  /** When the environment has no word on it. */
+  logLevel: string
+}
+
+export interface Stack {
+  /** Null: no server is to be had, and the bus stays between the scheduler and us. */
+  readonly nats: { url: string; source: string } | null
+  /** Why there is no server. */
+  readonly noNats: string | null
+  readonly httpUrl: string
+  readonly adminToken: { token: string; made: boolean }
+  readonly simulatedUrl: string | null
+  readonly pids: readonly number[]
+  /** A way to the bus; whoever opens it closes it. */
+  transport(): Promise<Transport>
+  /** With an inbox that serves every tenant. */
+  connect(of: { tenant: string; callsMax?: number; transport?: Transport }): Promise<Headgate>
+}
+
+export const NATS_PORT = 4_222
+export const HTTP_PORT = 8_780
+
+/** Somebody asked us to stop before everything was there. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted'
+}
+
+export interface StackKeeper {
+  start(): Promise<Stack>
+  /** Resolves with a line when a program ends that nobody asked to. */
+  readonly died: Promise<string>
+  /** Lets what runs end, then gives everything back. */
+  stop(): Promise<void>
+  /** No more patience. */
+  hurry(): void
+}
+
+interface Part {
+  pid: number | undefined
+  stop(): Promise<void>
+  hurry(): void
+}
+
+type SchedulerReady = { http: string | null; instance: string; durable: boolean; bus: string }
+
+export function keepStack(options: StackOptions): StackKeeper {
+  const parts: Part[] = []
+  let stopping: Promise<void> | null = null
+  let starting: Promise<unknown> = Promise.resolve()
+  const died = Promise.withResolvers<string>()
+
+  /** Starts a program and waits until it is ready. */
+  const program = async <Ready extends object>(
+    of: Parameters<typeof startProgram>[0],
+  ): Promise<{ program: Program<Ready>; ready: Ready }> => {
+    checkAsked()
+    const started = startProgram<Ready>({ output: 'stderr', ...of })
+    parts.push(programPart(started))
+    void started.ended.then((end) => {
+      if (stopping === null) died.resolve(`the ${of.name} ${sayEnd(end)}`)
+    })
+    try {
+      return { program: started, ready: await started.ready }
+    } catch (error) {
+      checkAsked()
+      throw new Failure(messageOf(error))
+    }
+  }
+  const checkAsked = (): void => {
+    if (stopping !== null) throw new Interrupted()
+  }
+
+  const start = async (): Promise<Stack> => {
+    const nats = await findNats(options, (part) => parts.push(part))
+    const simulated =
+      options.simulated === null
+        ? null
+        : await program<{ url: string }>({
+            name: 'simulated provider',
+            args: [JSON.stringify(options.simulated)],
+          })
+    const simulatedUrl = simulated?.ready.url ?? null
+    const given = env('HEADGATE_ADMIN_TOKEN')
+    const adminToken = { token: given ?? secret(), made: given === undefined }
+    const scheduler = await program<SchedulerReady>({
+      name: 'scheduler',
+      env: {
+        HEADGATE_CONFIG: options.configPath ?? env('HEADGATE_CONFIG'),
+        HEADGATE_HTTP_PORT: String(await httpPort(options)),
+        HEADGATE_ADMIN_TOKEN: adminToken.token,
+        HEADGATE_BUS: nats.url === null ? 'memory' : undefined,
+        LOG_LEVEL: env('LOG_LEVEL') ?? options.logLevel,
+        ...(nats.url === null ? {} : { NATS_URL: nats.url }),
+        // A key of yours never leaves for a simulated provider.
+        ...(simulatedUrl === null
+          ? {}
+          : { ANTHROPIC_BASE_URL: simulatedUrl, ANTHROPIC_API_KEY: 'simulated' }),
+      },
+    })
+    const { channel } = scheduler.program
+    const transport = async (): Promise<Transport> =>
+      nats.url === null ? bridgeTransport(channel) : natsTransport(dialing(nats.url))
+    return {
+      nats: nats.url === null ? null : { url: nats.url, source: nats.source },
+      noNats: nats.url === null ? nats.reason : null,
+      httpUrl: scheduler.ready.http ?? '',
+      adminToken,
+      simulatedUrl,
+      pids: parts.map((part) => part.pid).filter((pid) => pid !== undefined),
+      transport,
+      async connect({ tenant, callsMax, transport: given }) {
+        const own = given ?? (await transport())
+        const client = await connectHeadgate({
+          tenant,
+          transport: own,
+          inboxPrefix: '_INBOX',
+          ...(callsMax === undefined ? {} : { callsMax }),
+        })
+        return given !== undefined
+          ? client
+          : { ...client, close: () => client.close().then(() => own.close()) }
+      },
+    }
+  }
+
+  const stopAll = async (): Promise<void> => {
+    // What is not ready yet hears of it at once; the rest waits its turn.
+    void parts.at(-1)?.stop()
+    await starting.catch(() => {})
+    for (const part of parts.toReversed()) await part.stop()
+  }
+
+  return {
+    start() {
+      const started = start()
+      starting = started
+      return started
+    },
+    died: died.promise,
+    stop: () => (stopping ??= stopAll()),
+    hurry() {
+      for (const part of parts) part.hurry()
+    },
+  }
+}
+
+/** From a second Ctrl-C to the end of patience. */
+const HURRY_MS = 5_000
+
+function programPart(program: Program<object>): Part {
+  let asked = false
+  let over = false
+  void program.ended.then(() => (over = true))
+  return {
+    pid: program.pid,
+    async stop() {
+      if (!asked && !over) program.signal('SIGTERM')
+      asked = true
+      await program.ended
+    },
+    hurry() {
+      if (over || !asked) return
+      program.signal('SIGTERM')
+      const cancel = after(HURRY_MS, () => program.signal('SIGKILL'))
+      void program.ended.then(cancel)
+    },
+  }
+}
+
+type FoundNats = { url: string; source: string } | { url: null; reason: string }
+
+async function findNats(options: StackOptions, keep: (part: Part) => void): Promise<FoundNats> {
+  const given = env('NATS_URL')
+  if (given !== undefined) return { url: given, source: 'NATS_URL: yours, and left as it is' }
+  if (env('HEADGATE_NATS_SERVER') === 'none')
+    return { url: null, reason: 'HEADGATE_NATS_SERVER is none' }
+  const { natsPort } = options
+  const started = await startNatsServer(
+    natsPort === undefined ? { ports: { from: NATS_PORT } } : { port: natsPort },
+  ).catch((error: unknown) => {
+    throw new Failure(messageOf(error))
+  })
+  if (started.server === null) return { url: null, reason: started.reason }
+  const { server } = started
+  keep({ pid: server.pid, stop: () => server.stop(), hurry: () => {} })
+  return { url: server.url, source: `started for this run: ${server.source}` }
+}
+
+/** Named by somebody: exactly that one, or the scheduler says why not. */
+async function httpPort(options: StackOptions): Promise<number> {
+  const named = options.httpPort ?? env('HEADGATE_HTTP_PORT')
+  if (named !== undefined) return Number(named)
+  return freePort({ from: HTTP_PORT, host: env('HEADGATE_HOST') ?? '127.0.0.1' })
+}

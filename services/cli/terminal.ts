@@ -1,0 +1,49 @@
+/** What verbs say, and how they end. */
+import { InvalidArgumentError } from 'commander'
+
+/** It failed: exit status 1, the message on stderr. */
+export class Failure extends Error {
+  override readonly name = 'Failure'
+}
+
+/** Called wrong: exit status 2. */
+export class Misuse extends Error {
+  override readonly name = 'Misuse'
+}
+
+export const say = (line: string): void => void process.stdout.write(`${line}\n`)
+export const tell = (line: string): void => void process.stderr.write(`${line}\n`)
+export const json = (value: unknown): void => say(JSON.stringify(value, null, 2))
+
+export const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error)
+
+/** A variable that is set to nothing is not set. */
+export const env = (name: string): string | undefined => {
+  const value = process.env[name]
+  return value === '' ? undefined : value
+}
+
+/** How a person calls us: from a checkout, or installed. */
+export const CALL = import.meta.url.endsWith('.ts') ? 'npm run -s headgate --' : 'headgate'
+
+// ---- values of options ----
+
+export const port = (text: string): number =>
+  whole({ text, min: 0, max: 65_535, what: 'a port from 0 to 65535' })
+export const positiveWhole = (text: string): number =>
+  whole({ text, min: 1, max: 1_000_000_000, what: 'a whole number of at least 1' })
+export const wholeNumber = (text: string): number =>
+  whole({ text, min: 0, max: Number.MAX_SAFE_INTEGER, what: 'a whole number of at least 0' })
+
+function whole(of: { text: string; min: number; max: number; what: string }): number {
+  const value = Number(of.text)
+  if (/^\d+$/.test(of.text) && value >= of.min && value <= of.max) return value
+  throw new InvalidArgumentError(`expected ${of.what}`)
+}
+
+export function positive(text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && value > 0 && value < 1e9) return value
+  throw new InvalidArgumentError('expected a number above 0')
+}

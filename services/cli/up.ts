@@ -1,0 +1,150 @@
+/** `headgate up`: everything on embedded defaults, and with a trace a replay of it. */
+import { Command } from 'commander'
+import { HeadgateError } from '#client'
+import { Interrupted, keepStack, type Stack, type StackKeeper } from './stack.ts'
+import { now } from './system.ts'
+import { CALL, env, Failure, Misuse, port, say, tell } from './terminal.ts'
+import { version } from './version.ts'
+
+interface UpFlags {
+  config?: string
+  natsPort?: number
+  httpPort?: number
+}
+
+export const up = (): Command =>
+  new Command('up')
+    .summary('start everything on embedded defaults')
+    .description(
+      `Starts a nats-server (or uses NATS_URL), a simulated provider when there is no ANTHROPIC_API_KEY,
+and the scheduler; says where to look; makes a first request. Ctrl-C lets running requests end and
+stops everything; a second Ctrl-C hurries.`,
+    )
+    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
+    .option('--nats-port <port>', 'port of the nats-server (default: 4222 or the next free one)', port)
+    .option('--http-port <port>', "the operator's port (default: 8780 or the next free one)", port)
+    .action(async (flags: UpFlags) => {
+      process.exitCode = await run(flags)
+    })
+
+async function run(flags: UpFlags): Promise<number> {
+  if (flags.natsPort !== undefined && env('NATS_URL') !== undefined)
+    throw new Misuse('--nats-port: NATS_URL is set, so no nats-server is started; drop one of them')
+  const simulated = env('ANTHROPIC_API_KEY') === undefined
+  const keeper = keepStack({
+    configPath: flags.config,
+    natsPort: flags.natsPort,
+    httpPort: flags.httpPort,
+    simulated: simulated ? {} : null,
+    logLevel: 'warn',
+  })
+  return underSignals(keeper, say, async () => {
+    const stack = await keeper.start()
+    banner(stack, say)
+    await firstRequest(stack)
+    howTo(stack)
+    throw new Failure(await keeper.died)
+  })
+}
+
+/** Runs until it ends or somebody says stop; whichever it is, nothing is left behind. */
+export async function underSignals(
+  keeper: StackKeeper,
+  line: (text: string) => void,
+  work: () => Promise<number>,
+): Promise<number> {
+  const asked = Promise.withResolvers<number>()
+  let signals = 0
+  const onSignal = (): void => {
+    signals++
+    if (signals === 1) {
+      line('\nstopping: running requests may end; Ctrl-C again hurries them')
+      asked.resolve(0)
+    } else keeper.hurry()
+  }
+  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  for (const name of names) process.on(name, onSignal)
+  const working = work()
+  // The one that loses the race is not heard.
+  working.catch(() => {})
+  try {
+    return await Promise.race([working, asked.promise])
+  } catch (error) {
+    if (error instanceof Interrupted) return 0
+    throw error
+  } finally {
+    await keeper.stop()
+    if (signals > 0) line('stopped')
+    for (const name of names) process.off(name, onSignal)
+  }
+}
+
+export function banner(stack: Stack, line: (text: string) => void): void {
+  const { nats, adminToken } = stack
+  line(`Headgate ${version}`)
+  line(
+    nats === null
+      ? `  bus       in memory: ${stack.noNats}`
+      : `  NATS      ${withoutSecret(nats.url)}  (${nats.source})`,
+  )
+  if (nats === null) {
+    line('            Only this command reaches it. For a real one put nats-server 2.10 or later on PATH.')
+  }
+  line(`  operator  ${stack.httpUrl}  (/metrics /api/snapshot /api/events)`)
+  line(
+    adminToken.made
+      ? `  token     ${adminToken.token}  (Authorization: Bearer, for POST /api/admin/…)`
+      : '  token     HEADGATE_ADMIN_TOKEN: yours',
+  )
+  line(
+    stack.simulatedUrl === null
+      ? '  upstream  as configured, with your ANTHROPIC_API_KEY: requests cost money'
+      : `  upstream  ${stack.simulatedUrl}  (simulated: it costs nothing and knows nothing)`,
+  )
+}
+
+export const MODEL = 'claude-haiku-4-5'
+
+const FIRST = {
+  model: MODEL,
+  max_tokens: 24,
+  messages: [{ role: 'user' as const, content: 'Say hello.' }],
+}
+
+/** So that a newcomer sees that it works. Not with a real key: it is not ours to spend. */
+async function firstRequest(stack: Stack): Promise<void> {
+  if (stack.simulatedUrl === null) {
+    return say('  first     none was made, since it would cost money; the next lines say how')
+  }
+  const client = await stack.connect({ tenant: 'first' })
+  const began = now()
+  try {
+    const { body, accounting } = await client.request(FIRST)
+    const [block] = body.content
+    const text = block?.type === 'text' ? block.text : ''
+    const took = Math.round(now() - began)
+    say(`  first answer in ${took} ms (${accounting.queueMs} ms queued): ${JSON.stringify(text)}`)
+  } catch (error) {
+    if (!(error instanceof HeadgateError)) throw error
+    tell(`headgate: the first request failed: ${error.code}: ${error.message}`)
+  } finally {
+    await client.close()
+  }
+}
+
+function howTo(stack: Stack): void {
+  const { nats } = stack
+  if (nats !== null) {
+    const at = nats.url === 'nats://127.0.0.1:4222' ? '' : ` --nats ${withoutSecret(nats.url)}`
+    const body = JSON.stringify({ ...FIRST, max_tokens: 64 })
+    say('\nFrom another terminal:')
+    say(`  ${CALL} request --message 'Say hello.' --stream${at}`)
+    say(`  ${CALL} top${at}`)
+    say(
+      `  nats --server ${withoutSecret(nats.url)} req --timeout 60s llm.v1.request.acme.interactive '${body}'`,
+    )
+  }
+  say('\nCtrl-C ends it.')
+}
+
+const withoutSecret = (url: string): string => url.replace(/\/\/[^@/]*@/, '//')

@@ -1,0 +1,220 @@
+import { describe, expect, test } from 'vitest'
+import { seededDice } from '#core/dice'
+import type { VerdictKind } from '#contracts/verdict'
+import { LoopWorld } from '../support/loop-world.ts'
+import { rolledScript, type Act } from '../support/scripted-provider.ts'
+
+const good: Act = {
+  firstByteMs: 100,
+  events: ['{"type":"message_start"}'],
+  endMs: 300,
+  end: { kind: 'ok', status: 200, ttftMs: 100 },
+}
+const storm: Act = {
+  firstByteMs: 100,
+  end: { kind: 'overloaded', status: 529, errorType: 'overloaded_error' },
+}
+const zero = { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 } // prettier-ignore
+
+describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => {
+  test('a storm opens the breaker, probes close it again, and traffic returns in steps', async () => {
+    let sick = true
+    const world = new LoopWorld({ runner, script: () => (sick ? storm : good) })
+    const traffic = async (ms: number): Promise<void> => {
+      for (let t = 0; t < ms; t += 100) {
+        world.request({ tenant: `t${(t / 100) % 7}`, deadlineMs: 60_000 })
+        await world.pass(100)
+      }
+    }
+    await traffic(5_000)
+    const states = (): string[] =>
+      world.events.flatMap((e) => (e.name === 'breaker' ? [e.data.state] : []))
+    expect(states()).toEqual(['open'])
+    const before = world.provider.calls.length
+    await traffic(5_000)
+    expect(world.provider.calls.length).toBe(before)
+    await traffic(20_000)
+    expect(states().slice(0, 3)).toEqual(['open', 'half_open', 'open'])
+    sick = false
+    await traffic(60_000)
+    expect(states().slice(-5)).toEqual(['half_open', 'ramp', 'ramp', 'ramp', 'closed'])
+    await world.pass(70_000)
+    expect(world.loop.held()).toEqual(zero)
+    expect(world.bugs).toEqual([])
+    for (const all of world.answers.values()) expect(all.length).toBe(1)
+    expect(world.codes()['completed']).toBeGreaterThan(400)
+  })
+
+  test('half-open never has more probes than its cap, and ends when they stay neutral', async () => {
+    let act: Act = storm
+    const world = new LoopWorld({ runner, script: () => act })
+    for (let i = 0; i < 60; i++) world.request({ tenant: `t${i % 7}` })
+    await world.pass(3_000)
+    act = { firstByteMs: Infinity }
+    for (let i = 0; i < 30; i++) world.request({ tenant: `t${i % 7}`, deadlineMs: 200_000 })
+    const [route] = world.loop.state.routes.values()
+    let most = 0
+    for (let s = 0; s < 30; s++) {
+      await world.pass(1_000, 500)
+      if (route!.gate.state === 'half_open') most = Math.max(most, route!.ofGeneration)
+    }
+    const cap = Math.ceil(0.1 * route!.limit)
+    expect(most).toBeGreaterThan(0)
+    expect(most).toBeLessThanOrEqual(cap)
+    await world.pass(60_000, 500)
+    const back = world.events
+      .filter((e) => e.name === 'breaker')
+      .map((e) => (e.name === 'breaker' ? e.data.reason : ''))
+    expect(back.some((reason) => reason === 'probes_undecided' || reason === 'probes_failed')).toBe(
+      true,
+    )
+  })
+
+  test('one congestion event shrinks the limit once', async () => {
+    let sick = false
+    const world = new LoopWorld({
+      runner,
+      file: { llm_gateway: { circuit_breaker: { min_samples: 10_000 } } },
+      script: () => (sick ? storm : good),
+    })
+    for (let i = 0; i < 40; i++) world.request({ tenant: `t${i % 7}` })
+    sick = true
+    for (let i = 0; i < 20; i++) world.request({ tenant: `t${i % 7}` })
+    await world.pass(250)
+    const limits = world.events.flatMap((e) =>
+      e.name === 'limit' ? [[e.data.from, e.data.limit, e.data.reason]] : [],
+    )
+    expect(limits).toEqual([[60, 40, 'upstream_overloaded']])
+  })
+})
+
+describe('429', () => {
+  const throttled: Act = {
+    firstByteMs: 20,
+    end: { kind: 'throttled', status: 429, retryAfterMs: 1_000 },
+  }
+
+  test('moves quota, and neither limit nor breaker', async () => {
+    const world = new LoopWorld({ script: (i) => (i < 40 ? throttled : good) })
+    for (let i = 0; i < 40; i++) world.request({ tenant: `t${i % 7}` })
+    await world.pass(10_000)
+    expect(world.events.filter((e) => e.name === 'limit' || e.name === 'breaker')).toEqual([])
+    expect(world.codes()).toEqual({ completed: 40 })
+  })
+
+  test('in classic mode shrinks the limit and fails the breaker, as the guide has it', async () => {
+    const world = new LoopWorld({
+      file: { concurrency_limit: { mode: 'classic' } },
+      script: () => throttled,
+    })
+    for (let i = 0; i < 40; i++) world.request({ tenant: `t${i % 7}` })
+    await world.pass(10_000)
+    expect(world.events.some((e) => e.name === 'limit' && e.data.limit < 60)).toBe(true)
+    expect(world.events.some((e) => e.name === 'breaker' && e.data.state === 'open')).toBe(true)
+  })
+})
+
+test('whatever the upstream does, each request has one answer and everything is given back', async () => {
+  const kinds: VerdictKind[] = [
+    'overloaded',
+    'fault',
+    'hang',
+    'broken',
+    'throttled',
+    'ramp_limited',
+    'unexplained',
+    'rejected',
+    'cut',
+  ]
+  for (let seed = 1; seed <= 25; seed++) {
+    const dice = seededDice(seed)
+    const world = new LoopWorld({
+      seed,
+      file: { llm_gateway: { max_inflight_global: 6 }, lanes: { interactive: { queue_max: 20 } } },
+      script: rolledScript(dice, [
+        { weight: 10, act: good },
+        {
+          weight: 2,
+          act: {
+            firstByteMs: 50,
+            events: ['{}', '{}'],
+            gapMs: 400,
+            endMs: 2_000,
+            end: { kind: 'ok' },
+          },
+        },
+        { weight: 1, act: { firstByteMs: Infinity } },
+        ...kinds.map((kind) => ({
+          weight: 1,
+          act: { firstByteMs: 80, end: { kind, status: 500 } },
+        })),
+      ]),
+    })
+    const asked: string[] = []
+    for (let i = 0; i < 80; i++) {
+      const lane = ['premium', 'interactive', 'batch'][Math.floor(dice.next() * 3)]!
+      const tenant = `t${Math.floor(dice.next() * 4)}`
+      const deadlineMs = dice.next() < 0.3 ? 1 + Math.floor(dice.next() * 3_000) : null
+      const id = world.request({ lane, tenant, deadlineMs, stream: dice.next() < 0.6 })
+      asked.push(id)
+      if (dice.next() < 0.1)
+        world.loop.cancel(tenant, asked[Math.floor(dice.next() * asked.length)]!)
+      await world.pass(Math.floor(dice.next() * 300))
+    }
+    await world.pass(20_000, 200)
+    const drained = world.loop.drain()
+    await world.pass(31_000, 500)
+    await drained
+    expect(world.bugs).toEqual([])
+    expect(world.loop.held()).toEqual(zero)
+    expect(asked.filter((id) => world.answers.get(id)?.length !== 1)).toEqual([])
+    expect(world.provider.running()).toBe(0)
+    world.loop.stop()
+    expect(world.clock.pending()).toBe(0)
+  }
+})
+
+test('a preempted attempt forwards nothing and its request is answered by another attempt', async () => {
+  const world = new LoopWorld({
+    file: { llm_gateway: { max_inflight_global: 60, max_inflight_per_tenant: 60 }, lanes: { batch: { cap: 60 } } },
+    script: (i) => (i < 56 ? { firstByteMs: 260, events: ['{}'], endMs: 20_000, end: { kind: 'ok' } } : good),
+  }) // prettier-ignore
+  for (let i = 0; i < 56; i++) world.request({ tenant: 'b', lane: 'batch' })
+  for (let i = 0; i < 4; i++) world.request({ tenant: 'i', deadlineMs: 100_000 })
+  const urgent = world.request({ tenant: 'i' })
+  await world.pass(250, 10)
+  expect(world.events.filter((e) => e.name === 'request.preempted').length).toBe(1)
+  await world.pass(60_000, 100)
+  expect(world.answers.get(urgent)?.[0]?.how).toBe('end')
+  const victim = world.events.find((e) => e.name === 'request.preempted')
+  const id = victim?.name === 'request.preempted' ? victim.data.id : ''
+  expect(world.answers.get(id)).toMatchObject([
+    { how: 'end', events: 1, accounting: { attempts: 1, preemptions: 1 } },
+  ])
+})
+
+test('ended ids are remembered for settled_ms, at most settled_max of them', async () => {
+  const world = new LoopWorld({ file: { settled_max: 3, settled_ms: 10_000 }, script: () => good })
+  for (let i = 0; i < 5; i++) world.request({ id: `id${i}` })
+  await world.pass(1_000)
+  expect(world.loop.status('a', 'id0')).toBe(null)
+  expect(world.loop.status('a', 'id4')).toMatchObject({
+    state: 'settled',
+    attempts: 1,
+    position: null,
+  })
+  expect(world.loop.cancel('a', 'id4')).toEqual({ cancelled: false, reason: 'already_settled' })
+  await world.pass(10_000, 1_000)
+  expect(world.loop.status('a', 'id4')).toBe(null)
+  expect(world.loop.cancel('a', 'id4')).toBe(null)
+})
+
+test('a clock that jumps ahead an hour moves neither limit nor breaker', async () => {
+  const world = new LoopWorld({ script: () => good })
+  for (let i = 0; i < 50; i++) world.request({ tenant: `t${i % 7}` })
+  await world.pass(2_000)
+  world.jumpMs = 3_600_000
+  await world.pass(2_000)
+  expect(world.events.filter((e) => e.name === 'limit' || e.name === 'breaker')).toEqual([])
+  expect(world.bugs).toEqual([])
+})

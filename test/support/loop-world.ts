@@ -1,0 +1,109 @@
+/** The loop on a hand-moved clock and a scripted provider: controllers, lifecycle, timers and answers,
+ *  without a network and without waiting. */
+import { Loop } from '#loop'
+import type { Accounting, Refusal } from '#contracts/messages'
+import { seededDice } from '#core/dice'
+import type { HeadgateEvent, Incoming, Reply } from '#ports'
+import { configOf } from './core-world.ts'
+import { manualClock, type ManualClock } from './manual-clock.ts'
+import { scriptedProvider, type Act, type ScriptedProvider } from './scripted-provider.ts'
+
+export interface Answered {
+  how: 'answer' | 'end' | 'refuse'
+  accounting: Accounting
+  refusal: Refusal | null
+  events: number
+}
+
+export class LoopWorld {
+  readonly clock: ManualClock = manualClock()
+  readonly events: HeadgateEvent[] = []
+  /** Every answer given, by request id; more than one is a fault. */
+  readonly answers = new Map<string, Answered[]>()
+  readonly provider: ScriptedProvider
+  readonly loop: Loop
+  bugs: unknown[] = []
+  /** What the loop's clock shows beyond the hand-moved one: the machine slept, or was stepped. */
+  jumpMs = 0
+  #made = 0
+
+  constructor(of: {
+    file?: unknown
+    script: (index: number) => Act
+    runner?: 'actors' | 'tables'
+    seed?: number
+  }) {
+    this.provider = scriptedProvider({
+      clock: this.clock,
+      script: (_call, index) => of.script(index),
+    })
+    this.loop = new Loop({
+      config: configOf(of.file ?? {}),
+      clock: { ...this.clock, now: () => this.clock.now() + this.jumpMs },
+      dice: seededDice(of.seed ?? 1),
+      provider: this.provider,
+      recorder: { record: (event) => this.events.push(event) },
+      upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
+      runner: of.runner ?? 'actors',
+      onBug: (bug) => this.bugs.push(bug),
+    })
+  }
+
+  request(of: Partial<Incoming> = {}): string {
+    const id = of.id ?? `r${this.#made++}`
+    this.loop.request({
+      tenant: 'a',
+      lane: 'interactive',
+      model: 'm',
+      stream: true,
+      maxTokens: 100,
+      body: new Uint8Array(100),
+      deadlineMs: null,
+      degrade: [],
+      headers: {},
+      ...of,
+      id,
+      reply: this.#reply(id),
+    })
+    return id
+  }
+
+  /** Lets `ms` pass in small steps, so that promises settle on their way. */
+  async pass(ms: number, stepMs = 50): Promise<void> {
+    await this.settle()
+    for (let left = ms; left > 0; left -= stepMs) {
+      this.clock.advance(Math.min(stepMs, left))
+      await this.settle()
+    }
+  }
+
+  async settle(): Promise<void> {
+    for (let i = 0; i < 8; i++) await Promise.resolve()
+  }
+
+  codes(): Record<string, number> {
+    const counts: Record<string, number> = {}
+    for (const all of this.answers.values())
+      for (const one of all) {
+        const code = one.refusal?.code ?? 'completed'
+        counts[code] = (counts[code] ?? 0) + 1
+      }
+    return counts
+  }
+
+  #reply(id: string): Reply {
+    let events = 0
+    const note = (one: Omit<Answered, 'events'>): void => {
+      const all = this.answers.get(id) ?? []
+      all.push({ ...one, events })
+      this.answers.set(id, all)
+    }
+    return {
+      event: () => void events++,
+      ping: () => {},
+      answer: (_body, accounting) => note({ how: 'answer', accounting, refusal: null }),
+      end: (accounting) => note({ how: 'end', accounting, refusal: null }),
+      refuse: (refusal, accounting) => note({ how: 'refuse', accounting, refusal }),
+    }
+  }
+}
