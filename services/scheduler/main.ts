@@ -10,7 +10,7 @@ import { natsSettings } from './nats/settings.ts'
 import { createLog, logLevel, type Log } from './observability/log.ts'
 import type { Bus, KeptSettings } from './ports.ts'
 import { anthropicProvider } from './provider/anthropic.ts'
-import { systemClock, systemDice } from './system.ts'
+import { systemClock, systemDice, systemSoon } from './system.ts'
 import { wire, type Wired } from './wire.ts'
 
 /** What a parent over IPC is told. */
@@ -98,6 +98,7 @@ async function connect(
     name: 'headgate',
     egressConnections,
     clock: systemClock,
+    soon: systemSoon,
   })
   bus.onStatus((status) => {
     const about = { name: status.connection }

@@ -21,3 +21,6 @@ export const systemClock: Clock = {
 }
 
 export const systemDice: Dice = { next: Math.random }
+
+/** As soon as what has arrived is worked through. */
+export const systemSoon = (call: () => void): void => void setImmediate(call)

@@ -3,7 +3,7 @@ import { natsBus, type BusStatus } from '../../services/scheduler/nats/connectio
 import { busConformance } from '../conformance/bus.ts'
 import { heard } from '../support/heard.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
-import { systemClock } from '../../services/scheduler/system.ts'
+import { systemClock, systemSoon } from '../../services/scheduler/system.ts'
 
 let server: NatsServer
 beforeAll(async () => {
@@ -17,11 +17,22 @@ const connect = (more: Partial<Parameters<typeof natsBus>[0]> = {}) =>
     name: 'test',
     egressConnections: 2,
     clock: systemClock,
+    soon: systemSoon,
     ...more,
   })
 
 busConformance('nats', async () => {
   const bus = await connect()
+  return { bus, stop: () => bus.close() }
+})
+
+busConformance('nats, each message by itself', async () => {
+  const bus = await natsBus({
+    servers: server.url,
+    name: 'test',
+    egressConnections: 2,
+    clock: systemClock,
+  })
   return { bus, stop: () => bus.close() }
 })
 

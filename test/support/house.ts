@@ -10,7 +10,7 @@ import { memorySettings } from '../../services/scheduler/memory-settings.ts'
 import { natsBus } from '../../services/scheduler/nats/connection.ts'
 import { createLog } from '../../services/scheduler/observability/log.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
-import { systemClock, systemDice } from '../../services/scheduler/system.ts'
+import { systemClock, systemDice, systemSoon } from '../../services/scheduler/system.ts'
 import { wire, type Wired } from '../../services/scheduler/wire.ts'
 import { startNatsServer, type NatsServer } from '../../services/cli/nats-server.ts'
 
@@ -48,6 +48,7 @@ export async function openHouse(
       name: 'headgate',
       egressConnections: 2,
       clock: systemClock,
+      soon: systemSoon,
     })
     const loaded = loadConfig({ path: null, text: yaml, emergency: false })
     const wired = await wire({

@@ -1,5 +1,5 @@
 /** NATS messages as the Bus has them, and back. */
-import { headers as natsHeaders, type Msg } from '@nats-io/transport-node'
+import type { Msg, MsgHdrs } from '@nats-io/transport-node'
 import type { BusHeaders, BusMessage } from '#ports'
 
 export function busMessage(message: Msg): BusMessage {
@@ -34,12 +34,19 @@ export function isNobody(message: Msg): boolean {
   }
 }
 
-export function toNatsHeaders(pairs: BusHeaders) {
-  const built = natsHeaders()
-  for (const [name, value] of pairs) built.append(name, value)
-  return built
+/** Headers as the client sends them: it only asks for their bytes. Its own builder checks, sorts and copies
+ *  every name and value, which costs more than the rest of a publish. The line has checked them. */
+export function toNatsHeaders(pairs: BusHeaders): MsgHdrs {
+  let text = 'NATS/1.0\r\n'
+  for (const [name, value] of pairs) text += `${name}: ${value}\r\n`
+  const bytes = Buffer.from(`${text}\r\n`)
+  const encoded: Encoded = { encode: () => bytes }
+  return encoded as unknown as MsgHdrs
 }
 
+interface Encoded {
+  encode(): Uint8Array
+}
 /** A probe's word as one subject token, and back. */
 export const token = (probe: string) =>
   /^[A-Za-z0-9_/-]+$/.test(probe) ? probe : `~${Buffer.from(probe).toString('base64url')}`

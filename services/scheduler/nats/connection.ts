@@ -34,6 +34,8 @@ export interface NatsBusOptions {
   clock: Pick<Clock, 'after'>
   inboxPrefix?: string | undefined
   heldBytesMax?: number
+  /** See `LineOptions`. */
+  soon?: (call: () => void) => void
   /** How long after a reconnect held answers wait for their readers to return. */
   settleMs?: Millis
   /** Hears what a listener throws: a bug. Unless given, it becomes an uncaught error. */
@@ -94,7 +96,7 @@ export async function natsBus(options: NatsBusOptions): Promise<NatsBus> {
       const outlet = asks ? main : outlets[bucket(subject, outlets.length)]
       outlet?.publish({
         subject,
-        data: typeof data === 'string' ? new TextEncoder().encode(data) : data,
+        data: typeof data === 'string' ? Buffer.from(data) : data,
         ...publishing,
       })
     },

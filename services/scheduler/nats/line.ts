@@ -3,7 +3,7 @@
  *  While a connection is away, nats.js forgets what was published at its next dial. So we hold back what
  *  is addressed to an inbox, at most `heldBytesMax`, and deliver it `settleMs` after the return, when
  *  callers have returned too (2 s by default in every NATS client). Anything else is lost, and counted. */
-import { createInbox, type NatsConnection } from '@nats-io/transport-node'
+import { createInbox, type NatsConnection, type PublishOptions } from '@nats-io/transport-node'
 import type { BusHeaders, Clock, Millis } from '#ports'
 import { isNobody, toNatsHeaders, token, word } from './bus-message.ts'
 
@@ -32,6 +32,9 @@ export interface LineOptions {
   inboxPrefix?: string | undefined
   heldBytesMax?: number
   settleMs?: Millis
+  /** Calls once, as soon as what has arrived is worked through. What is published until then leaves in one
+   *  write: a write costs more than a message. Absent: each message leaves by itself. */
+  soon?: ((call: () => void) => void) | undefined
 }
 
 export class Line {
@@ -48,6 +51,7 @@ export class Line {
   #held: Outgoing[] = []
   #heldBytes = 0
   readonly #heldSubjects = new Set<string>()
+  #leaving: Outgoing[] = []
   #stopSettling = () => {}
 
   constructor(of: {
@@ -87,13 +91,30 @@ export class Line {
   }
 
   publish(message: Outgoing): void {
-    checkSize({ message, maxPayload: this.#maxPayload })
+    check({ message, maxPayload: this.#maxPayload })
     const behindHeld = this.#heldSubjects.size > 0 && this.#heldSubjects.has(message.subject)
     if (!this.#connected || behindHeld) this.#hold(message)
-    else this.#send(message)
+    else this.#depart(message)
+  }
+
+  #depart(message: Outgoing): void {
+    const { soon } = this.#options
+    if (soon === undefined) return this.#send(message)
+    this.#leaving.push(message)
+    if (this.#leaving.length === 1) soon(() => this.#sendLeaving())
+  }
+
+  #sendLeaving(): void {
+    const messages = this.#leaving
+    this.#leaving = []
+    for (const message of messages) {
+      if (this.#connected && !this.nc.isClosed()) this.#send(message)
+      else this.#hold(message)
+    }
   }
 
   async flush(): Promise<void> {
+    this.#sendLeaving()
     if (!this.#connected) throw new Error(`NATS connection ${this.name} is away`)
     if (this.#held.length > 0)
       throw new Error(`${this.#held.length} answers wait for their readers`)
@@ -103,6 +124,7 @@ export class Line {
   async close(): Promise<void> {
     this.#closed = true
     this.#stopSettling()
+    this.#sendLeaving()
     if (this.#connected && this.#held.length > 0) {
       this.#release()
       await this.nc.flush().catch(() => {})
@@ -113,10 +135,10 @@ export class Line {
   #send({ subject, data, headers, reply, probe }: Outgoing): void {
     const address = probe === undefined ? reply : this.#control + token(probe)
     if (headers === undefined && address === undefined) return this.nc.publish(subject, data)
-    this.nc.publish(subject, data, {
-      ...(headers === undefined ? {} : { headers: toNatsHeaders(headers) }),
-      ...(address === undefined ? {} : { reply: address }),
-    })
+    const options: PublishOptions = {}
+    if (headers !== undefined) options.headers = toNatsHeaders(headers)
+    if (address !== undefined) options.reply = address
+    this.nc.publish(subject, data, options)
   }
 
   #hold(message: Outgoing): void {
@@ -174,16 +196,23 @@ export class Line {
   }
 }
 
-function checkSize({ message, maxPayload }: { message: Outgoing; maxPayload: number }): void {
+/** What cannot leave is refused at once, to its publisher. */
+function check({ message, maxPayload }: { message: Outgoing; maxPayload: number }): void {
   let bytes = message.data.length
   if (message.headers !== undefined) {
     bytes += 12
-    for (const [name, value] of message.headers) bytes += name.length + value.length + 4
+    for (const [name, value] of message.headers) {
+      // It would begin a header of its own.
+      if (LINE_BREAK.test(value)) throw new TypeError(`header ${name}: a line break in its value`)
+      bytes += name.length + value.length + 4
+    }
   }
   if (bytes > maxPayload) {
     throw new RangeError(`a message of ${bytes} bytes is over the bus limit of ${maxPayload}`)
   }
 }
+
+const LINE_BREAK = /[\r\n]/
 
 /** Inboxes start with an underscore: `_INBOX.…`, `_INBOX_<tenant>.…`, `_R_.…`. */
 const isInbox = (subject: string) => subject.startsWith('_')
