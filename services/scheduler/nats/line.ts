@@ -198,6 +198,8 @@ export class Line {
 
 /** What cannot leave is refused at once, to its publisher. */
 function check({ message, maxPayload }: { message: Outgoing; maxPayload: number }): void {
+  for (const subject of [message.subject, message.reply ?? '_'])
+    if (subject === '' || WHITE_SPACE.test(subject)) throw new TypeError('no subject to publish on')
   let bytes = message.data.length
   if (message.headers !== undefined) {
     bytes += 12
@@ -213,6 +215,7 @@ function check({ message, maxPayload }: { message: Outgoing; maxPayload: number 
 }
 
 const LINE_BREAK = /[\r\n]/
+const WHITE_SPACE = /\s/
 
 /** Inboxes start with an underscore: `_INBOX.…`, `_INBOX_<tenant>.…`, `_R_.…`. */
 const isInbox = (subject: string) => subject.startsWith('_')
