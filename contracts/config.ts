@@ -404,7 +404,7 @@ export const configFile = z.strictObject({
         min: 10,
         max: 10_000_000,
         unit: 'tenants',
-        why: 'tenants whose token habits are remembered, per model; past it the one learned longest ago is forgotten',
+        why: 'tenants whose token habits are remembered, per model; past it those not seen for longest are forgotten',
         source: `${LAWS} §3`,
       }),
     })

@@ -386,7 +386,7 @@ export class Loop implements Scheduler {
     const { incoming } = live
     return {
       upstream: this.#options.upstream(request.route.upstream.name),
-      model: request.model,
+      model: request.asked.model,
       body: incoming.body,
       stream: incoming.stream,
       headers: incoming.headers,

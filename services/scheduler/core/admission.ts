@@ -1,6 +1,7 @@
 /** Accept or refuse, with the reason (control-laws §6, §12), and make room in a full queue. */
 import type { TenantConfig } from '#contracts/config'
 import type { Millis } from '#contracts/units'
+import type { Estimate } from './cost.ts'
 import type { Effect, Refused } from './effects.ts'
 import type { NewRequest } from './inputs.ts'
 import {
@@ -11,7 +12,7 @@ import {
   type Request,
   type Route,
   type State,
-  type Tenant,
+  Tenant,
 } from './state.ts'
 import { rescale, reviewActive, reviewParking } from './slots.ts'
 
@@ -248,18 +249,17 @@ function unreachable(
     : refuse('DOOMED', numbers, { retryAfterMs: wait })
 }
 
-const serviceMs = (
-  state: State,
-  of: { tenant: string; model: string; maxTokens: number },
-): Millis => state.costs.service(of.model, state.costs.estimate(of, state.config)) * 1_000
+const serviceMs = (state: State, of: NewRequest): Millis =>
+  state.costs.service(of.model, state.costs.estimate(of, state.config)) * 1_000
 
 /** The same test at the moment of start, where nothing is left to wait for. */
-export function doomed(state: State, request: Request, now: Millis): Refused | null {
-  const service = serviceMs(state, {
-    tenant: request.tenant.name,
-    model: request.model,
-    maxTokens: request.maxTokens,
-  })
+export function doomed(
+  state: State,
+  request: Request,
+  now: Millis,
+  estimate: Estimate = state.costs.estimate(request.asked, state.config),
+): Refused | null {
+  const service = state.costs.service(request.asked.model, estimate) * 1_000
   if (now + service <= request.deadline) return null
   return refuse(
     'DOOMED',
@@ -282,17 +282,12 @@ function accept(
   const member = cell.queue.join(tenant)
   const request: Request = {
     key: asked.key,
-    id: asked.id,
+    asked,
     tenant,
     lane,
     route,
     cell,
     member,
-    model: asked.model,
-    stream: asked.stream,
-    maxTokens: asked.maxTokens,
-    inputTokens: asked.inputTokens,
-    bytes: asked.bytes,
     acceptedAt: now,
     deadline,
     laneStamp: lane.group.v,
@@ -323,20 +318,7 @@ function tenantOf(state: State, name: string): Tenant {
   const known = state.tenants.get(name)
   if (known !== undefined) return known
   const settings = tenantConfig(state, name) ?? state.config.tenants.default
-  const tenant: Tenant = {
-    name,
-    weight: settings.weight,
-    cap: settings.maxInflight,
-    inflight: 0,
-    queued: 0,
-    parked: false,
-    members: [],
-    forget() {
-      state.tenants.delete(name)
-    },
-  }
-  state.tenants.set(name, tenant)
-  return tenant
+  return new Tenant(name, { weight: settings.weight, cap: settings.maxInflight }, state.tenants)
 }
 
 /** New weights and caps for the tenants that are here. */

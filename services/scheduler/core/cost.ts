@@ -39,15 +39,45 @@ class Habits {
     return this.#lengths[bucket]
   }
 
-  addLength(bucket: number, tokens: Tokens): void {
+  learn(
+    of: { ttft: Seconds | null; outputTokens: Tokens | null },
+    bucket: number,
+    writing: Seconds,
+  ): void {
+    if (of.ttft !== null) this.ttft.add(of.ttft)
+    if (of.outputTokens === null) return
     const known = (this.#lengths[bucket] ??= new RunningQuantile(0.75))
-    known.add(tokens)
+    known.add(of.outputTokens)
+    if (writing > 0 && of.outputTokens > 1) this.speed.add(of.outputTokens / writing)
+  }
+}
+
+/** Habits by tenant, at most `most` of them. Two generations: when the young one holds half of what may be,
+ *  it becomes the old one, and what nobody asked for since is forgotten. No eviction ever searches. */
+class TenantHabits {
+  #young = new Map<string, Habits>()
+  #old = new Map<string, Habits>()
+
+  get(tenant: string): Habits | undefined {
+    return this.#young.get(tenant) ?? this.#old.get(tenant)
+  }
+
+  grow(tenant: string, most: number): Habits {
+    const known = this.#young.get(tenant)
+    if (known !== undefined) return known
+    if (this.#young.size >= Math.max(1, most / 2)) {
+      this.#old = this.#young
+      this.#young = new Map()
+    }
+    const habits = this.#old.get(tenant) ?? new Habits()
+    this.#young.set(tenant, habits)
+    return habits
   }
 }
 
 class ModelHabits {
   readonly all = new Habits()
-  readonly byTenant = new Map<string, Habits>()
+  readonly byTenant = new TenantHabits()
   /** Actual over estimated duration. */
   overrun = Q85.start
 }
@@ -113,19 +143,16 @@ export class CostBook {
     config: Config,
   ): void {
     const model = this.#model(of.model)
-    const own = habitsOf(model, of.tenant, config.file.scheduling.learned_max)
+    const own = model.byTenant.grow(of.tenant, config.file.scheduling.learned_max)
     if (sample.estimated > 0) {
       const ratio = Math.max(0.001, sample.duration / sample.estimated)
       model.overrun += 0.02 * model.overrun * (ratio > model.overrun ? 0.85 : -0.15)
       model.overrun = Math.min(Q85.max, Math.max(Q85.min, model.overrun))
     }
     const writing = sample.duration - (sample.ttft ?? first(own.ttft, model.all.ttft)?.value ?? 0)
-    for (const habits of [own, model.all]) {
-      if (sample.ttft !== null) habits.ttft.add(sample.ttft)
-      if (sample.outputTokens === null) continue
-      habits.addLength(bucketOf(of.maxTokens), sample.outputTokens)
-      if (writing > 0 && sample.outputTokens > 1) habits.speed.add(sample.outputTokens / writing)
-    }
+    const bucket = bucketOf(of.maxTokens)
+    own.learn(sample, bucket, writing)
+    model.all.learn(sample, bucket, writing)
   }
 
   #model(name: string): ModelHabits {
@@ -149,17 +176,6 @@ function first(
 }
 
 const bucketOf = (maxTokens: Tokens): number => 31 - Math.clz32(Math.max(1, maxTokens))
-
-function habitsOf(model: ModelHabits, tenant: string, most: number): Habits {
-  let own = model.byTenant.get(tenant)
-  if (own !== undefined) return own
-  if (model.byTenant.size >= most) {
-    const oldest = model.byTenant.keys().next()
-    if (!oldest.done) model.byTenant.delete(oldest.value)
-  }
-  model.byTenant.set(tenant, (own = new Habits()))
-  return own
-}
 
 /** Seconds of the bottleneck that one attempt takes: the largest of its shares of slots, input tokens
  *  and output tokens. A dimension that is not paced has rate null and drops out. The same denominators

@@ -4,8 +4,7 @@
  *  not), routes inside a lane, tenants inside a lane and route (fair-queue). Guarantees come first, then
  *  the trickle of preemptible lanes, then non-preemptible lanes by weight, then preemptible ones on what
  *  nobody else wants. `pick` is O(lanes x routes + log tenants). */
-import type { Seconds } from '#contracts/units'
-import type { Millis } from '#contracts/units'
+import type { Millis, Seconds } from '#contracts/units'
 import type { Cell, Lane, LaneGroup, Request, Route, State } from './state.ts'
 import { fits, freeOverall } from './slots.ts'
 
@@ -24,38 +23,32 @@ export function select(state: State, now: Millis, skip: ReadonlySet<Route> | nul
 }
 
 /** 1a. Lanes below their guarantee in both scopes, heaviest first. */
-function guaranteed(state: State, now: Millis, skip: ReadonlySet<Route> | null): Cell | null {
+function guaranteed(state: State, now: Millis, skip: Skip): Cell | null {
   for (const lane of state.lanes) {
     if (lane.queued === 0 || lane.inflight >= lane.guarantee) continue
-    const cell = leastTagged(
-      lane,
-      (one) => one.inflight < one.guarantee && candidate(one, now, skip) && fits(state, one, false),
-    )
+    const cell = leastTagged(state, lane, 'guarantee', now, skip)
     if (cell !== null) return cell
   }
   return null
 }
 
 /** 1b. Preemptible lanes below their trickle. */
-function trickled(state: State, now: Millis, skip: ReadonlySet<Route> | null): Cell | null {
+function trickled(state: State, now: Millis, skip: Skip): Cell | null {
   for (const lane of state.lanes) {
     if (lane.queued === 0 || lane.inflight >= lane.trickle) continue
-    const cell = leastTagged(
-      lane,
-      (one) => one.inflight < one.trickle && candidate(one, now, skip) && fits(state, one, false),
-    )
+    const cell = leastTagged(state, lane, 'trickle', now, skip)
     if (cell !== null) return cell
   }
   return null
 }
 
 /** 2. Non-preemptible lanes, by start tag or, in strict arbitration, by weight alone. */
-function arbitrated(state: State, now: Millis, skip: ReadonlySet<Route> | null): Cell | null {
+function arbitrated(state: State, now: Millis, skip: Skip): Cell | null {
   const strict = state.config.file.scheduling.arbitration === 'strict'
   let best: Cell | null = null
   for (const lane of state.lanes) {
     if (lane.queued === 0 || lane.config.preemptible) continue
-    const cell = leastTagged(lane, (one) => candidate(one, now, skip) && fits(state, one, false))
+    const cell = leastTagged(state, lane, 'weight', now, skip)
     if (cell === null) continue
     if (strict) return cell
     if (best === null || laneStart(cell) < laneStart(best)) best = cell
@@ -64,18 +57,41 @@ function arbitrated(state: State, now: Millis, skip: ReadonlySet<Route> | null):
 }
 
 /** 3. Preemptible lanes, on routes that no non-preemptible request wants, leaving the headroom. */
-function spare(state: State, now: Millis, skip: ReadonlySet<Route> | null): Cell | null {
+function spare(state: State, now: Millis, skip: Skip): Cell | null {
   let best: Cell | null = null
   for (const lane of state.lanes) {
     if (lane.queued === 0 || !lane.config.preemptible) continue
-    const cell = leastTagged(
-      lane,
-      (one) =>
-        candidate(one, now, skip) && fits(state, one, true) && !wantedByOthers(one.route, now),
-    )
+    const cell = leastTagged(state, lane, 'spare', now, skip)
     if (cell !== null && (best === null || laneStart(cell) < laneStart(best))) best = cell
   }
   return best
+}
+
+/** The lane's route with the least start tag among those on which it may start in this phase. */
+function leastTagged(state: State, lane: Lane, phase: Phase, now: Millis, skip: Skip): Cell | null {
+  let best: Cell | null = null
+  for (const cell of lane.cells) {
+    if (cell.queue.queued === 0 || (skip !== null && skip.has(cell.route))) continue
+    if (!eligible(cell, now) || !mayTake(state, cell, phase, now)) continue
+    if (best === null || routeStart(cell) < routeStart(best)) best = cell
+  }
+  return best
+}
+
+type Phase = 'guarantee' | 'trickle' | 'weight' | 'spare'
+type Skip = ReadonlySet<Route> | null
+
+function mayTake(state: State, cell: Cell, phase: Phase, now: Millis): boolean {
+  switch (phase) {
+    case 'guarantee':
+      return cell.inflight < cell.guarantee && fits(state, cell, false)
+    case 'trickle':
+      return cell.inflight < cell.trickle && fits(state, cell, false)
+    case 'weight':
+      return fits(state, cell, false)
+    case 'spare':
+      return fits(state, cell, true) && !wantedByOthers(cell.route, now)
+  }
 }
 
 /** Does a non-preemptible lane have an eligible head on this route? */
@@ -84,18 +100,6 @@ export function wantedByOthers(route: Route, now: Millis): boolean {
     if (!cell.lane.config.preemptible && eligible(cell, now)) return true
   return false
 }
-
-function leastTagged(lane: Lane, takes: (cell: Cell) => boolean): Cell | null {
-  let best: Cell | null = null
-  for (const cell of lane.cells) {
-    if (cell.queue.queued === 0 || !takes(cell)) continue
-    if (best === null || routeStart(cell) < routeStart(best)) best = cell
-  }
-  return best
-}
-
-const candidate = (cell: Cell, now: Millis, skip: ReadonlySet<Route> | null): boolean =>
-  (skip === null || !skip.has(cell.route)) && eligible(cell, now)
 
 /** Does the lane have a head here that only free slots and bucket levels could keep waiting? */
 export function eligible(cell: Cell, now: Millis): boolean {

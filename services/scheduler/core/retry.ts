@@ -34,7 +34,7 @@ export function retry(
   if (pause > left)
     return no('RETRY_AFTER_TOO_LONG', `upstream asks for ${pause} ms, ${left} ms are left`)
   const waitMs = Math.round(pause + fullJitter(request, dice))
-  const estimate = state.costs.estimate(identity(request), state.config)
+  const estimate = state.costs.estimate(request.asked, state.config)
   const service = estimate.evidence ? SERVICE_SHARE * estimate.duration * 1_000 : 0
   if (waitMs + service > left)
     return no('TOO_LATE', `${Math.round(waitMs + service)} ms needed, ${left} ms are left`)
@@ -47,12 +47,6 @@ export function retry(
 }
 
 const no = (reason: Reason, message: string): RetryDecision => ({ again: false, reason, message })
-
-const identity = (r: Request) => ({
-  tenant: r.tenant.name,
-  model: r.model,
-  maxTokens: r.maxTokens,
-})
 
 /** U(0, min(cap, base x 2^(n-1))), n = attempts made. Callers that fail together come back apart. */
 export function fullJitter(request: Request, dice: Dice): Millis {

@@ -2,10 +2,11 @@
  *  request stands is the lifecycle's to say, and nothing here stores a phase. */
 import type { Config, LaneConfig, RouteConfig } from '#contracts/config'
 import { routeId } from '#contracts/ids'
-import type { Millis, Seconds, Tokens } from '#contracts/units'
+import type { Millis, Seconds } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import { CostBook, type Denominators, type Estimate } from './cost.ts'
 import { FairQueue, type Member } from './fair-queue.ts'
+import type { NewRequest } from './inputs.ts'
 
 /** What the breaker of a route permits. */
 export interface Gate {
@@ -27,19 +28,32 @@ export interface RouteControl {
   gate: Gate
 }
 
-export interface Tenant {
+export class Tenant {
   readonly name: string
   weight: number
   /** Configured cap, always binding; null: the shared default. */
   cap: number | null
   /** Slots in use over all lanes and routes. */
-  inflight: number
+  inflight = 0
   /** Requests waiting, over all lanes and routes. */
-  queued: number
+  queued = 0
   /** At the cap that binds now: outside every heap. */
-  parked: boolean
-  readonly members: Member[]
-  forget(): void
+  parked = false
+  readonly members: Member[] = []
+  readonly #all: Map<string, Tenant>
+
+  constructor(name: string, of: { weight: number; cap: number | null }, all: Map<string, Tenant>) {
+    this.name = name
+    this.weight = of.weight
+    this.cap = of.cap
+    this.#all = all
+    all.set(name, this)
+  }
+
+  /** It has no request and no debt anywhere. */
+  forget(): void {
+    this.#all.delete(this.name)
+  }
 }
 
 /** One attempt in its slot. */
@@ -61,17 +75,12 @@ export interface Attempt {
 
 export interface Request {
   readonly key: string
-  readonly id: string
+  readonly asked: NewRequest
   readonly tenant: Tenant
   readonly lane: Lane
   readonly route: Route
   readonly cell: Cell
   readonly member: Member
-  readonly model: string
-  readonly stream: boolean
-  readonly maxTokens: Tokens
-  readonly inputTokens: Tokens
-  readonly bytes: number
   readonly acceptedAt: Millis
   readonly deadline: Millis
   /** Virtual times of arrival: lanes, routes of the lane, tenants of the cell. */

@@ -7,7 +7,7 @@
 import type { Millis, Seconds } from '#contracts/units'
 import { verdicts, type Verdict } from '#contracts/verdict'
 import * as admission from './admission.ts'
-import { costOf } from './cost.ts'
+import { costOf, type Estimate } from './cost.ts'
 import type { Dice } from './dice.ts'
 import type { Effect, Ending, Refused } from './effects.ts'
 import type { Input } from './inputs.ts'
@@ -129,7 +129,7 @@ function finish(state: State, request: Request, ending: Ending, effects: Effect[
 
 function leave(state: State, request: Request): void {
   state.requests.delete(request.key)
-  state.bytes -= request.bytes
+  state.bytes -= request.asked.bytes
   request.route.live--
   request.retryAt = null
   reviewActive(state, request.tenant)
@@ -144,7 +144,8 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
   for (;;) {
     const request = select(state, now, skip)
     if (request === null) return
-    const late = admission.doomed(state, request, now)
+    const estimate = state.costs.estimate(request.asked, state.config)
+    const late = admission.doomed(state, request, now, estimate)
     if (late !== null) {
       admission.dequeue(state, request, now)
       finish(state, request, late, effects)
@@ -157,23 +158,23 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
       skip.add(request.route)
       continue
     }
-    start(state, request, now, effects)
+    start(state, request, estimate, now, effects)
   }
 }
 
-function start(state: State, request: Request, now: Millis, effects: Effect[]): void {
+function start(
+  state: State,
+  request: Request,
+  estimate: Estimate,
+  now: Millis,
+  effects: Effect[],
+): void {
   const { route } = request
-  const identity = {
-    tenant: request.tenant.name,
-    model: request.model,
-    maxTokens: request.maxTokens,
-  }
-  const estimate = state.costs.estimate(identity, state.config)
   const by = { slots: route.limit, inputPerSecond: null, outputPerSecond: null }
   const charged = costOf(
     {
       duration: estimate.duration,
-      inputTokens: request.inputTokens,
+      inputTokens: request.asked.inputTokens,
       outputTokens: estimate.outputTokens,
     },
     by,
@@ -189,7 +190,7 @@ function start(state: State, request: Request, now: Millis, effects: Effect[]): 
     estimate,
     by,
     charged,
-    firstByteMs: firstByteMs(state, request, identity, estimate.evidence),
+    firstByteMs: firstByteMs(state, request, estimate),
     firstByte: false,
     forwarded: false,
     ending: null,
@@ -202,18 +203,13 @@ function start(state: State, request: Request, now: Millis, effects: Effect[]): 
 
 /** No byte within this is a hang (control-laws §2). An answer that is not streamed has its first byte
  *  last, so it is given the time that the whole answer may take. */
-function firstByteMs(
-  state: State,
-  request: Request,
-  identity: { tenant: string; model: string; maxTokens: number },
-  evidence: boolean,
-): Millis {
-  const most = state.config.file.limits.first_byte_max_ms
-  const usual = Math.min(most, request.lane.config.timeoutMs / 2)
-  if (request.stream) return usual
-  if (!evidence) return Infinity
-  const service = state.costs.service(request.model, state.costs.estimate(identity, state.config))
-  return Math.max(usual, 3_000 * service, 1_000 * state.costs.longest(identity, state.config))
+function firstByteMs(state: State, request: Request, estimate: Estimate): Millis {
+  const { asked, lane } = request
+  const usual = Math.min(state.config.file.limits.first_byte_max_ms, lane.config.timeoutMs / 2)
+  if (asked.stream) return usual
+  if (!estimate.evidence) return Infinity
+  const service = state.costs.service(asked.model, estimate)
+  return Math.max(usual, 3_000 * service, 1_000 * state.costs.longest(asked, state.config))
 }
 
 function onProgress(
@@ -336,7 +332,7 @@ function settle(
   )
   request.route.lastSuccessAt = now
   state.costs.learn(
-    { tenant: request.tenant.name, model: request.model, maxTokens: request.maxTokens },
+    request.asked,
     {
       duration,
       ttft: verdict.ttftMs === null ? null : verdict.ttftMs / 1_000,
