@@ -2,12 +2,18 @@
 import type { Snapshot } from '#contracts/snapshot'
 import type { Lane, State, Tenant } from '#core/state'
 import type { Loop } from './loop.ts'
-import type { Guardrails } from './observability/guardrails.ts'
 import type { Clock } from './ports.ts'
 
 export function snapshotOf(of: {
   loop: Loop
-  guardrails: Guardrails
+  /** What the guardrails' monitor reads now. */
+  guardrails: readonly {
+    name: string
+    value: number
+    bound: number
+    met: boolean
+    samples: number
+  }[]
   clock: Clock
   instance: string
   version: string
@@ -65,7 +71,7 @@ export function snapshotOf(of: {
       queued: tenant.queued,
     })),
     requests_by_state: byState,
-    guardrails: of.guardrails.readings(now).map(({ name, value, bound, met, samples }) => ({
+    guardrails: of.guardrails.map(({ name, value, bound, met, samples }) => ({
       name,
       value: samples === 0 ? null : value,
       bound,

@@ -1,5 +1,5 @@
 /** The only place in the scheduler where time passes and chance happens by themselves. */
-import type { Clock, Dice, Millis } from './ports.ts'
+import type { Clock, Dice, Millis } from '#ports'
 
 /** setTimeout fires at once past 2^31 - 1: longer waits are taken in pieces. */
 const LONGEST_TIMER: Millis = 2_147_483_647

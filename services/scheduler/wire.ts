@@ -110,7 +110,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   const snapshot = () =>
     snapshotOf({
       loop,
-      guardrails: monitor,
+      guardrails: monitor.readings(clock.now()),
       clock,
       instance,
       version: of.version,

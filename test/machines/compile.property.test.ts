@@ -115,7 +115,7 @@ describe('the compiler refuses what it cannot honour, naming state and reason', 
       actions: {
         add: assign({ n: ({ context, event }) => context.n + event.by }),
         twice: assign(({ context }) => ({ n: context.n * 2 })),
-        set: assign(({}, params: { to: number }) => ({ n: params.to })),
+        set: assign((_, params: { to: number }) => ({ n: params.to })),
         constant: assign({ n: 100 }),
       },
       guards: { below: ({ context }, params: { max: number }) => context.n < params.max },
