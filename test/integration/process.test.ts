@@ -127,8 +127,8 @@ test('SIGKILL: callers get a clear end, and a retry on a new instance works', as
 test.each([
   [
     'an unknown key',
-    'llm_gateway: { max_inflight: 5 }\n',
-    /llm_gateway\.max_inflight.*max_inflight_global/s,
+    'llm_gateway: { max_inflight_globall: 5 }\n',
+    /llm_gateway\.max_inflight_globall.*max_inflight_global\b/s,
   ],
   ['a contradiction', 'lanes: { premium: { hold: 30 } }\n', /lanes\.premium\.hold.*30.*20/s],
   ['no YAML', 'lanes: [\n', /:2:1|:1:/],
