@@ -101,8 +101,33 @@ export const eventData = events
 export type EventName = keyof typeof events
 /** `at` is wall time, milliseconds since 1970. */
 export type HeadgateEvent = {
-  [N in EventName]: { name: N; at: number; data: z.infer<(typeof events)[N]> }
+  [N in EventName]: {
+    name: N
+    at: number
+    data: z.infer<(typeof events)[N]>
+    /** The caller's W3C trace context, where it gave one that is well-formed. */
+    trace?: TraceContext
+  }
 }[EventName]
+
+export interface TraceContext {
+  traceparent: string
+  tracestate?: string
+}
+
+/** Well-formed trace headers, or null: other text of the caller's has no place in an event. */
+export function traceContext(of: {
+  traceparent?: string
+  tracestate?: string
+}): TraceContext | null {
+  const { traceparent, tracestate } = of
+  if (traceparent === undefined || !TRACEPARENT.test(traceparent)) return null
+  if (tracestate === undefined || !TRACESTATE.test(tracestate)) return { traceparent }
+  return { traceparent, tracestate }
+}
+
+const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
+const TRACESTATE = /^[a-z0-9][\x21-\x7e]{0,511}$/
 
 /** `ce-type` of an event. */
 export const ceType = (name: EventName): string => `dev.headgate.${name}`

@@ -4,6 +4,7 @@
  *  Never re-entrant: what arrives while a step is performed waits in line. One timer serves all due
  *  times. Time and chance come from ports, so any run can be replayed. */
 import type { Config } from '#contracts/config'
+import { traceContext, type TraceContext } from '#contracts/events'
 import { requestKey } from '#contracts/ids'
 import {
   refusal,
@@ -66,6 +67,7 @@ interface Live {
   readonly cell: Cell<{ since: Millis }, RequestState>
   readonly timer: Timer
   readonly arrivedWall: Millis
+  readonly trace: TraceContext | null
   /** Set when the core has accepted it. */
   request: Request | null
   running: RunningAttempt | null
@@ -128,6 +130,7 @@ export class Loop implements Scheduler {
         cell: lifecycle.start({ at: now }),
         timer: new Timer(() => this.#step({ type: 'wake', key })),
         arrivedWall: now + this.#wallOffset,
+        trace: traceContext(incoming.headers),
         request: null,
         running: null,
         closing: null,
@@ -342,7 +345,7 @@ export class Loop implements Scheduler {
     const live = this.#live.get(request.key)
     if (live === undefined) throw new Error(`${request.key}: accepted but not live`)
     live.request = request
-    this.#record({
+    this.#tell(live, {
       name: 'request.queued',
       at: live.arrivedWall,
       data: { ...about(live), route: request.route.id },
@@ -353,7 +356,7 @@ export class Loop implements Scheduler {
     const live = this.#liveOf(request)
     this.#move(live, 'attempt.started', now)
     this.#controllers.get(request.route.id)?.started(request.route.inflight)
-    this.#record({
+    this.#tell(live, {
       name: 'request.dispatched',
       at: this.#wall(),
       data: {
@@ -399,7 +402,7 @@ export class Loop implements Scheduler {
     const live = this.#liveOf(request)
     this.#move(live, 'stream.forwarding', now)
     live.ttftMs = now - (request.attempt?.startedAt ?? now)
-    this.#record({
+    this.#tell(live, {
       name: 'request.forwarding',
       at: this.#wall(),
       data: { ...about(live), route: request.route.id, ttft_ms: Math.round(live.ttftMs) },
@@ -432,7 +435,7 @@ export class Loop implements Scheduler {
 
   #attemptEnded(request: Request, attempt: Attempt, verdict: Verdict, now: Millis): void {
     const live = this.#liveOf(request)
-    this.#record({
+    this.#tell(live, {
       name: 'attempt.ended',
       at: this.#wall(),
       data: {
@@ -475,7 +478,7 @@ export class Loop implements Scheduler {
   #backoff(request: Request, verdict: Verdict, waitMs: Millis, now: Millis): void {
     const live = this.#liveOf(request)
     this.#move(live, 'attempt.retrying', now)
-    this.#record({
+    this.#tell(live, {
       name: 'request.retrying',
       at: this.#wall(),
       data: {
@@ -495,7 +498,7 @@ export class Loop implements Scheduler {
     const live = this.#liveOf(request)
     this.#move(live, why === 'backoff' ? 'backoff.over' : 'attempt.requeued', now)
     if (why === 'backoff') return
-    this.#record({
+    this.#tell(live, {
       name: 'request.preempted',
       at: this.#wall(),
       data: {
@@ -595,7 +598,7 @@ export class Loop implements Scheduler {
     reason: Refused['reason'] | null,
     status: number,
   ): void {
-    this.#record({
+    this.#tell(live, {
       name: 'request.settled',
       at: this.#wall(),
       data: {
@@ -754,6 +757,11 @@ export class Loop implements Scheduler {
     const live = this.#live.get(request.key)
     if (live === undefined) throw new Error(`${request.key}: an effect for a request not live`)
     return live
+  }
+
+  #tell(live: Live, event: HeadgateEvent): void {
+    if (live.trace !== null) event.trace = live.trace
+    this.#record(event)
   }
 
   #record(event: HeadgateEvent): void {

@@ -218,3 +218,16 @@ test('a clock that jumps ahead an hour moves neither limit nor breaker', async (
   expect(world.events.filter((e) => e.name === 'limit' || e.name === 'breaker')).toEqual([])
   expect(world.bugs).toEqual([])
 })
+
+test('a well-formed trace context reaches every event of its request, and no other text does', async () => {
+  const world = new LoopWorld({ script: () => good })
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
+  world.request({ id: 'traced', headers: { traceparent, tracestate: 'vendor=1' } })
+  world.request({ id: 'odd', headers: { traceparent: 'a planted prompt' } })
+  await world.pass(1_000)
+  const of = (id: string) => world.events.filter((e) => 'id' in e.data && e.data.id === id)
+  expect(of('traced').length).toBeGreaterThanOrEqual(4)
+  for (const e of of('traced')) expect(e.trace).toEqual({ traceparent, tracestate: 'vendor=1' })
+  expect(of('odd').every((e) => e.trace === undefined)).toBe(true)
+  expect(JSON.stringify(world.events)).not.toContain('planted')
+})

@@ -1,7 +1,7 @@
 /** Where every event goes: the last ones are kept for a reader that joins late, each sink is told at once,
  *  and each listener at its own pace. Never throws and never waits.
  *  Bound: `buffer` events, and per listener `queueMax`; a slow one loses the oldest and hears how many. */
-import { ceType } from '#contracts/events'
+import { ceType, type TraceContext } from '#contracts/events'
 import { TOKEN } from '#contracts/ids'
 import type { Subjects } from '#contracts/subjects'
 import type { Bus, BusHeaders, Clock, HeadgateEvent, Millis, Recorder } from '#ports'
@@ -176,9 +176,17 @@ export function publishEvents(of: {
         ['ce-subject', to.about],
         ['content-type', 'application/json'],
       ]
-      of.bus.publish(to.subject, JSON.stringify(event.data), { headers })
+      of.bus.publish(to.subject, JSON.stringify(event.data), {
+        headers: event.trace === undefined ? headers : [...headers, ...traceHeaders(event.trace)],
+      })
     },
   }
+}
+
+/** The distributed tracing extension of CloudEvents. */
+function* traceHeaders(trace: TraceContext): Generator<readonly [string, string]> {
+  yield ['ce-traceparent', trace.traceparent]
+  if (trace.tracestate !== undefined) yield ['ce-tracestate', trace.tracestate]
 }
 
 /** The subject it is published on and what it is about; null for what is not published. */
