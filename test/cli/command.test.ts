@@ -1,0 +1,69 @@
+/** How the command is called, and how it ends when it is called wrong. */
+import { spawnSync } from 'node:child_process'
+import { describe, expect, test } from 'vitest'
+import { inRoot, read } from '../support/tree.ts'
+
+const run = (...args: string[]) =>
+  spawnSync(process.execPath, [inRoot('services/cli/headgate.ts'), ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, NATS_URL: 'nats://127.0.0.1:9' },
+  })
+
+describe('headgate', () => {
+  test('helps, and lists only verbs that are there', () => {
+    const { status, stdout, stderr } = run('--help')
+    expect([status, stderr]).toEqual([0, ''])
+    expect(stdout).toMatch(/^Usage: headgate /)
+    const verbs = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, verb]) => verb)
+    expect(verbs).toEqual(
+      'up serve request cancel status top emergency doctor provider help'.split(' '),
+    )
+  })
+
+  test('says its version', () => {
+    expect(run('--version').stdout.trim()).toBe(JSON.parse(read('package.json')).version)
+  })
+
+  test('help COMMAND says all of it', () => {
+    const { status, stdout } = run('help', 'up')
+    expect(status).toBe(0)
+    for (const flag of ['--trace', '--flood', '--noisy', '--compare', '--seed'])
+      expect(stdout).toContain(flag)
+  })
+
+  test.each([
+    [['fly'], "unknown command 'fly'"],
+    [['up', '--fly'], "unknown option '--fly'"],
+    [['up', '--nats-port', '70000'], 'expected a port from 0 to 65535'],
+    [['up', '--nats-port', '4333'], 'NATS_URL is set'],
+    [['up', '--speed', '3'], '--speed: needs --trace FILE or --steady'],
+    [['up', '--steady', '--compare'], 'needs --flood or --noisy'],
+    [['up', '--steady', '--flood', 'batch'], 'expected LANE:FACTOR'],
+    [['emergency', 'maybe'], 'Allowed choices are on, off'],
+    [['serve', '--gateway'], 'not part of this version'],
+    [['request'], 'either a body'],
+    [['request', 'hello'], 'expected the JSON of a Messages call'],
+    [['request', '[]'], 'expected a JSON object'],
+    [['request', '{}', '--message', 'x'], 'either a body'],
+    [['cancel', 'acme'], "missing required argument 'id'"],
+    [['cancel', 'a.b', 'x'], 'expected 1 to 64 characters'],
+  ])('called wrong ends with status 2: %j', (args, said) => {
+    const { status, stdout, stderr } = run(...args)
+    expect(stderr).toContain(said)
+    expect(stderr).not.toContain('    at ')
+    expect(stdout).toBe('')
+    expect(status).toBe(2)
+  })
+
+  test('fails with status 1 and one line when there is no server', () => {
+    const { status, stderr } = run('request', '--message', 'hello')
+    expect(stderr).toMatch(/^headgate: cannot connect to NATS at nats:\/\/127\.0\.0\.1:9: .*\n$/)
+    expect(status).toBe(1)
+  })
+
+  test('says what a trace lacks before anything is started', () => {
+    const { status, stderr } = run('up', '--trace', '/nowhere.csv')
+    expect(stderr).toBe('headgate: /nowhere.csv: cannot be read (ENOENT)\n')
+    expect(status).toBe(1)
+  })
+})

@@ -1,0 +1,134 @@
+/** The small structures that everything stands on, against the plainest thing that could replace them. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { CostBook, RunningQuantile } from '#core/cost'
+import { seededDice } from '#core/dice'
+import { IndexedHeap } from '#core/indexed-heap'
+import { Timer, TimerHeap } from '#timer-heap'
+import { configOf } from '../support/core-world.ts'
+
+test('an indexed heap gives its items in order, however they are moved and removed', () => {
+  const act = fc.record({
+    do: fc.constantFrom('push', 'move', 'remove', 'pop'),
+    which: fc.nat(),
+    value: fc.integer({ min: 0, max: 50 }),
+  })
+  fc.assert(
+    fc.property(fc.array(act, { maxLength: 200, size: 'max' }), (acts) => {
+      const heap = new IndexedHeap<{ heapAt: number; value: number }>((a, b) => a.value < b.value)
+      const items: { heapAt: number; value: number }[] = []
+      for (const { do: what, which, value } of acts) {
+        if (what === 'push' || items.length === 0) {
+          const item = { heapAt: -1, value }
+          items.push(item)
+          heap.push(item)
+        } else if (what === 'move') {
+          const item = items[which % items.length]!
+          item.value = value
+          heap.moved(item)
+        } else {
+          const item = what === 'pop' ? heap.top()! : items[which % items.length]!
+          heap.remove(item)
+          items.splice(items.indexOf(item), 1)
+          expect(item.heapAt).toBe(-1)
+        }
+        expect(heap.size).toBe(items.length)
+        expect(heap.top()?.value).toBe(
+          items.length === 0 ? undefined : Math.min(...items.map((one) => one.value)),
+        )
+        for (const item of items) expect(heap.values()[item.heapAt]).toBe(item)
+      }
+    }),
+    { numRuns: 200, seed: 7 },
+  )
+})
+
+test('timers fire in order of due time, and of setting where it is equal; cleared ones never do', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.record({ due: fc.nat(20), clear: fc.boolean(), again: fc.option(fc.nat(20)) })),
+      (rows) => {
+        const heap = new TimerHeap()
+        const fired: number[] = []
+        const expected: { due: number; order: number; id: number }[] = []
+        let order = 0
+        rows.forEach(({ due, clear, again }, id) => {
+          const timer = new Timer(() => fired.push(id))
+          heap.set(timer, due)
+          let last = { due, order: order++, id }
+          if (again !== null) {
+            heap.set(timer, again)
+            last = { due: again, order: order++, id }
+          }
+          if (clear) heap.clear(timer)
+          else expected.push(last)
+        })
+        for (let now = 0; now <= 20; now++) while (heap.fireNext(now));
+        expected.sort((a, b) => a.due - b.due || a.order - b.order)
+        expect(fired).toEqual(expected.map((one) => one.id))
+        expect(heap.size).toBe(0)
+      },
+    ),
+    { numRuns: 300, seed: 7 },
+  )
+})
+
+test.each([0.5, 0.75, 0.85])('a running quantile settles near the true one (p = %d)', (p) => {
+  const dice = seededDice(3)
+  const quantile = new RunningQuantile(p)
+  const values: number[] = []
+  for (let i = 0; i < 20_000; i++) {
+    // Lognormal by twelve uniforms: what durations look like.
+    let z = -6
+    for (let k = 0; k < 12; k++) z += dice.next()
+    const value = Math.exp(z * 0.8)
+    quantile.add(value)
+    if (i > 2_000) values.push(value)
+  }
+  values.sort((a, b) => a - b)
+  const truth = values[Math.floor(p * values.length)]!
+  expect(quantile.value / truth).toBeGreaterThan(0.8)
+  expect(quantile.value / truth).toBeLessThan(1.25)
+})
+
+test('estimates move from the prior to the model to the tenant as evidence comes', () => {
+  const config = configOf({})
+  const costs = new CostBook()
+  const ask = (tenant: string) => costs.estimate({ tenant, model: 'm', maxTokens: 1_000 }, config)
+  const teach = (tenant: string, outputTokens: number, times: number): void => {
+    for (let i = 0; i < times; i++)
+      costs.learn(
+        { tenant, model: 'm', maxTokens: 1_000 },
+        { duration: 0.5 + outputTokens / 100, ttft: 0.5, outputTokens, estimated: 6 },
+        config,
+      )
+  }
+  expect(ask('a')).toEqual({ duration: 6, outputTokens: 300, evidence: false })
+  expect(costs.service('m', ask('a'))).toBe(0)
+  teach('b', 40, 19)
+  expect(ask('a').evidence).toBe(false)
+  teach('b', 40, 1)
+  // A running quantile of equal samples wavers by 2 % around them.
+  expect(ask('a').evidence).toBe(true)
+  expect(Math.abs(ask('a').outputTokens - 40)).toBeLessThan(2)
+  expect(ask('a').duration).toBeCloseTo(0.5 + 0.4, 1)
+  teach('a', 400, 20)
+  expect(Math.abs(ask('a').outputTokens - 400)).toBeLessThan(20)
+  expect(Math.abs(ask('b').outputTokens - 40)).toBeLessThan(2)
+  expect(costs.service('m', ask('a'))).toBeGreaterThan(ask('a').duration)
+})
+
+test('what is learned of tenants is bounded', () => {
+  const config = configOf({ scheduling: { learned_max: 10 } })
+  const costs = new CostBook()
+  const sample = { duration: 1, ttft: 0.5, outputTokens: 10, estimated: 6 }
+  const learn = (tenant: string, times: number): void => {
+    for (let i = 0; i < times; i++)
+      costs.learn({ tenant, model: 'm', maxTokens: 8 }, sample, config)
+  }
+  learn('old', 30)
+  for (let i = 0; i < 30; i++) learn(`t${i}`, 1)
+  learn('t29', 1)
+  const own = costs.estimate({ tenant: 'old', model: 'm', maxTokens: 512 }, config)
+  expect(own.outputTokens).toBe(300)
+})
