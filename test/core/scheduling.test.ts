@@ -170,6 +170,18 @@ describe('lanes', () => {
     expect(held(world, 'interactive')).toBe(40)
   })
 
+  test('guaranteed starts do not move the time that the other lanes share by', () => {
+    const world = new CoreWorld({ ...deep, llm_gateway: { max_inflight_per_tenant: 60 } })
+    fill(world, 60, { tenant: 'i' })
+    fill(world, 40, { tenant: 'i' })
+    const before = world.state.groups.firm.v
+    fill(world, 20, { tenant: 'p', lane: 'premium' })
+    serve(world, 5)
+    // Premium's tags run ahead on its guarantee; virtual time stays with the least of the two lanes.
+    const interactive = world.state.lanesByName.get('interactive')!
+    expect(world.state.groups.firm.v).toBeLessThanOrEqual(Math.max(before, interactive.finish))
+  })
+
   test('hold keeps the guarantee free: the fixed 20 of 60', () => {
     const world = new CoreWorld({
       llm_gateway: { max_inflight_per_tenant: 60 },
@@ -288,6 +300,35 @@ describe('preemption', () => {
     expect(world.effects.some((e) => e.type === 'abort-attempt')).toBe(false)
   }) // prettier-ignore
 
+  test('nor when one slot would not be enough', () => {
+    const world = full()
+    world.setLimit('default-m', 50)
+    world.submit({ tenant: 'i' })
+    world.advance(300)
+    expect(world.effects.some((e) => e.type === 'abort-attempt')).toBe(false)
+  })
+
+  test('an abort spends the waste credit, and successes earn it back', () => {
+    const world = full()
+    world.advance(2_000)
+    world.submit({ tenant: 'i' })
+    world.advance(250)
+    expect(world.state.wasteCredit).toBeCloseTo(50 - 2.25, 5)
+    const kept = world
+      .running()
+      .find((key) => world.state.requests.get(key)?.attempt?.ending === null)
+    world.end(kept!)
+    expect(world.state.wasteCredit).toBeCloseTo(50 - 2.25 + 0.05 * 2.25, 5)
+  })
+
+  test('a victim twice is a victim no more', () => {
+    const world = full()
+    for (const r of world.state.requests.values()) if (r.tenant.name === 'b') r.preemptions = 2
+    world.submit({ tenant: 'i' })
+    world.advance(300)
+    expect(world.effects.some((e) => e.type === 'abort-attempt')).toBe(false)
+  })
+
   test('the allowance falls with each abort and grows back in quiet', () => {
     const world = full()
     const cell = world.state.lanesByName.get('batch')!.cells[0]!
@@ -330,6 +371,23 @@ describe('queues and deadlines', () => {
     expect(world.state.queued).toBe(8)
     expect(world.outcomes.get('hog/r8')).toEqual(['QUEUE_FULL'])
     expect(world.state.tenants.get('modest')?.queued).toBe(1)
+  })
+
+  test('a request that was admitted and tried is never refused for space', () => {
+    const world = new CoreWorld({
+      llm_gateway: { max_inflight_global: 1 },
+      lanes: { interactive: { queue_max: 1 } },
+    })
+    world.submit({ tenant: 'hog', id: 'tried' })
+    world.end('hog/tried', 'overloaded')
+    world.submit({ tenant: 'other', id: 'running' })
+    world.advance(250)
+    expect(world.state.requests.get('hog/tried')?.waiting).toBe(true)
+    world.submit({ tenant: 'third' })
+    expect(world.effects.findLast((e) => e.type === 'refused')).toMatchObject({
+      refused: { reason: 'QUEUE_FULL' },
+    })
+    expect(world.outcomes.get('hog/tried')).toBe(undefined)
   })
 
   test('one tenant holds at most a quarter of the queue while another has requests there', () => {

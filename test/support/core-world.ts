@@ -41,6 +41,7 @@ export class CoreWorld {
   readonly #routeWakes = new Map<string, number>()
   readonly #controls = new Map<string, RouteControl>()
   readonly #check: boolean
+  readonly #lastV = new WeakMap<object, number>()
   #made = 0
 
   constructor(file: unknown = {}, options: { seed?: number; check?: boolean } = {}) {
@@ -55,7 +56,7 @@ export class CoreWorld {
     for (const effect of effects) this.#note(effect)
     this.effects.push(...effects)
     if (this.#check) {
-      const found = violations(this.state, effects)
+      const found = [...violations(this.state, effects), ...this.#virtualTimes()]
       if (found.length > 0) throw new Error(`after ${input.type}: ${found.join('; ')}`)
     }
     return effects
@@ -148,6 +149,22 @@ export class CoreWorld {
   /** Keys in the order of their starts. */
   started(): string[] {
     return this.effects.flatMap((e) => (e.type === 'start-attempt' ? [e.request.key] : []))
+  }
+
+  /** Virtual time never goes back, in any group. */
+  #virtualTimes(): string[] {
+    const found: string[] = []
+    const look = (of: object, v: number, name: string): void => {
+      if (v < (this.#lastV.get(of) ?? -Infinity)) found.push(`virtual time of ${name} went back`)
+      this.#lastV.set(of, v)
+    }
+    look(this.state.groups.firm, this.state.groups.firm.v, 'the lanes')
+    look(this.state.groups.preemptible, this.state.groups.preemptible.v, 'the preemptible lanes')
+    for (const lane of this.state.lanes) {
+      look(lane, lane.v, lane.config.name)
+      for (const cell of lane.cells) look(cell.queue, cell.queue.v, `${lane.config.name}'s tenants`)
+    }
+    return found
   }
 
   #note(effect: Effect): void {
