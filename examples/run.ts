@@ -64,8 +64,9 @@ function examples(): Example[] {
   ]
 }
 
-const works = (command: string, ...args: string[]): boolean =>
-  spawnSync(command, args, { stdio: 'ignore', timeout: 10_000 }).status === 0
+function works(command: string, ...args: string[]): boolean {
+  return spawnSync(command, args, { stdio: 'ignore', timeout: 10_000 }).status === 0
+}
 
 /** True unless it ran and failed. */
 async function runs({ name, command, args, missing }: Example, url: string): Promise<boolean> {
@@ -139,8 +140,9 @@ function textOf(child: ChildProcess): () => string {
   return () => text.trim()
 }
 
-const ended = (child: ChildProcess): Promise<number | null> =>
-  new Promise((resolve) => {
+function ended(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve) => {
     child.once('error', () => resolve(null))
     child.once('close', (status) => resolve(status))
   })
+}

@@ -1,5 +1,6 @@
 /** How a verb reaches NATS: the environment's words, and what `--nats` says instead. */
 import { readFileSync } from 'node:fs'
+import type { Command } from 'commander'
 import {
   clientSystem,
   connectHeadgate,
@@ -8,7 +9,17 @@ import {
   type NatsTransportOptions,
   type Transport,
 } from '#client'
-import { env, Failure, messageOf } from './terminal.ts'
+import { env, Failure, messageOf, token } from './terminal.ts'
+
+export interface DialFlags {
+  nats?: string
+  subjectPrefix?: string
+}
+
+export const dialOptions = (command: Command): Command =>
+  command
+    .option('--nats <url>', 'server (default: NATS_URL, else nats://127.0.0.1:4222)')
+    .option('--subject-prefix <token>', "the configuration's subject_prefix (default: llm)", token)
 
 export const natsUrl = (given?: string): string =>
   given ?? env('NATS_URL') ?? 'nats://127.0.0.1:4222'
@@ -27,14 +38,15 @@ export function dialing(servers: string): NatsTransportOptions {
 
 /** Does something with a connection and closes it. */
 export async function withHeadgate<T>(
-  of: { nats?: string | undefined; tenant?: string },
+  of: DialFlags & { tenant?: string },
   use: (headgate: Headgate, transport: Transport) => Promise<T>,
 ): Promise<T> {
   const transport = await natsTransport(dialing(natsUrl(of.nats))).catch((error: unknown) => {
     throw new Failure(messageOf(error))
   })
   try {
-    const headgate = await connectHeadgate({ tenant: of.tenant ?? 'default', transport })
+    const { tenant = 'default', subjectPrefix = 'llm' } = of
+    const headgate = await connectHeadgate({ tenant, transport, subjectPrefix })
     return await use(headgate, transport)
   } finally {
     await transport.close()

@@ -2,12 +2,19 @@
 /** The `headgate` command: one verb per file. Exit status 0, 1 (it failed), 2 (called wrong). */
 import { Command, CommanderError } from 'commander'
 import { HeadgateError } from '#client'
+import { cancel } from './cancel.ts'
+import { doctor } from './doctor.ts'
+import { emergency } from './emergency.ts'
+import { provider } from './provider.ts'
 import { request } from './request.ts'
+import { serve } from './serve.ts'
+import { status } from './status.ts'
 import { Failure, messageOf, Misuse, tell } from './terminal.ts'
+import { top } from './top.ts'
 import { up } from './up.ts'
 import { version } from './version.ts'
 
-const VERBS = [up, request]
+const VERBS = [up, serve, request, cancel, status, top, emergency, doctor, provider]
 
 try {
   await program().parseAsync()

@@ -109,7 +109,10 @@ function poisson(of: { meanGapS: number; windowS: number; seed: number; purpose:
   const calls: Call[] = []
   let atS = 0
   while ((atS += exponential(of.meanGapS, dice)) < of.windowS) {
-    const output = Math.max(1, Math.round(lognormal({ mean: STEADY.output, sigma: STEADY.sigma, dice })))
+    const output = Math.max(
+      1,
+      Math.round(lognormal({ mean: STEADY.output, sigma: STEADY.sigma, dice })),
+    )
     checked(calls).push({ atS, input: STEADY.input, output })
   }
   return calls
@@ -202,5 +205,7 @@ function laneDice(dice: Throw): () => string {
 
 function checked<T>(list: T[]): T[] {
   if (list.length < ARRIVALS_MAX) return list
-  throw new PlanError(`more than ${ARRIVALS_MAX} arrivals: lower --speed, --for, --load or the factor`)
+  throw new PlanError(
+    `more than ${ARRIVALS_MAX} arrivals: lower --speed, --for, --load or the factor`,
+  )
 }

@@ -91,7 +91,7 @@ export async function readLines(
 /** Seconds since some instant; null when it is no time. Fractions finer than a millisecond stay. */
 function secondsOf(stamp: string): number | null {
   const text = stamp.trim().replaceAll('"', '')
-  if (/^\d{1,12}(\.\d{1,9})?$/.test(text)) return Number(text)
+  if (/^\d{1,12}(\.\d{1,20})?$/.test(text)) return Number(text)
   const parts = /^(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?$/.exec(text)
   if (parts === null) return null
   const [, day = '', time = '', fraction = '0', zone = 'Z'] = parts

@@ -2,10 +2,11 @@
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { HeadgateError, type AnswerAccounting, type CallOptions, type Headgate } from '#client'
-import { withHeadgate } from './dialing.ts'
-import { Failure, json, messageOf, Misuse, positiveWhole, say, tell } from './terminal.ts'
+import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
+import { onStop } from './signals.ts'
+import { Failure, json, messageOf, Misuse, positiveWhole, say, tell, token } from './terminal.ts'
 
-interface RequestFlags {
+interface RequestFlags extends DialFlags {
   tenant: string
   lane: string
   id?: string
@@ -14,7 +15,6 @@ interface RequestFlags {
   message?: string
   stream?: true
   deadline?: number
-  nats?: string
   json?: true
 }
 
@@ -22,22 +22,21 @@ const MODEL = 'claude-haiku-4-5'
 const MAX_TOKENS = 1_024
 
 export const request = (): Command =>
-  new Command('request')
+  dialOptions(new Command('request'))
     .summary('make one call and print its answer')
     .description(
-      `Sends one Messages call through Headgate. The answer's text goes to stdout, what it took to stderr.
-Ctrl-C cancels it wherever it is.`,
+      "Sends one Messages call through Headgate. The answer's text goes to stdout, what it " +
+        'took to stderr. Ctrl-C cancels it wherever it is.',
     )
     .argument('[body]', "the call's JSON, or @FILE, or - for standard input")
     .option('--message <text>', 'what to say, instead of a body')
-    .option('--tenant <tenant>', 'who is served', 'default')
-    .option('--lane <lane>', 'premium, interactive, batch or one of your own', 'interactive')
-    .option('--id <id>', 'for cancel and status; made if absent')
+    .option('--tenant <tenant>', 'who is served', token, 'default')
+    .option('--lane <lane>', 'premium, interactive, batch or one of your own', token, 'interactive')
+    .option('--id <id>', 'for cancel and status; made if absent', token)
     .option('--model <model>', `the model (default: the body's, else ${MODEL})`)
     .option('--max-tokens <n>', `longest answer (default: the body's, else 1024)`, positiveWhole)
     .option('--stream', 'print the answer as it comes')
     .option('--deadline <ms>', 'most milliseconds that it may take, queue included', positiveWhole)
-    .option('--nats <url>', 'server (default: NATS_URL, else nats://127.0.0.1:4222)')
     .option('--json', "print the upstream's JSON as it is; of a stream one event per line")
     .action(async (body: string | undefined, flags: RequestFlags) => {
       const call = readCall(body, flags)
@@ -48,9 +47,7 @@ type Call = Record<string, unknown>
 
 async function run(headgate: Headgate, call: Call, flags: RequestFlags): Promise<number> {
   const leaving = new AbortController()
-  const onSignal = (): void => leaving.abort(new Failure('cancelled'))
-  process.once('SIGINT', onSignal)
-  process.once('SIGTERM', onSignal)
+  const deaf = onStop(() => leaving.abort(new Failure('cancelled')))
   const options: CallOptions = {
     lane: flags.lane,
     id: flags.id,
@@ -73,8 +70,7 @@ async function run(headgate: Headgate, call: Call, flags: RequestFlags): Promise
     if (error.accounting !== null) tell(sayAccounting(error.accounting))
     return 1
   } finally {
-    process.off('SIGINT', onSignal)
-    process.off('SIGTERM', onSignal)
+    deaf()
   }
 }
 
@@ -113,7 +109,8 @@ async function streamed(
 function readCall(body: string | undefined, flags: RequestFlags): Call {
   if ((body === undefined) === (flags.message === undefined))
     throw new Misuse('request: say either a body (JSON, @FILE or -) or --message TEXT')
-  const given = body === undefined ? { messages: [{ role: 'user', content: flags.message }] } : parse(body)
+  const given =
+    body === undefined ? { messages: [{ role: 'user', content: flags.message }] } : parse(body)
   return {
     ...given,
     model: flags.model ?? given['model'] ?? MODEL,

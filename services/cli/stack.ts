@@ -29,7 +29,10 @@ export interface Stack {
   readonly httpUrl: string
   readonly adminToken: { token: string; made: boolean }
   readonly simulatedUrl: string | null
-  readonly pids: readonly number[]
+  /** The configuration's. */
+  readonly subjectPrefix: string
+  /** Every address that requests go to. */
+  readonly upstreams: readonly string[]
   /** A way to the bus; whoever opens it closes it. */
   transport(): Promise<Transport>
   /** With an inbox that serves every tenant. */
@@ -54,114 +57,156 @@ export interface StackKeeper {
   hurry(): void
 }
 
+export function keepStack(options: StackOptions): StackKeeper {
+  const parts = keepParts()
+  let starting: Promise<unknown> = Promise.resolve()
+  return {
+    start() {
+      const started = startStack(options, parts)
+      starting = started
+      return started
+    },
+    died: parts.died,
+    stop: () => parts.stop(starting),
+    hurry: () => parts.hurry(),
+  }
+}
+
+async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
+  const nats = await findNats(options, parts)
+  const simulated =
+    options.simulated === null
+      ? null
+      : await parts.start<{ url: string }>({
+          name: 'simulated provider',
+          args: [JSON.stringify(options.simulated)],
+        })
+  const simulatedUrl = simulated?.ready.url ?? null
+  const given = env('HEADGATE_ADMIN_TOKEN')
+  const adminToken = { token: given ?? secret(), made: given === undefined }
+  const scheduler = await parts.start<{ http: string | null }>({
+    name: 'scheduler',
+    env: {
+      HEADGATE_CONFIG: options.configPath ?? env('HEADGATE_CONFIG'),
+      HEADGATE_HTTP_PORT: String(await httpPort(options)),
+      HEADGATE_ADMIN_TOKEN: adminToken.token,
+      HEADGATE_BUS: nats.url === null ? 'memory' : undefined,
+      LOG_LEVEL: env('LOG_LEVEL') ?? options.logLevel,
+      ...(nats.url === null ? {} : { NATS_URL: nats.url }),
+      // A key of yours never leaves for a simulated provider.
+      ...(simulatedUrl === null
+        ? {}
+        : { ANTHROPIC_BASE_URL: simulatedUrl, ANTHROPIC_API_KEY: 'simulated' }),
+    },
+  })
+  const httpUrl = scheduler.ready.http ?? ''
+  const config = await configInForce(httpUrl, adminToken.token)
+  const { channel } = scheduler.program
+  const transport = async (): Promise<Transport> =>
+    nats.url === null ? bridgeTransport(channel) : natsTransport(dialing(nats.url))
+  return {
+    nats: nats.url === null ? null : { url: nats.url, source: nats.source },
+    noNats: nats.url === null ? nats.reason : null,
+    httpUrl,
+    adminToken,
+    simulatedUrl,
+    subjectPrefix: config.subject_prefix,
+    upstreams: upstreamsOf(config, simulatedUrl ?? env('ANTHROPIC_BASE_URL')),
+    transport,
+    async connect({ tenant, callsMax, transport: theirs }) {
+      const own = theirs ?? (await transport())
+      const client = await connectHeadgate({
+        tenant,
+        transport: own,
+        inboxPrefix: '_INBOX',
+        subjectPrefix: config.subject_prefix,
+        ...(callsMax === undefined ? {} : { callsMax }),
+      })
+      if (theirs !== undefined) return client
+      return { ...client, close: () => client.close().then(() => own.close()) }
+    },
+  }
+}
+
+// ---- parts: started one after another, ended in the reverse order ----
+
 interface Part {
-  pid: number | undefined
   stop(): Promise<void>
   hurry(): void
 }
 
-type SchedulerReady = { http: string | null; instance: string; durable: boolean; bus: string }
-
-export function keepStack(options: StackOptions): StackKeeper {
-  const parts: Part[] = []
-  let stopping: Promise<void> | null = null
-  let starting: Promise<unknown> = Promise.resolve()
-  const died = Promise.withResolvers<string>()
-
-  /** Starts a program and waits until it is ready. */
-  const program = async <Ready extends object>(
+interface Parts {
+  /** Waits until the program is ready. */
+  start<Ready extends object>(
     of: Parameters<typeof startProgram>[0],
-  ): Promise<{ program: Program<Ready>; ready: Ready }> => {
-    checkAsked()
-    const started = startProgram<Ready>({ output: 'stderr', ...of })
-    parts.push(programPart(started))
-    void started.ended.then((end) => {
-      if (stopping === null) died.resolve(`the ${of.name} ${sayEnd(end)}`)
-    })
-    try {
-      return { program: started, ready: await started.ready }
-    } catch (error) {
-      checkAsked()
-      throw new Failure(messageOf(error))
-    }
-  }
+  ): Promise<{ program: Program<Ready>; ready: Ready }>
+  keep(part: Part): void
+  readonly died: Promise<string>
+  stop(starting: Promise<unknown>): Promise<void>
+  hurry(): void
+}
+
+function keepParts(): Parts {
+  const parts: Part[] = []
+  const died = Promise.withResolvers<string>()
+  let stopping: Promise<void> | null = null
   const checkAsked = (): void => {
     if (stopping !== null) throw new Interrupted()
   }
-
-  const start = async (): Promise<Stack> => {
-    const nats = await findNats(options, (part) => parts.push(part))
-    const simulated =
-      options.simulated === null
-        ? null
-        : await program<{ url: string }>({
-            name: 'simulated provider',
-            args: [JSON.stringify(options.simulated)],
-          })
-    const simulatedUrl = simulated?.ready.url ?? null
-    const given = env('HEADGATE_ADMIN_TOKEN')
-    const adminToken = { token: given ?? secret(), made: given === undefined }
-    const scheduler = await program<SchedulerReady>({
-      name: 'scheduler',
-      env: {
-        HEADGATE_CONFIG: options.configPath ?? env('HEADGATE_CONFIG'),
-        HEADGATE_HTTP_PORT: String(await httpPort(options)),
-        HEADGATE_ADMIN_TOKEN: adminToken.token,
-        HEADGATE_BUS: nats.url === null ? 'memory' : undefined,
-        LOG_LEVEL: env('LOG_LEVEL') ?? options.logLevel,
-        ...(nats.url === null ? {} : { NATS_URL: nats.url }),
-        // A key of yours never leaves for a simulated provider.
-        ...(simulatedUrl === null
-          ? {}
-          : { ANTHROPIC_BASE_URL: simulatedUrl, ANTHROPIC_API_KEY: 'simulated' }),
-      },
-    })
-    const { channel } = scheduler.program
-    const transport = async (): Promise<Transport> =>
-      nats.url === null ? bridgeTransport(channel) : natsTransport(dialing(nats.url))
-    return {
-      nats: nats.url === null ? null : { url: nats.url, source: nats.source },
-      noNats: nats.url === null ? nats.reason : null,
-      httpUrl: scheduler.ready.http ?? '',
-      adminToken,
-      simulatedUrl,
-      pids: parts.map((part) => part.pid).filter((pid) => pid !== undefined),
-      transport,
-      async connect({ tenant, callsMax, transport: given }) {
-        const own = given ?? (await transport())
-        const client = await connectHeadgate({
-          tenant,
-          transport: own,
-          inboxPrefix: '_INBOX',
-          ...(callsMax === undefined ? {} : { callsMax }),
-        })
-        return given !== undefined
-          ? client
-          : { ...client, close: () => client.close().then(() => own.close()) }
-      },
-    }
-  }
-
-  const stopAll = async (): Promise<void> => {
+  const stopAll = async (starting: Promise<unknown>): Promise<void> => {
     // What is not ready yet hears of it at once; the rest waits its turn.
     void parts.at(-1)?.stop()
     await starting.catch(() => {})
     for (const part of parts.toReversed()) await part.stop()
   }
-
   return {
-    start() {
-      const started = start()
-      starting = started
-      return started
+    async start<Ready extends object>(of: Parameters<typeof startProgram>[0]) {
+      checkAsked()
+      const program = startProgram<Ready>({ output: 'stderr', ...of })
+      parts.push(programPart(program))
+      void program.ended.then((end) => {
+        if (stopping === null) died.resolve(`the ${of.name} ${sayEnd(end)}`)
+      })
+      try {
+        return { program, ready: await program.ready }
+      } catch (error) {
+        checkAsked()
+        throw new Failure(messageOf(error))
+      }
     },
+    keep: (part) => void parts.push(part),
     died: died.promise,
-    stop: () => (stopping ??= stopAll()),
+    stop: (starting) => (stopping ??= stopAll(starting)),
     hurry() {
       for (const part of parts) part.hurry()
     },
   }
 }
+
+interface ConfigFile {
+  subject_prefix: string
+  upstreams: Record<string, { base_url: string }>
+}
+
+async function configInForce(httpUrl: string, token: string): Promise<ConfigFile> {
+  const headers = { authorization: `Bearer ${token}` }
+  const answer = await fetch(`${httpUrl}/api/admin/config`, { method: 'POST', headers })
+  if (!answer.ok) throw new Failure(`${httpUrl} does not tell its configuration: ${answer.status}`)
+  return ((await answer.json()) as { file: ConfigFile }).file
+}
+
+const PUBLIC_API = 'https://api.anthropic.com'
+
+/** As the scheduler sees it: the first one goes elsewhere if the environment says so and the file does not. */
+function upstreamsOf(config: ConfigFile, elsewhere: string | undefined): string[] {
+  return Object.values(config.upstreams).map(({ base_url }, index) =>
+    index === 0 && base_url === PUBLIC_API ? (elsewhere ?? base_url) : base_url,
+  )
+}
+
+/** Nothing that is asked can cost money. */
+export const isSimulated = (stack: Stack): boolean =>
+  stack.simulatedUrl !== null && stack.upstreams.every((url) => url === stack.simulatedUrl)
 
 /** From a second Ctrl-C to the end of patience. */
 const HURRY_MS = 5_000
@@ -171,7 +216,6 @@ function programPart(program: Program<object>): Part {
   let over = false
   void program.ended.then(() => (over = true))
   return {
-    pid: program.pid,
     async stop() {
       if (!asked && !over) program.signal('SIGTERM')
       asked = true
@@ -188,7 +232,7 @@ function programPart(program: Program<object>): Part {
 
 type FoundNats = { url: string; source: string } | { url: null; reason: string }
 
-async function findNats(options: StackOptions, keep: (part: Part) => void): Promise<FoundNats> {
+async function findNats(options: StackOptions, parts: Parts): Promise<FoundNats> {
   const given = env('NATS_URL')
   if (given !== undefined) return { url: given, source: 'NATS_URL: yours, and left as it is' }
   if (env('HEADGATE_NATS_SERVER') === 'none')
@@ -201,7 +245,7 @@ async function findNats(options: StackOptions, keep: (part: Part) => void): Prom
   })
   if (started.server === null) return { url: null, reason: started.reason }
   const { server } = started
-  keep({ pid: server.pid, stop: () => server.stop(), hurry: () => {} })
+  parts.keep({ stop: () => server.stop(), hurry: () => {} })
   return { url: server.url, source: `started for this run: ${server.source}` }
 }
 

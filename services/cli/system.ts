@@ -19,6 +19,17 @@ export function after(ms: number, call: () => void): () => void {
   return () => clearTimeout(timer)
 }
 
+/** The promise's value, or null when it takes longer; no timer is left behind. */
+export async function within<T>(ms: number, promise: Promise<T>): Promise<T | null> {
+  const late = Promise.withResolvers<null>()
+  const cancel = after(ms, () => late.resolve(null))
+  try {
+    return await Promise.race([promise, late.promise])
+  } finally {
+    cancel()
+  }
+}
+
 /** Calls again and again; the answer ends it. */
 export function every(ms: number, call: () => void): () => void {
   const timer = setInterval(call, ms)

@@ -1,5 +1,6 @@
 /** What verbs say, and how they end. */
 import { InvalidArgumentError } from 'commander'
+import { isToken, TOKEN_SHAPE } from '#contracts/ids'
 
 /** It failed: exit status 1, the message on stderr. */
 export class Failure extends Error {
@@ -28,6 +29,12 @@ export const env = (name: string): string | undefined => {
 export const CALL = import.meta.url.endsWith('.ts') ? 'npm run -s headgate --' : 'headgate'
 
 // ---- values of options ----
+
+/** A tenant, a lane or an id. */
+export function token(text: string): string {
+  if (isToken(text)) return text
+  throw new InvalidArgumentError(`expected ${TOKEN_SHAPE}`)
+}
 
 export const port = (text: string): number =>
   whole({ text, min: 0, max: 65_535, what: 'a port from 0 to 65535' })

@@ -1,43 +1,57 @@
 /** `headgate up`: everything on embedded defaults, and with a trace a replay of it. */
 import { Command } from 'commander'
 import { HeadgateError } from '#client'
-import { Interrupted, keepStack, type Stack, type StackKeeper } from './stack.ts'
+import {
+  checkReplay,
+  finish,
+  replay,
+  replayOptions,
+  replayProvider,
+  traceOf,
+  type ReplayFlags,
+} from './replay.ts'
+import type { ReplayReport } from './replay-report.ts'
+import { Interrupted, isSimulated, keepStack, type Stack, type StackKeeper } from './stack.ts'
+import { onStop } from './signals.ts'
 import { now } from './system.ts'
 import { CALL, env, Failure, Misuse, port, say, tell } from './terminal.ts'
 import { version } from './version.ts'
 
-interface UpFlags {
+interface UpFlags extends ReplayFlags {
   config?: string
   natsPort?: number
   httpPort?: number
 }
 
 export const up = (): Command =>
+  replayOptions(command()).action(async (flags: UpFlags, self: Command) => {
+    if (flags.natsPort !== undefined && env('NATS_URL') !== undefined)
+      throw new Misuse(
+        '--nats-port: NATS_URL is set, so no nats-server is started; drop one of them',
+      )
+    const asked = checkReplay(flags, self)
+    process.exitCode = asked === null ? await live(flags) : await replays(flags)
+  })
+
+const command = (): Command =>
   new Command('up')
     .summary('start everything on embedded defaults')
     .description(
-      `Starts a nats-server (or uses NATS_URL), a simulated provider when there is no ANTHROPIC_API_KEY,
-and the scheduler; says where to look; makes a first request. Ctrl-C lets running requests end and
-stops everything; a second Ctrl-C hurries.`,
+      'Starts a nats-server (or uses NATS_URL), a simulated provider when there is no ' +
+        'ANTHROPIC_API_KEY, and the scheduler; says where to look; makes a first request. ' +
+        'Ctrl-C lets running requests end and stops everything; a second Ctrl-C hurries.',
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
-    .option('--nats-port <port>', 'port of the nats-server (default: 4222 or the next free one)', port)
+    .option(
+      '--nats-port <port>',
+      'port of the nats-server (default: 4222 or the next free one)',
+      port,
+    )
     .option('--http-port <port>', "the operator's port (default: 8780 or the next free one)", port)
-    .action(async (flags: UpFlags) => {
-      process.exitCode = await run(flags)
-    })
 
-async function run(flags: UpFlags): Promise<number> {
-  if (flags.natsPort !== undefined && env('NATS_URL') !== undefined)
-    throw new Misuse('--nats-port: NATS_URL is set, so no nats-server is started; drop one of them')
+function live(flags: UpFlags): Promise<number> {
   const simulated = env('ANTHROPIC_API_KEY') === undefined
-  const keeper = keepStack({
-    configPath: flags.config,
-    natsPort: flags.natsPort,
-    httpPort: flags.httpPort,
-    simulated: simulated ? {} : null,
-    logLevel: 'warn',
-  })
+  const keeper = keepStack({ ...shared(flags), simulated: simulated ? {} : null, logLevel: 'warn' })
   return underSignals(keeper, say, async () => {
     const stack = await keeper.start()
     banner(stack, say)
@@ -47,6 +61,50 @@ async function run(flags: UpFlags): Promise<number> {
   })
 }
 
+async function replays(flags: UpFlags): Promise<number> {
+  const line = flags.json === true ? tell : say
+  const trace = await traceOf(flags)
+  const reports: ReplayReport[] = []
+  const turns = flags.compare === true ? [false, true] : [true]
+  for (const extras of turns) {
+    const last = extras === turns.at(-1)
+    const keeper = keepStack({
+      ...shared(flags),
+      simulated: replayProvider(flags),
+      logLevel: 'silent',
+    })
+    const status = await underSignals(keeper, line, async () => {
+      const stack = await keeper.start()
+      if (!isSimulated(stack)) {
+        const where = stack.upstreams.join(', ')
+        throw new Failure(
+          `a replay goes to the simulated provider only, and the configuration names ${where}`,
+        )
+      }
+      if (reports.length === 0) banner(stack, line)
+      const turn = replay(stack, { flags, trace, extras, line })
+      const report = await Promise.race([turn, keeper.died])
+      if (typeof report === 'string') throw new Failure(report)
+      reports.push(report)
+      if (!last) return 0
+      const found = finish(reports, flags, line)
+      if (flags.stay !== true) return found
+      howTo(stack)
+      throw new Failure(await keeper.died)
+    })
+    if (status !== 0 || last) return status
+    // Interrupted.
+    if (reports.length === 0) return status
+  }
+  return 0
+}
+
+const shared = (flags: UpFlags) => ({
+  configPath: flags.config,
+  natsPort: flags.natsPort,
+  httpPort: flags.httpPort,
+})
+
 /** Runs until it ends or somebody says stop; whichever it is, nothing is left behind. */
 export async function underSignals(
   keeper: StackKeeper,
@@ -55,15 +113,12 @@ export async function underSignals(
 ): Promise<number> {
   const asked = Promise.withResolvers<number>()
   let signals = 0
-  const onSignal = (): void => {
-    signals++
-    if (signals === 1) {
-      line('\nstopping: running requests may end; Ctrl-C again hurries them')
-      asked.resolve(0)
-    } else keeper.hurry()
-  }
-  const names = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-  for (const name of names) process.on(name, onSignal)
+  const deaf = onStop((_, times) => {
+    signals = times
+    if (times > 1) return keeper.hurry()
+    line('\nstopping: running requests may end; Ctrl-C again hurries them')
+    asked.resolve(0)
+  })
   const working = work()
   // The one that loses the race is not heard.
   working.catch(() => {})
@@ -75,7 +130,7 @@ export async function underSignals(
   } finally {
     await keeper.stop()
     if (signals > 0) line('stopped')
-    for (const name of names) process.off(name, onSignal)
+    deaf()
   }
 }
 
@@ -88,7 +143,9 @@ export function banner(stack: Stack, line: (text: string) => void): void {
       : `  NATS      ${withoutSecret(nats.url)}  (${nats.source})`,
   )
   if (nats === null) {
-    line('            Only this command reaches it. For a real one put nats-server 2.10 or later on PATH.')
+    line(
+      '            Only this command reaches it. For a real one put nats-server 2.10 or later on PATH.',
+    )
   }
   line(`  operator  ${stack.httpUrl}  (/metrics /api/snapshot /api/events)`)
   line(
@@ -97,9 +154,9 @@ export function banner(stack: Stack, line: (text: string) => void): void {
       : '  token     HEADGATE_ADMIN_TOKEN: yours',
   )
   line(
-    stack.simulatedUrl === null
-      ? '  upstream  as configured, with your ANTHROPIC_API_KEY: requests cost money'
-      : `  upstream  ${stack.simulatedUrl}  (simulated: it costs nothing and knows nothing)`,
+    isSimulated(stack)
+      ? `  upstream  ${stack.simulatedUrl}  (simulated: it costs nothing and knows nothing)`
+      : `  upstream  ${stack.upstreams.join(', ')}  (not simulated: requests may cost money)`,
   )
 }
 
@@ -113,7 +170,7 @@ const FIRST = {
 
 /** So that a newcomer sees that it works. Not with a real key: it is not ours to spend. */
 async function firstRequest(stack: Stack): Promise<void> {
-  if (stack.simulatedUrl === null) {
+  if (!isSimulated(stack)) {
     return say('  first     none was made, since it would cost money; the next lines say how')
   }
   const client = await stack.connect({ tenant: 'first' })

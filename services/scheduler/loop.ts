@@ -100,6 +100,9 @@ export class Loop implements Scheduler {
   readonly #routeTimers = new Map<string, Timer>()
   readonly #waiting: (() => void)[] = []
   readonly #tickTimer = new Timer(() => this.#tick())
+  readonly #drainTimer = new Timer(() => this.#step({ type: 'drain-over' }))
+  /** Timers that the machines hold now. */
+  #machineTimers = 0
   #stepping = false
   #armed: { at: Millis; cancel: () => void } | null = null
   #lastTick: Millis
@@ -207,8 +210,7 @@ export class Loop implements Scheduler {
       this.#idle = resolve
       this.#enter(() => {
         this.#step({ type: 'drain' })
-        const over = new Timer(() => this.#step({ type: 'drain-over' }))
-        this.#heap.set(over, this.#now() + this.state.config.file.drain_ms)
+        this.#heap.set(this.#drainTimer, this.#now() + this.state.config.file.drain_ms)
       })
     })
   }
@@ -253,12 +255,12 @@ export class Loop implements Scheduler {
     let probes = 0
     for (const route of this.state.routes.values())
       if (route.gate.state === 'half_open') probes += route.ofGeneration
-    let timers = 0
     let replies = 0
-    for (const live of this.#live.values()) {
-      if (live.timer.pending) timers++
-      if (!live.answered) replies++
-    }
+    for (const live of this.#live.values()) if (!live.answered) replies++
+    let others = this.#machineTimers
+    for (const timer of [this.#tickTimer, this.#drainTimer, ...this.#routeTimers.values()])
+      if (timer.pending) others++
+    const timers = this.#heap.size - others
     const { requests, inflight } = this.state
     return { requests: requests.size, slots: inflight, probes, timers, replies }
   }
@@ -668,13 +670,13 @@ export class Loop implements Scheduler {
   // ---- routes ----
 
   #openRoute(route: Request['route']): void {
-    const { clock, dice, onBug } = this.#options
+    const { dice, onBug } = this.#options
     const controllers = new Controllers({
       route,
       config: this.state.config,
       now: () => this.#now(),
       wall: () => this.#wall(),
-      after: (ms, call) => this.#heap.after(clock.now(), ms, call),
+      after: (ms, call) => this.#machineAfter(ms, call),
       random: () => dice.next(),
       runner: this.#options.runner,
       inflight: () => route.inflight,
@@ -683,6 +685,20 @@ export class Loop implements Scheduler {
       onError: onBug,
     })
     this.#controllers.set(route.id, controllers)
+  }
+
+  #machineAfter(ms: Millis, call: () => void): () => void {
+    const timer = new Timer(() => {
+      this.#machineTimers--
+      call()
+    })
+    this.#machineTimers++
+    this.#heap.set(timer, this.#now() + ms)
+    return () => {
+      if (!timer.pending) return
+      this.#machineTimers--
+      this.#heap.clear(timer)
+    }
   }
 
   #closeRoute(id: string): void {

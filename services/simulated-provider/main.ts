@@ -6,6 +6,24 @@ import type { SimulatedProviderOptions } from './options.ts'
 /** What a parent over IPC is told. */
 export type ToParent = { type: 'ready'; url: string } | { type: 'failed'; message: string }
 
+type Named = Exclude<keyof SimulatedProviderOptions, 'clock'>
+
+const KNOWN: Readonly<Record<Named, 'number' | 'string' | 'object'>> = {
+  port: 'number',
+  host: 'string',
+  seed: 'number',
+  capacity: 'number',
+  limits: 'object',
+  workspaceLimits: 'object',
+  speed: 'number',
+  ttftMs: 'number',
+  tokensPerSecond: 'number',
+  outputTokens: 'number',
+  pingEveryMs: 'number',
+  keys: 'object',
+  ledgerMax: 'number',
+}
+
 try {
   const provider = await startSimulatedProvider(readOptions(process.argv[2] ?? '{}'))
   closeOnSignals(provider)
@@ -30,24 +48,6 @@ function closeOnSignals(provider: SimulatedProvider): void {
   process.once('SIGINT', end)
   // A parent that is gone can no longer stop us.
   if (process.send !== undefined) process.once('disconnect', end)
-}
-
-type Named = Exclude<keyof SimulatedProviderOptions, 'clock'>
-
-const KNOWN: Readonly<Record<Named, 'number' | 'string' | 'object'>> = {
-  port: 'number',
-  host: 'string',
-  seed: 'number',
-  capacity: 'number',
-  limits: 'object',
-  workspaceLimits: 'object',
-  speed: 'number',
-  ttftMs: 'number',
-  tokensPerSecond: 'number',
-  outputTokens: 'number',
-  pingEveryMs: 'number',
-  keys: 'object',
-  ledgerMax: 'number',
 }
 
 /** Names and kinds are checked here, values where the options are settled. */

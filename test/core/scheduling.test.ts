@@ -375,19 +375,22 @@ describe('queues and deadlines', () => {
 
   test('a request that was admitted and tried is never refused for space', () => {
     const world = new CoreWorld({
-      llm_gateway: { max_inflight_global: 1 },
-      lanes: { interactive: { queue_max: 1 } },
+      llm_gateway: { max_inflight_global: 2 },
+      lanes: { interactive: { queue_max: 2 } },
     })
-    world.submit({ tenant: 'hog', id: 'tried' })
-    world.end('hog/tried', 'overloaded')
+    world.submit({ tenant: 'hog', id: 'one' })
+    world.submit({ tenant: 'hog', id: 'two' })
+    world.end('hog/one', 'overloaded')
+    world.end('hog/two', 'overloaded')
     world.submit({ tenant: 'other', id: 'running' })
+    world.submit({ tenant: 'other', id: 'running too' })
     world.advance(250)
-    expect(world.state.requests.get('hog/tried')?.waiting).toBe(true)
+    expect(world.state.tenants.get('hog')?.queued).toBe(2)
     world.submit({ tenant: 'third' })
     expect(world.effects.findLast((e) => e.type === 'refused')).toMatchObject({
       refused: { reason: 'QUEUE_FULL' },
     })
-    expect(world.outcomes.get('hog/tried')).toBe(undefined)
+    expect(world.outcomes.get('hog/one')).toBe(undefined)
   })
 
   test('one tenant holds at most a quarter of the queue while another has requests there', () => {

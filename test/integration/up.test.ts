@@ -14,6 +14,8 @@ import { inRoot } from '../support/tree.ts'
 const HEADGATE = inRoot('services/cli/headgate.ts')
 const GONE_WITHIN_MS = 8_000
 const POLL_MS = 25
+/** Two signals within it are one. */
+const ONE_SIGNAL_MS = 600
 
 /** None of the surroundings' own words, whatever machine this is. */
 const CLEAN = {
@@ -206,6 +208,9 @@ describe('headgate up', () => {
         await sleep(POLL_MS)
       up.child.kill('SIGINT')
       await up.said(/stopping/)
+      // npm passes on a Ctrl-C a second time; that one hurries nobody.
+      up.child.kill('SIGINT')
+      await sleep(ONE_SIGNAL_MS)
       up.child.kill('SIGINT')
       expect(await up.ended).toBe(0)
       expect(up.output()).toContain('stopped')
@@ -285,17 +290,8 @@ describe('a replay', () => {
       (_, n) => `${n * 0.9},${50 + (n % 7) * 100},${20 + (n % 11) * 15}`,
     )
     writeFileSync(path, ['TIMESTAMP,ContextTokens,GeneratedTokens', ...rows].join('\n'))
-    const args = [
-      'up',
-      '--trace',
-      path,
-      '--speed',
-      '60',
-      '--for',
-      '6',
-      '--json',
-      ...(await ports()),
-    ]
+    const calm = ['--no-storm', '--load', '0.5', '--json']
+    const args = ['up', '--trace', path, '--speed', '60', '--for', '6', ...calm, ...(await ports())]
     const up = headgate(args)
     await up.said(/replay: \d+ requests/)
     const family = up.family()
@@ -308,7 +304,7 @@ describe('a replay', () => {
     }
     const { offered, completed, refused, failed } = report.totals
     expect(offered).toBeGreaterThan(500)
-    expect(completed).toBeGreaterThan(offered / 4)
+    expect(completed).toBeGreaterThan(offered * 0.9)
     expect(offered).toBe(completed + refused + failed)
     expect(report.checks.map(({ ok }) => ok)).toEqual([true, true, true, true])
     expect(report.settings.seed).toBe(1)

@@ -231,3 +231,49 @@ test('a well-formed trace context reaches every event of its request, and no oth
   expect(of('odd').every((e) => e.trace === undefined)).toBe(true)
   expect(JSON.stringify(world.events)).not.toContain('planted')
 })
+
+test('a deadline that passes in silence proves what a hang proves; one that cuts an answer short proves nothing', async () => {
+  const limitMoves = async (act: Act): Promise<number> => {
+    const file = {
+      limits: { first_byte_max_ms: 1_000 },
+      llm_gateway: { circuit_breaker: { min_samples: 10_000 } },
+    }
+    const world = new LoopWorld({ file, script: () => act })
+    for (let i = 0; i < 30; i++)
+      world.request({ tenant: `t${i % 7}`, deadlineMs: 2_000, stream: false })
+    await world.pass(3_000)
+    expect(world.codes()).toEqual({ deadline_exceeded: 30 })
+    return world.events.filter((e) => e.name === 'limit').length
+  }
+  expect(await limitMoves({ firstByteMs: 100, endMs: 60_000, end: { kind: 'ok' } })).toBe(0)
+  expect(await limitMoves({ firstByteMs: Infinity })).toBe(1)
+})
+
+test('after ramp_limit_exceeded the limit is held and the breaker ramps more slowly', async () => {
+  const limited: Act = {
+    firstByteMs: 20,
+    end: { kind: 'ramp_limited', status: 429, retryAfterMs: 1_000 },
+  }
+  let act: Act = limited
+  const world = new LoopWorld({ script: () => act })
+  world.request()
+  await world.pass(100)
+  expect(world.loop.limitState('default-m')).toBe('held')
+  act = storm
+  const ramped = async (): Promise<number> => {
+    const from = world.events.length
+    for (let i = 0; i < 1_200; i++) {
+      world.request({ tenant: `t${i % 7}`, deadlineMs: 40_000 })
+      if (world.loop.state.routes.get('default-m')?.gate.state === 'open') act = good
+      await world.pass(100)
+    }
+    const steps = world.events.slice(from).filter((e) => e.name === 'breaker')
+    const ramp = steps.findIndex((e) => e.name === 'breaker' && e.data.state === 'ramp')
+    const closed = steps.findIndex((e) => e.name === 'breaker' && e.data.state === 'closed')
+    return steps[closed]!.at - steps[ramp]!.at
+  }
+  expect(await ramped()).toBeGreaterThanOrEqual(29_000)
+  await world.pass(700_000, 1_000)
+  act = storm
+  expect(await ramped()).toBeLessThanOrEqual(16_000)
+})

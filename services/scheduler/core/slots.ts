@@ -159,6 +159,6 @@ export function withSilence(attempt: Attempt, verdict: Verdict, now: Millis): Ve
     verdict.kind === 'ended' &&
     attempt.ending === 'deadline' &&
     !attempt.firstByte &&
-    now - attempt.startedAt > attempt.firstByteMs
+    now - attempt.startedAt > attempt.silenceMs
   return silent ? { ...verdict, kind: 'ended_silent' } : verdict
 }

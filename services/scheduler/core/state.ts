@@ -67,6 +67,8 @@ export interface Attempt {
   readonly charged: number
   /** No byte within this is a hang; Infinity when only the deadline limits it. */
   readonly firstByteMs: Millis
+  /** Silent for longer than this when its deadline comes, it proves what a hang proves. */
+  readonly silenceMs: Millis
   firstByte: boolean
   forwarded: boolean
   /** Set when we end it ourselves; the slot is free when the transport confirms. */

@@ -182,6 +182,7 @@ function start(
   charge(state, request, now, { duration: estimate.duration, cost: charged })
   admission.dequeue(state, request, now)
   request.attempts++
+  const hangMs = firstByteMs(state, request, estimate)
   const attempt: Attempt = {
     number: request.attempts,
     startedAt: now,
@@ -190,7 +191,8 @@ function start(
     estimate,
     by,
     charged,
-    firstByteMs: firstByteMs(state, request, estimate),
+    firstByteMs: hangMs,
+    silenceMs: Number.isFinite(hangMs) ? hangMs : usualFirstByteMs(state, request),
     firstByte: false,
     forwarded: false,
     ending: null,
@@ -204,13 +206,16 @@ function start(
 /** No byte within this is a hang (control-laws §2). An answer that is not streamed has its first byte
  *  last, so it is given the time that the whole answer may take. */
 function firstByteMs(state: State, request: Request, estimate: Estimate): Millis {
-  const { asked, lane } = request
-  const usual = Math.min(state.config.file.limits.first_byte_max_ms, lane.config.timeoutMs / 2)
+  const { asked } = request
+  const usual = usualFirstByteMs(state, request)
   if (asked.stream) return usual
   if (!estimate.evidence) return Infinity
   const service = state.costs.service(asked.model, estimate)
   return Math.max(usual, 3_000 * service, 1_000 * state.costs.longest(asked, state.config))
 }
+
+const usualFirstByteMs = (state: State, { lane }: Request): Millis =>
+  Math.min(state.config.file.limits.first_byte_max_ms, lane.config.timeoutMs / 2)
 
 function onProgress(
   state: State,

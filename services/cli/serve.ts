@@ -1,0 +1,49 @@
+/** `headgate serve`: the scheduler alone, against NATS_URL. Good as process 1 of a container: signals go on
+ *  to the scheduler, and its end is ours. */
+import { Command } from 'commander'
+import { sayEnd, startProgram } from './program.ts'
+import { onStop } from './signals.ts'
+import { env, Failure, messageOf, Misuse } from './terminal.ts'
+
+export const serve = (): Command =>
+  new Command('serve')
+    .summary('run the scheduler against NATS_URL')
+    .description(
+      'Runs the scheduler until it is told to stop: SIGTERM or SIGINT drain it, a second one ' +
+        'hurries. Everything else stands in the environment: NATS_URL, NATS_USER, ' +
+        'NATS_PASSWORD, NATS_CREDS, ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, HEADGATE_CONFIG, ' +
+        'HEADGATE_HOST, HEADGATE_HTTP_PORT, HEADGATE_ADMIN_TOKEN, LOG_LEVEL.',
+    )
+    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
+    .option('--gateway', 'not part of this version')
+    .action(async (flags: { config?: string; gateway?: true }) => {
+      if (flags.gateway === true)
+        throw new Misuse('--gateway: the HTTP door is not part of this version; leave it out')
+      process.exitCode = await underSignals({
+        name: 'scheduler',
+        env: { HEADGATE_CONFIG: flags.config ?? env('HEADGATE_CONFIG') },
+      })
+    })
+
+/** Runs one program in the foreground and ends as it ends. */
+export async function underSignals(
+  of: Parameters<typeof startProgram>[0],
+  onReady: (ready: Record<string, unknown>) => void = () => {},
+): Promise<number> {
+  const program = startProgram<Record<string, unknown>>({ output: 'stdout', ...of })
+  let asked = false
+  onStop((signal) => {
+    asked = true
+    program.signal(signal === 'SIGHUP' ? 'SIGTERM' : signal)
+  })
+  try {
+    onReady(await program.ready)
+  } catch (error) {
+    await program.ended
+    if (asked) return 0
+    throw new Failure(messageOf(error))
+  }
+  const end = await program.ended
+  if (end.how === 'exit') return end.code === 0 ? 0 : 1
+  throw new Failure(`the ${of.name} ${sayEnd(end)}`)
+}
