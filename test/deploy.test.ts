@@ -53,7 +53,6 @@ describe('docker-compose.yml', () => {
   test('publishes every port on 127.0.0.1 only, each once', () => {
     const ports = Object.values(compose.services).flatMap((one) => one.ports ?? [])
     expect(ports).toContain('127.0.0.1:8780:8780')
-    expect(ports).toContain('127.0.0.1:8781:8781')
     expect(ports.filter((port) => !/^127\.0\.0\.1:\d+:\d+$/.test(port))).toEqual([])
     expect(new Set(ports).size).toBe(ports.length)
   })

@@ -19,6 +19,7 @@ interface Tell {
   id: number
   subject: string
   data: Uint8Array
+  nobody: boolean
   headers: [name: string, value: string][]
 }
 
@@ -33,11 +34,11 @@ export function bridgeTransport(channel: ChildProcess): Transport {
   }
   const onMessage = (message: unknown): void => {
     if (!isTell(message)) return
-    const { subject, data, headers } = message
+    const { subject, data, headers, nobody } = message
     listeners.get(message.id)?.({
       subject,
       data,
-      nobody: false,
+      nobody,
       header: (name) => valueOf(headers, name.toLowerCase()),
     })
   }

@@ -17,6 +17,8 @@ export interface RunOptions {
   model: string
   /** One line, again and again. */
   progress(line: string): void
+  /** Somebody said stop. */
+  signal: AbortSignal
 }
 
 export interface RunResult {
@@ -61,6 +63,10 @@ export async function runReplay(stack: Stack, of: RunOptions): Promise<RunResult
   const send = sender({ tenantOf, tally, live, model: of.model })
   const sampler = sample({ stack, client, tally, began, progress: of.progress, forS: of.forS })
   const stormy = of.storm
+  // What still loops when we leave, for whatever reason, leaves too.
+  const over = new AbortController()
+  const stop = (): void => over.abort()
+  of.signal.addEventListener('abort', stop)
   const cancelStorm =
     stormy === null
       ? () => {}
@@ -69,12 +75,16 @@ export async function runReplay(stack: Stack, of: RunOptions): Promise<RunResult
           storm(stack.simulatedUrl ?? '', spec).catch((error: unknown) => sampler.fail(error))
         })
   try {
-    const late = await Promise.race([sendAll(plan.arrivals, began, send), sampler.failed])
+    const { signal } = over
+    const sending = sendAll({ arrivals: plan.arrivals, began, send, signal })
+    const late = await Promise.race([sending, sampler.failed])
+    of.signal.throwIfAborted()
     const extras = [...live].filter(([, arrival]) => arrival.extra)
     let cancelledAtEnd = await cancelAll(tenantOf, extras)
-    await Promise.race([settled(tally, DRAIN_MS), sampler.failed])
+    await Promise.race([settled({ tally, ms: DRAIN_MS, signal }), sampler.failed])
+    of.signal.throwIfAborted()
     cancelledAtEnd += await cancelAll(tenantOf, [...live])
-    await settled(tally, REST_MS)
+    await settled({ tally, ms: REST_MS, signal })
     const snapshot = await atRest(client)
     const tookMs = now() - began
     return {
@@ -90,6 +100,8 @@ export async function runReplay(stack: Stack, of: RunOptions): Promise<RunResult
       tookMs,
     }
   } finally {
+    of.signal.removeEventListener('abort', stop)
+    over.abort()
     cancelStorm()
     sampler.end()
     await client.close()
@@ -98,25 +110,32 @@ export async function runReplay(stack: Stack, of: RunOptions): Promise<RunResult
 }
 
 /** Sends each arrival when it is due, in order; answers how late each was. */
-async function sendAll(
-  arrivals: readonly Arrival[],
-  began: number,
-  send: (arrival: Arrival, n: number) => void,
-): Promise<number[]> {
+async function sendAll(of: {
+  arrivals: readonly Arrival[]
+  began: number
+  send: (arrival: Arrival, n: number) => void
+  signal: AbortSignal
+}): Promise<number[]> {
+  const { arrivals, began } = of
   const late: number[] = []
-  for (let next = 0; next < arrivals.length;) {
+  for (let next = 0; next < arrivals.length && !of.signal.aborted;) {
     const elapsed = now() - began
     for (; next < arrivals.length; next++) {
       const arrival = arrivals[next]
       if (arrival === undefined || arrival.atMs > elapsed) break
       late.push(elapsed - arrival.atMs)
-      send(arrival, next)
+      of.send(arrival, next)
     }
     const due = arrivals[next]?.atMs
-    if (due !== undefined) await sleep(Math.max(1, due - (now() - began)))
+    if (due === undefined) break
+    const pause = due - (now() - began)
+    await sleep(Math.min(PAUSE_MS_MAX, Math.max(1, pause)))
   }
   return late
 }
+
+/** Between two looks at whether to go on. */
+const PAUSE_MS_MAX = 200
 
 type ByTenant = (name: string) => Headgate
 
@@ -190,9 +209,9 @@ async function cancelAll(
 }
 
 /** Or as long as it may take. */
-async function settled(tally: Tally, ms: number): Promise<void> {
-  const until = now() + ms
-  while (tally.open() > 0 && now() < until) await sleep(REST_POLL_MS)
+async function settled(of: { tally: Tally; ms: number; signal: AbortSignal }): Promise<void> {
+  const until = now() + of.ms
+  while (of.tally.open() > 0 && now() < until && !of.signal.aborted) await sleep(REST_POLL_MS)
 }
 
 /** The last snapshot: at rest, or as it is when rest does not come. */

@@ -20,6 +20,7 @@ import {
   json,
   messageOf,
   Misuse,
+  MODEL,
   positive,
   positiveWhole,
   wholeNumber,
@@ -89,7 +90,6 @@ export const replayProvider = (flags: ReplayFlags): Record<string, unknown> => (
 })
 
 const LEDGER_MAX = 1_000_000
-const MODEL = 'claude-haiku-4-5'
 const STORM_S = 30
 
 /** The trace as far as it is needed, read before anything is started. */
@@ -108,6 +108,7 @@ export interface ReplayTurn {
   /** Of a comparison: without the flood and the noise. */
   extras: boolean
   line(text: string): void
+  signal: AbortSignal
 }
 
 /** One run, from the plan to the table. */
@@ -141,6 +142,7 @@ export async function replay(stack: Stack, turn: ReplayTurn): Promise<ReplayRepo
     rows: rowsOf(turn),
     model: MODEL,
     progress: updating(line),
+    signal: turn.signal,
   })
   const label = flags.compare === true ? (turn.extras ? 'with' : 'without') : 'lane'
   return reportOf(run, { label, settings, demand: plan.demand })

@@ -4,7 +4,17 @@ import { Command } from 'commander'
 import { HeadgateError, type AnswerAccounting, type CallOptions, type Headgate } from '#client'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
 import { onStop } from './signals.ts'
-import { Failure, json, messageOf, Misuse, positiveWhole, say, tell, token } from './terminal.ts'
+import {
+  Failure,
+  json,
+  messageOf,
+  Misuse,
+  MODEL,
+  positiveWhole,
+  say,
+  tell,
+  token,
+} from './terminal.ts'
 
 interface RequestFlags extends DialFlags {
   tenant: string
@@ -18,7 +28,6 @@ interface RequestFlags extends DialFlags {
   json?: true
 }
 
-const MODEL = 'claude-haiku-4-5'
 const MAX_TOKENS = 1_024
 
 export const request = (): Command =>

@@ -19,14 +19,14 @@ export const serve = (): Command =>
     .action(async (flags: { config?: string; gateway?: true }) => {
       if (flags.gateway === true)
         throw new Misuse('--gateway: the HTTP door is not part of this version; leave it out')
-      process.exitCode = await underSignals({
+      process.exitCode = await inForeground({
         name: 'scheduler',
         env: { HEADGATE_CONFIG: flags.config ?? env('HEADGATE_CONFIG') },
       })
     })
 
 /** Runs one program in the foreground and ends as it ends. */
-export async function underSignals(
+export async function inForeground(
   of: Parameters<typeof startProgram>[0],
   onReady: (ready: Record<string, unknown>) => void = () => {},
 ): Promise<number> {

@@ -28,6 +28,9 @@ export const env = (name: string): string | undefined => {
 /** How a person calls us: from a checkout, or installed. */
 export const CALL = import.meta.url.endsWith('.ts') ? 'npm run -s headgate --' : 'headgate'
 
+/** Where nobody names one. */
+export const MODEL = 'claude-haiku-4-5'
+
 // ---- values of options ----
 
 /** A tenant, a lane or an id. */

@@ -14,7 +14,7 @@ import type { ReplayReport } from './replay-report.ts'
 import { Interrupted, isSimulated, keepStack, type Stack, type StackKeeper } from './stack.ts'
 import { onStop } from './signals.ts'
 import { now } from './system.ts'
-import { CALL, env, Failure, Misuse, port, say, tell } from './terminal.ts'
+import { CALL, env, Failure, Misuse, MODEL, port, say, tell } from './terminal.ts'
 import { version } from './version.ts'
 
 interface UpFlags extends ReplayFlags {
@@ -51,7 +51,11 @@ const command = (): Command =>
 
 function live(flags: UpFlags): Promise<number> {
   const simulated = env('ANTHROPIC_API_KEY') === undefined
-  const keeper = keepStack({ ...shared(flags), simulated: simulated ? {} : null, logLevel: 'warn' })
+  const keeper = keepStack({
+    ...stackOf(flags),
+    simulated: simulated ? {} : null,
+    logLevel: 'warn',
+  })
   return underSignals(keeper, say, async () => {
     const stack = await keeper.start()
     banner(stack, say)
@@ -69,11 +73,11 @@ async function replays(flags: UpFlags): Promise<number> {
   for (const extras of turns) {
     const last = extras === turns.at(-1)
     const keeper = keepStack({
-      ...shared(flags),
+      ...stackOf(flags),
       simulated: replayProvider(flags),
       logLevel: 'silent',
     })
-    const status = await underSignals(keeper, line, async () => {
+    const status = await underSignals(keeper, line, async (signal) => {
       const stack = await keeper.start()
       if (!isSimulated(stack)) {
         const where = stack.upstreams.join(', ')
@@ -82,7 +86,7 @@ async function replays(flags: UpFlags): Promise<number> {
         )
       }
       if (reports.length === 0) banner(stack, line)
-      const turn = replay(stack, { flags, trace, extras, line })
+      const turn = replay(stack, { flags, trace, extras, line, signal })
       const report = await Promise.race([turn, keeper.died])
       if (typeof report === 'string') throw new Failure(report)
       reports.push(report)
@@ -99,7 +103,7 @@ async function replays(flags: UpFlags): Promise<number> {
   return 0
 }
 
-const shared = (flags: UpFlags) => ({
+const stackOf = (flags: UpFlags) => ({
   configPath: flags.config,
   natsPort: flags.natsPort,
   httpPort: flags.httpPort,
@@ -109,17 +113,19 @@ const shared = (flags: UpFlags) => ({
 export async function underSignals(
   keeper: StackKeeper,
   line: (text: string) => void,
-  work: () => Promise<number>,
+  work: (signal: AbortSignal) => Promise<number>,
 ): Promise<number> {
   const asked = Promise.withResolvers<number>()
+  const leaving = new AbortController()
   let signals = 0
   const deaf = onStop((_, times) => {
     signals = times
     if (times > 1) return keeper.hurry()
     line('\nstopping: running requests may end; Ctrl-C again hurries them')
+    leaving.abort(new Interrupted())
     asked.resolve(0)
   })
-  const working = work()
+  const working = work(leaving.signal)
   // The one that loses the race is not heard.
   working.catch(() => {})
   try {
@@ -159,8 +165,6 @@ export function banner(stack: Stack, line: (text: string) => void): void {
       : `  upstream  ${stack.upstreams.join(', ')}  (not simulated: requests may cost money)`,
   )
 }
-
-export const MODEL = 'claude-haiku-4-5'
 
 const FIRST = {
   model: MODEL,

@@ -22,6 +22,8 @@ export interface BridgeTell {
   subject: string
   data: Uint8Array
   reply: string | undefined
+  /** The bus's word that nobody listens to the subject asked. */
+  nobody: boolean
   headers: [name: string, value: string][]
 }
 
@@ -44,6 +46,7 @@ export function bridge(bus: Bus, channel: Channel): void {
             subject: got.subject,
             data: got.data,
             reply: got.reply,
+            nobody: got.nobody ?? false,
             headers: known(got),
           }),
         )

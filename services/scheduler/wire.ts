@@ -72,6 +72,8 @@ export async function wire(of: WireOptions): Promise<Wired> {
   let loaded = of.loaded
   let emergency = false
   let draining = false
+  /** From the moment that a stop is asked for: no peer should count on us. */
+  let leaving = false
   const file = loaded.config.file
   const subjects = subjectsOf(file.subject_prefix)
 
@@ -226,6 +228,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     id: instance,
     version: of.version,
     endpoints: doors.endpoints,
+    metadata: () => (leaving ? { draining: 'true' } : {}),
   })
   const watched =
     of.configPath === null
@@ -265,6 +268,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   /** Where another instance serves, requests are left to it; alone, each new one is told `draining`. */
   const startDrain = (): Promise<void> =>
     (drained ??= (async () => {
+      leaving = true
       if (await hasPeer(bus, clock, instance)) await doors.drainRequests()
       draining = true
       await loop.drain()
@@ -349,7 +353,12 @@ function configInForce(config: Config): unknown {
   return { emergency: config.emergency, file: { ...config.file, tenants } }
 }
 
-/** Asks by service discovery whether another instance serves. */
+interface Peer {
+  id?: string
+  metadata?: { draining?: string }
+}
+
+/** Asks by service discovery whether another instance serves, and means to go on. */
 function hasPeer(bus: Bus, clock: Clock, instance: string): Promise<boolean> {
   if (bus.kind === 'memory' || !bus.connected()) return Promise.resolve(false)
   return new Promise((resolve) => {
@@ -361,8 +370,8 @@ function hasPeer(bus: Bus, clock: Clock, instance: string): Promise<boolean> {
     }
     const subscription = bus.subscribe(inbox, (message) => {
       if (message.data.length === 0) return
-      const { id } = JSON.parse(Buffer.from(message.data).toString()) as { id?: string }
-      if (id !== instance) end(true)
+      const { id, metadata } = JSON.parse(Buffer.from(message.data).toString()) as Peer
+      if (id !== instance && metadata?.draining === undefined) end(true)
     })
     const cancel = clock.after(PEER_ANSWER_MS, () => end(false))
     bus.publish(`$SRV.PING.${SERVICE_NAME}`, '', { reply: inbox })

@@ -504,6 +504,14 @@ describe('retries', () => {
     expect(world.state.requests.get('a/another')?.attempt).not.toBe(null)
   })
 
+  test('the buffer of the guide is added to a retry-after where it is configured', () => {
+    const world = new CoreWorld({ llm_gateway: { retry: { buffer_ms: 500 } } })
+    world.submit()
+    world.end('a/r0', verdictOf('throttled', { status: 429, retryAfterMs: 7_000 }))
+    const wait = world.effects.find((e) => e.type === 'backoff')
+    expect(wait?.type === 'backoff' && wait.waitMs >= 7_500 && wait.waitMs <= 7_750).toBe(true)
+  })
+
   test('nothing is scheduled past the deadline: an 8 s budget has no retry at second 9', () => {
     const world = new CoreWorld({ llm_gateway: { timeout_ms: 8_000 } })
     world.submit()

@@ -221,7 +221,7 @@ describe('headgate up', () => {
     } finally {
       await client.close()
     }
-  })
+  }, 60_000)
 
   test('leaves nothing behind when it is killed', async () => {
     const up = headgate(['up', ...(await ports())], { TMPDIR: scratch })
@@ -308,6 +308,16 @@ describe('a replay', () => {
     expect(offered).toBe(completed + refused + failed)
     expect(report.checks.map(({ ok }) => ok)).toEqual([true, true, true, true])
     expect(report.settings.seed).toBe(1)
+  })
+
+  test('stops when it is told to', async () => {
+    const up = headgate(['up', '--steady', '--no-storm', '--for', '600', ...(await ports())])
+    await up.said(/1 s of 600/)
+    const family = up.family()
+    up.child.kill('SIGINT')
+    expect(await up.ended).toBe(0)
+    expect(up.output()).not.toContain('FAIL')
+    await gone(family)
   })
 
   test('never goes to an upstream that is not simulated', async () => {

@@ -68,8 +68,8 @@ are not preemptible: batch keeps its own.
   \`\`\`
 
   It buys premium a free slot at any instant and pays with slots that stand idle.
-- **A 429 is quota, a 529 is congestion.** By default only congestion shrinks the concurrency limit, and 429 is met
-  by pacing. The guide's plain rule, in which any throttle shrinks the limit and fails the breaker, is:
+- **A 429 is quota, a 529 is congestion.** By default only congestion shrinks the concurrency limit, and a 429
+  pauses its quota. The guide's plain rule, in which any throttle shrinks the limit and fails the breaker, is:
 
   \`\`\`yaml
   concurrency_limit:

@@ -21,7 +21,8 @@ export function discovery(of: {
   /** Semver. */
   version: string
   endpoints: readonly Endpoint[]
-  metadata?: Readonly<Record<string, string>>
+  /** Beside the largest payload; read for each answer. */
+  metadata?: () => Readonly<Record<string, string>>
 }): Discovery {
   const { bus, clock, endpoints } = of
   const started = new Date(clock.wall()).toISOString()
@@ -29,7 +30,7 @@ export function discovery(of: {
     name: SERVICE_NAME,
     id: of.id,
     version: of.version,
-    metadata: { ...of.metadata, 'max-payload': String(bus.maxPayload) },
+    metadata: { ...of.metadata?.(), 'max-payload': String(bus.maxPayload) },
   })
   const answer: Record<Verb, () => unknown> = {
     PING: () => ({ type: 'io.nats.micro.v1.ping_response', ...identity() }),

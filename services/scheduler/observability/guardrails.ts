@@ -66,7 +66,7 @@ export function guardrails(of: {
     const { part: made, whole: requests } = starts.read(now)
     return [
       reading('ratio_429', attempts === 0 ? 0 : throttled / attempts, attempts),
-      reading('p95_e2e_ms', ends.quantile(0.95, now) ?? 0, ends.count(now)),
+      reading('p95_e2e_ms', Math.round(ends.quantile(0.95, now) ?? 0), ends.count(now)),
       reading('retry_amplification', requests === 0 ? 0 : made / requests, requests),
     ]
   }
