@@ -478,7 +478,7 @@ export const configFile = z.strictObject({
     })
     .prefault({}),
   lanes: knob(z.record(token, laneFile).optional(), {
-    why: 'absent: premium, interactive and batch; named ones are added to them, `null` removes nothing',
+    why: 'absent: premium, interactive and batch; those named here are added, or change them',
     source: `${LAWS} §1`,
   }),
   tenants: tenantsFile,

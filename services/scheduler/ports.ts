@@ -1,6 +1,7 @@
 /** What the scheduler asks of the world. Each port is small, belongs to its caller, and has a fake and a
  *  real side that pass one conformance suite (test/conformance). */
 import type { Dice } from '#core/dice'
+import type { AdminAsk } from '#contracts/admin'
 import type { HeadgateEvent } from '#contracts/events'
 import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
@@ -205,4 +206,20 @@ export interface Operator {
 /** A mistake of the operator's, said so that it can be mended. */
 export class OperatorError extends Error {
   override readonly name = 'OperatorError'
+}
+
+/** Performs what was asked; a bad argument throws an `OperatorError`. */
+export async function obey(operator: Operator, ask: AdminAsk): Promise<unknown> {
+  switch (ask.op) {
+    case 'snapshot':
+      return operator.snapshot()
+    case 'config':
+      return operator.config(ask.yaml)
+    case 'emergency':
+      return operator.emergency(ask.on)
+    case 'lane':
+      return operator.lane({ lane: ask.lane, paused: ask.paused })
+    case 'drain':
+      return operator.drain()
+  }
 }

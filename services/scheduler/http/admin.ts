@@ -1,7 +1,8 @@
 /** `POST /api/admin/<op>`: the admin subjects of the contract, for an operator with the token. */
 import type { FastifyInstance, FastifyReply } from 'fastify'
-import { ADMIN_OPS, type AdminOp } from '#contracts/subjects'
-import { OperatorError, type Operator } from '#ports'
+import { readAdmin } from '#contracts/admin'
+import { ADMIN_OPS } from '#contracts/subjects'
+import { obey, OperatorError, type Operator } from '#ports'
 import { originGuard, tokenGuard, type Denial } from './guard.ts'
 
 /** As large as a configuration may be. */
@@ -31,63 +32,23 @@ export function admin(
         const message = `no such operation; there are ${ADMIN_OPS.join(', ')}`
         return deny(reply, { status: 404, type: 'not_found_error', message })
       }
+      const read = readAdmin(op, typeof request.body === 'string' ? request.body : '')
+      if ('problem' in read) return deny(reply, invalid(read.problem))
       try {
-        const text = typeof request.body === 'string' ? request.body : ''
-        return reply.send((await perform(of.operator, op, text)) ?? {})
+        return reply.send((await obey(of.operator, read.ask)) ?? {})
       } catch (error) {
         if (!(error instanceof OperatorError)) throw error
-        return deny(reply, { status: 400, type: 'invalid_request_error', message: error.message })
+        return deny(reply, invalid(error.message))
       }
     })
   })
 }
 
-function perform(operator: Operator, op: AdminOp, text: string): unknown {
-  switch (op) {
-    case 'snapshot':
-      return operator.snapshot()
-    case 'config':
-      return operator.config(yamlOf(text))
-    case 'emergency': {
-      const { on } = fieldsOf(text)
-      if (typeof on !== 'boolean') throw new OperatorError('expected {"on": true} or {"on": false}')
-      return operator.emergency(on)
-    }
-    case 'lane': {
-      const { lane, paused } = fieldsOf(text)
-      if (typeof lane !== 'string' || typeof paused !== 'boolean')
-        throw new OperatorError('expected {"lane": "NAME", "paused": true or false}')
-      return operator.lane({ lane, paused })
-    }
-    case 'drain':
-      return operator.drain()
-  }
-}
-
-/** The YAML as it is, or as `{"yaml": "…"}`; null, which asks for what is in force, when none is given. */
-function yamlOf(text: string): string | null {
-  if (text.trim() === '') return null
-  const fields = json(text)
-  if (typeof fields !== 'object' || fields === null) return text
-  if ('yaml' in fields && typeof fields.yaml === 'string') return fields.yaml
-  // `instance` is of the subject's bodies; here it is plain who is asked.
-  return Object.keys(fields).every((key) => key === 'instance') ? null : text
-}
-
-function fieldsOf(text: string): Record<string, unknown> {
-  const fields = json(text)
-  if (typeof fields !== 'object' || fields === null || Array.isArray(fields))
-    throw new OperatorError('expected a JSON object')
-  return { ...fields }
-}
-
-function json(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
+const invalid = (message: string): Denial => ({
+  status: 400,
+  type: 'invalid_request_error',
+  message,
+})
 
 export function deny(reply: FastifyReply, { status, type, message }: Denial): FastifyReply {
   if (status === 401) reply.header('www-authenticate', 'Bearer')
