@@ -150,6 +150,11 @@ export async function wire(of: WireOptions): Promise<Wired> {
     pausedLanes.clear()
     for (const name of paused) pausedLanes.add(name)
   }
+  // What was said before this start is in force from its first request on.
+  for (const key of [EMERGENCY_KEY, PAUSED_KEY]) {
+    const said = await of.settings.get(key)
+    if (said !== null) obey(key, said)
+  }
   await of.settings.watch(obey)
 
   // ---- doors ----
