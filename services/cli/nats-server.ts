@@ -38,6 +38,8 @@ export interface NatsServerOptions {
   monitoring?: boolean
   /** Bytes; default 8 MiB. */
   maxPayload?: number
+  /** Hears that the server has ended without being asked to; `restart` brings it back. */
+  onLost?: () => void
 }
 
 export interface NatsServer {
@@ -211,11 +213,15 @@ async function start(of: {
 
   const pid = child.pid
   const guard = pid === undefined ? null : watch({ pid, dir: of.dir })
+  let ready = false
+  let asked = false
   void exited.then(() => {
     gone = true
     guard?.dismiss()
+    if (ready && !asked) of.options.onLost?.()
   })
   const end = async (signal: NodeJS.Signals) => {
+    asked = true
     guard?.dismiss()
     if (gone) return
     child.kill(signal)
@@ -231,6 +237,7 @@ async function start(of: {
     if (ports !== null) {
       child.unref()
       unref(child)
+      ready = true
       return { port: ports.port, pid, monitoringUrl: ports.monitoringUrl, log: () => log, end }
     }
     await sleep(POLL_MS)

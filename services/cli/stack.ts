@@ -4,7 +4,7 @@ import { connectHeadgate, natsTransport, type Headgate, type Transport } from '#
 import { bridgeTransport } from './bridge-transport.ts'
 import { dialing } from './dialing.ts'
 import { freePort } from './free-port.ts'
-import { startNatsServer } from './nats-server.ts'
+import { startNatsServer, type NatsServer } from './nats-server.ts'
 import { sayEnd, startProgram, type Program } from './program.ts'
 import { after, secret } from './system.ts'
 import { env, Failure, messageOf } from './terminal.ts'
@@ -41,6 +41,8 @@ export interface Stack {
 
 export const NATS_PORT = 4_222
 export const HTTP_PORT = 8_780
+/** A server that keeps ending has a reason that a restart does not mend. */
+const NATS_RESTARTS_MAX = 5
 
 /** Somebody asked us to stop before everything was there. */
 export class Interrupted extends Error {
@@ -141,6 +143,8 @@ interface Parts {
     of: Parameters<typeof startProgram>[0],
   ): Promise<{ program: Program<Ready>; ready: Ready }>
   keep(part: Part): void
+  /** Something that nobody can bring back. */
+  lost(line: string): void
   readonly died: Promise<string>
   stop(starting: Promise<unknown>): Promise<void>
   hurry(): void
@@ -175,6 +179,9 @@ function keepParts(): Parts {
       }
     },
     keep: (part) => void parts.push(part),
+    lost: (line) => {
+      if (stopping === null) died.resolve(line)
+    },
     died: died.promise,
     stop: (starting) => (stopping ??= stopAll(starting)),
     hurry() {
@@ -238,15 +245,27 @@ async function findNats(options: StackOptions, parts: Parts): Promise<FoundNats>
   if (env('HEADGATE_NATS_SERVER') === 'none')
     return { url: null, reason: 'HEADGATE_NATS_SERVER is none' }
   const { natsPort } = options
-  const started = await startNatsServer(
-    natsPort === undefined ? { ports: { from: NATS_PORT } } : { port: natsPort },
-  ).catch((error: unknown) => {
+  let server: NatsServer | null = null
+  let lost = 0
+  const onLost = (): void => {
+    if (server === null || ++lost > NATS_RESTARTS_MAX) {
+      parts.lost('the nats-server ended, again and again')
+      return
+    }
+    process.stderr.write('the nats-server ended unexpectedly; starting it again\n')
+    server.restart().catch((error: unknown) => parts.lost(messageOf(error)))
+  }
+  const started = await startNatsServer({
+    ...(natsPort === undefined ? { ports: { from: NATS_PORT } } : { port: natsPort }),
+    onLost,
+  }).catch((error: unknown) => {
     throw new Failure(messageOf(error))
   })
   if (started.server === null) return { url: null, reason: started.reason }
-  const { server } = started
-  parts.keep({ stop: () => server.stop(), hurry: () => {} })
-  return { url: server.url, source: `started for this run: ${server.source}` }
+  const own = started.server
+  server = own
+  parts.keep({ stop: () => own.stop(), hurry: () => {} })
+  return { url: own.url, source: `started for this run: ${own.source}` }
 }
 
 /** Named by somebody: exactly that one, or the scheduler says why not. */

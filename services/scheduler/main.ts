@@ -102,7 +102,7 @@ async function connect(
   })
   bus.onStatus((status) => {
     const about = { name: status.connection }
-    if (status.kind === 'reconnected') log.info('NATS is connected again', about)
+    if (status.kind === 'reconnected') log.warn('NATS is connected again', about)
     else if (status.kind === 'lost' && status.answers > 0)
       log.error('answers were lost: NATS was away for too long', about)
     else if (status.kind === 'lost') log.info('events were lost while NATS was away', about)

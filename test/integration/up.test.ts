@@ -248,6 +248,26 @@ describe('headgate up', () => {
     await gone(family)
   })
 
+  test('brings its nats-server back when that is killed', async () => {
+    const up = headgate(['up', ...(await ports())], { TMPDIR: scratch })
+    const [, url = ''] = await up.said(/NATS +(nats:\/\/\S+)/)
+    await up.said(/Ctrl-C ends it/)
+    const family = up.family()
+    const { stdout } = spawnSync('ps', ['-eo', 'pid=,comm='], { encoding: 'utf8' })
+    const line = stdout.split('\n').find((one) => {
+      const [pid, name] = one.trim().split(/\s+/)
+      return name === 'nats-server' && family.includes(Number(pid))
+    })
+    process.kill(Number(line?.trim().split(/\s+/)[0]), 'SIGKILL')
+    await up.said(/nats-server ended unexpectedly; starting it again/)
+    await up.said(/NATS is connected again[^]*NATS is connected again/)
+    expect(call(['request', '--message', 'hi', '--max-tokens', '8', '--nats', url]).status).toBe(0)
+    const whole = up.family()
+    up.child.kill('SIGINT')
+    expect(await up.ended).toBe(0)
+    await gone(whole)
+  })
+
   test('works without a nats-server, and says what that means', async () => {
     const env = { HEADGATE_NATS_SERVER: 'none' }
     const up = headgate(['up', '--http-port', '0'], env)
