@@ -18,8 +18,9 @@ export type ToParent =
   | { type: 'ready'; http: string | null; instance: string; durable: boolean; bus: string }
   | { type: 'failed'; message: string }
 
-/** Sockets beyond the global limit: the pool hands one back a moment after its verdict. */
-const SPARE_CONNECTIONS = 16
+/** Sockets per upstream, opened as needed: never the bound that counts, also when a changed configuration
+ *  raises the global limit. A call that waited for a socket would wait unseen. */
+const CONNECTIONS_MAX = 10_016
 
 const env = (name: string): string | undefined => {
   const value = process.env[name]
@@ -48,7 +49,7 @@ async function main(): Promise<void> {
     settings,
     provider: anthropicProvider({
       clock: systemClock,
-      connections: loaded.config.maxInflight + SPARE_CONNECTIONS,
+      connections: CONNECTIONS_MAX,
       retryAfterMaxMs: file.llm_gateway.retry.retry_after_max_ms,
     }),
     loaded,
