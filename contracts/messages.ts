@@ -98,6 +98,22 @@ export interface Accounting {
   outputTokens: number | null
 }
 
+/** The accounting of what was refused before any attempt. */
+export const unattempted = (id: string, model: string | null = null): Accounting => ({
+  id,
+  outcome: 'refused',
+  servedBy: 'none',
+  model,
+  attempts: 0,
+  preemptions: 0,
+  queueMs: 0,
+  upstreamMs: 0,
+  totalMs: 0,
+  upstreamRequestId: null,
+  inputTokens: null,
+  outputTokens: null,
+})
+
 /** A no, with everything the wire says of it. */
 export interface Refusal {
   code: RefusalCode

@@ -44,14 +44,14 @@ const rooms: readonly Room[] = [
   },
   { at: 'services/scheduler/ports.ts', may: /^#contracts\//, types: /^#core\// },
   { at: 'services/scheduler/system.ts', may: /^(#contracts\/|#core\/|#ports$|node:)/ },
-  ...['main', 'wire', 'embed'].map((name) => ({
+  ...['main', 'wire', 'operator-desk', 'embed'].map((name) => ({
     at: `services/scheduler/${name}.ts`,
     may: new RegExp(`^\\./|${LOOP_SEES.source}|^#(dashboard|gateway)$|^node:`),
     types: SDK,
   })),
   {
     at: 'services/scheduler/',
-    may: new RegExp(`^\\./(?!main|wire|embed|system)[^/]+$|${LOOP_SEES.source}`),
+    may: new RegExp(`^\\./(?!main|wire|operator-desk|embed|system)[^/]+$|${LOOP_SEES.source}`),
   },
   { at: 'services/gateway/', may: /^(\.\/|#contracts\/|#client$|fastify$|@fastify\/)/ },
   { at: 'services/dashboard/', may: /^(\.\/|#contracts\/)/ },

@@ -1,27 +1,8 @@
 /** The client's transport over IPC to a scheduler whose bus stays in its process; the other end is the
  *  scheduler's `bus-bridge`. */
 import type { ChildProcess } from 'node:child_process'
-import type { Transport, TransportHeaders, TransportMessage } from '#client'
-
-type Ask =
-  | { bridge: 'subscribe'; id: number; subject: string }
-  | { bridge: 'unsubscribe'; id: number }
-  | {
-      bridge: 'publish'
-      subject: string
-      data: Uint8Array
-      headers: TransportHeaders
-      reply: string | undefined
-    }
-
-interface Tell {
-  bridge: 'message'
-  id: number
-  subject: string
-  data: Uint8Array
-  nobody: boolean
-  headers: [name: string, value: string][]
-}
+import type { Transport, TransportMessage } from '#client'
+import { isBridgeTell, type BridgeAsk, type BridgeTell } from '#contracts/bridge'
 
 /** As the memory bus has it. */
 const MAX_PAYLOAD_BYTES = 8_388_608
@@ -29,11 +10,11 @@ const MAX_PAYLOAD_BYTES = 8_388_608
 export function bridgeTransport(channel: ChildProcess): Transport {
   const listeners = new Map<number, (message: TransportMessage) => void>()
   let subscriptions = 0
-  const send = (ask: Ask): void => {
+  const send = (ask: BridgeAsk): void => {
     if (channel.connected) channel.send(ask, () => {})
   }
   const onMessage = (message: unknown): void => {
-    if (!isTell(message)) return
+    if (!isBridgeTell(message)) return
     const { subject, data, headers, nobody } = message
     listeners.get(message.id)?.({
       subject,
@@ -70,8 +51,5 @@ export function bridgeTransport(channel: ChildProcess): Transport {
   }
 }
 
-const isTell = (message: unknown): message is Tell =>
-  typeof message === 'object' && message !== null && 'bridge' in message
-
-const valueOf = (headers: Tell['headers'], wanted: string): string | undefined =>
+const valueOf = (headers: BridgeTell['headers'], wanted: string): string | undefined =>
   headers.find(([name]) => name.toLowerCase() === wanted)?.[1]

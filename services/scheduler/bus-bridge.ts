@@ -1,31 +1,8 @@
 /** Carries the memory bus over a process's IPC channel, so that a parent can publish and subscribe where
  *  there is no NATS server. The other end is `services/cli/bridge-transport`. */
+import { isBridgeAsk, type BridgeTell } from '#contracts/bridge'
 import { HEADER } from '#contracts/messages'
-import type { Bus, BusHeaders, BusMessage, Subscription } from './ports.ts'
-
-/** Parent to scheduler. Subscriptions are named by the parent. */
-export type BridgeAsk =
-  | { bridge: 'subscribe'; id: number; subject: string }
-  | { bridge: 'unsubscribe'; id: number }
-  | {
-      bridge: 'publish'
-      subject: string
-      data: Uint8Array
-      headers: BusHeaders
-      reply: string | undefined
-    }
-
-/** Scheduler to parent. */
-export interface BridgeTell {
-  bridge: 'message'
-  id: number
-  subject: string
-  data: Uint8Array
-  reply: string | undefined
-  /** The bus's word that nobody listens to the subject asked. */
-  nobody: boolean
-  headers: [name: string, value: string][]
-}
+import type { Bus, BusMessage, Subscription } from './ports.ts'
 
 interface Channel {
   on(event: 'message', listener: (message: unknown) => void): unknown
@@ -35,7 +12,7 @@ interface Channel {
 export function bridge(bus: Bus, channel: Channel): void {
   const subscriptions = new Map<number, Subscription>()
   channel.on('message', (message) => {
-    if (!isAsk(message)) return
+    if (!isBridgeAsk(message)) return
     switch (message.bridge) {
       case 'subscribe': {
         const { id } = message
@@ -75,6 +52,3 @@ function known(message: BusMessage): [string, string][] {
   }
   return found
 }
-
-const isAsk = (message: unknown): message is BridgeAsk =>
-  typeof message === 'object' && message !== null && 'bridge' in message

@@ -14,7 +14,7 @@ import { limitMachine, type LimitEvent, type LimitSnapshot } from '#machines/con
 import { run, type After } from '#machines/run'
 import type { Config, RouteConfig } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
-import type { Gate, RouteControl } from '#core/state'
+import type { Gate, RouteControl } from '#core/inputs'
 import type { HeadgateEvent, Millis, Verdict } from './ports.ts'
 
 /** What either way of running a machine offers. */

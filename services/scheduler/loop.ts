@@ -4,25 +4,26 @@
  *  Never re-entrant: what arrives while a step is performed waits in line. One timer serves all due
  *  times. Time and chance come from ports, so any run can be replayed. */
 import type { Config } from '#contracts/config'
-import { traceContext, type TraceContext } from '#contracts/events'
+import { traceContext } from '#contracts/events'
 import { requestKey } from '#contracts/ids'
 import {
   refusal,
+  unattempted,
   type Accounting,
   type CancelAnswer,
   type Refusal,
   type StatusAnswer,
 } from '#contracts/messages'
-import type { Outcome, RequestState } from '#contracts/outcome'
-import { reasons } from '#contracts/refusals'
+import type { RequestState } from '#contracts/outcome'
 import type { Effect, Refused } from '#core/effects'
 import type { Input } from '#core/inputs'
 import { withSilence } from '#core/slots'
-import { emptyState, type Attempt, type Request, type RouteControl, type State } from '#core/state'
+import { emptyState, type Attempt, type Request, type State } from '#core/state'
 import { step } from '#core/step'
-import { compile, type Cell } from '#machines/compile'
+import { compile } from '#machines/compile'
 import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
-import { Controllers } from './controllers.ts'
+import { accountingOf, outcomeOf, refusalOf, settledData } from './accounting.ts'
+import { about, statusOf, type Live } from './live.ts'
 import type {
   AbortWhy,
   AttemptCall,
@@ -34,10 +35,11 @@ import type {
   Provider,
   Recorder,
   Reply,
-  RunningAttempt,
   Scheduler,
   Verdict,
 } from './ports.ts'
+import { RouteDesk } from './route-desk.ts'
+import { SettledIds } from './settled-ids.ts'
 import { Timer, TimerHeap } from './timer-heap.ts'
 
 const TICK: Millis = 1_000
@@ -60,34 +62,6 @@ export interface LoopOptions {
   onBug: (error: unknown) => void
 }
 
-/** One live request as the loop sees it; the core has its own view. */
-interface Live {
-  readonly incoming: Incoming
-  readonly key: string
-  readonly cell: Cell<{ since: Millis }, RequestState>
-  readonly timer: Timer
-  readonly arrivedWall: Millis
-  readonly trace: TraceContext | null
-  /** Set when the core has accepted it. */
-  request: Request | null
-  running: RunningAttempt | null
-  /** Reports an abort that is not confirmed in time. */
-  closing: Timer | null
-  answered: boolean
-  ttftMs: Millis
-}
-
-/** What status and cancel still know of an ended request; its body is not kept. */
-interface Settled {
-  readonly at: Millis
-  readonly tenant: string
-  readonly id: string
-  readonly lane: string
-  readonly model: string
-  readonly attempts: number
-  readonly arrivedWall: Millis
-}
-
 const lifecycle = compile(lifecycleMachine)
 
 export class Loop implements Scheduler {
@@ -95,14 +69,11 @@ export class Loop implements Scheduler {
   readonly #options: LoopOptions
   readonly #heap = new TimerHeap()
   readonly #live = new Map<string, Live>()
-  readonly #settled = new Map<string, Settled>()
-  readonly #controllers = new Map<string, Controllers>()
-  readonly #routeTimers = new Map<string, Timer>()
+  readonly #settled = new SettledIds()
+  readonly #routes: RouteDesk
   readonly #waiting: (() => void)[] = []
   readonly #tickTimer = new Timer(() => this.#tick())
   readonly #drainTimer = new Timer(() => this.#step({ type: 'drain-over' }))
-  /** Timers that the machines hold now. */
-  #machineTimers = 0
   #stepping = false
   #armed: { at: Millis; cancel: () => void } | null = null
   #lastTick: Millis
@@ -114,6 +85,17 @@ export class Loop implements Scheduler {
     this.#options = options
     const now = options.clock.now()
     this.state = emptyState(options.config, now)
+    this.#routes = new RouteDesk({
+      heap: this.#heap,
+      now: () => this.#now(),
+      wall: () => this.#wall(),
+      random: () => options.dice.next(),
+      runner: options.runner,
+      config: () => this.state.config,
+      record: (event) => this.#record(event),
+      step: (input) => this.#step(input),
+      onError: options.onBug,
+    })
     this.#lastTick = now
     this.#wallOffset = options.clock.wall() - now
     this.#heap.set(this.#tickTimer, now + TICK)
@@ -171,7 +153,7 @@ export class Loop implements Scheduler {
     const key = requestKey(tenant, id)
     const live = this.#live.get(key)
     if (live === undefined)
-      return this.#remembered(key) === null ? null : { cancelled: false, reason: 'already_settled' }
+      return this.#recall(key) === null ? null : { cancelled: false, reason: 'already_settled' }
     if (live.answered) return { cancelled: false, reason: 'already_settled' }
     const state = live.cell.state
     this.#enter(() => this.#step({ type: 'cancel', key }))
@@ -186,7 +168,7 @@ export class Loop implements Scheduler {
   status(tenant: string, id: string): StatusAnswer | null {
     const key = requestKey(tenant, id)
     const live = this.#live.get(key)
-    return live === undefined ? this.#remembered(key) : this.#statusOf(live)
+    return live === undefined ? this.#recall(key) : statusOf(live)
   }
 
   // ---- what operators ask ----
@@ -194,9 +176,7 @@ export class Loop implements Scheduler {
   configure(config: Config): void {
     this.#enter(() => {
       this.#step({ type: 'config', config })
-      for (const route of this.state.routes.values())
-        this.#controllers.get(route.id)?.configure(config, route.config)
-      this.#step({ type: 'tick', elapsedMs: 0, controls: this.#controls() })
+      this.#step({ type: 'tick', elapsedMs: 0, controls: this.#routes.configure(config) })
     })
   }
 
@@ -225,7 +205,7 @@ export class Loop implements Scheduler {
     this.#stopped = true
     this.#armed?.cancel()
     this.#armed = null
-    for (const one of this.#controllers.values()) one.stop()
+    this.#routes.stop()
   }
 
   // ---- what observers read ----
@@ -241,7 +221,7 @@ export class Loop implements Scheduler {
   }
 
   limitState(route: string): string {
-    return this.#controllers.get(route)?.limitState ?? 'steady'
+    return this.#routes.limitState(route)
   }
 
   /** Times each edge of the lifecycle chart was taken, by edge id. */
@@ -257,9 +237,8 @@ export class Loop implements Scheduler {
       if (route.gate.state === 'half_open') probes += route.ofGeneration
     let replies = 0
     for (const live of this.#live.values()) if (!live.answered) replies++
-    let others = this.#machineTimers
-    for (const timer of [this.#tickTimer, this.#drainTimer, ...this.#routeTimers.values()])
-      if (timer.pending) others++
+    let others = this.#routes.timers
+    for (const timer of [this.#tickTimer, this.#drainTimer]) if (timer.pending) others++
     const timers = this.#heap.size - others
     const { requests, inflight } = this.state
     return { requests: requests.size, slots: inflight, probes, timers, replies }
@@ -327,11 +306,11 @@ export class Loop implements Scheduler {
       case 'wake-at':
         return this.#heap.set(this.#liveOf(effect.request).timer, effect.at)
       case 'route-wake-at':
-        return this.#routeWake(effect.route.id, effect.at)
+        return this.#routes.wakeAt(effect.route.id, effect.at)
       case 'route-opened':
-        return this.#openRoute(effect.route)
+        return this.#routes.open(effect.route)
       case 'route-closed':
-        return this.#closeRoute(effect.route.id)
+        return this.#routes.close(effect.route.id)
       case 'alarm':
         return this.#record({
           name: 'alarm',
@@ -357,7 +336,7 @@ export class Loop implements Scheduler {
   #start(request: Request, attempt: Attempt, now: Millis): void {
     const live = this.#liveOf(request)
     this.#move(live, 'attempt.started', now)
-    this.#controllers.get(request.route.id)?.started(request.route.inflight)
+    this.#routes.started(request)
     this.#tell(live, {
       name: 'request.dispatched',
       at: this.#wall(),
@@ -422,16 +401,7 @@ export class Loop implements Scheduler {
     live.closing = null
     const now = this.#now()
     const verdict = withSilence(attempt, raw, now)
-    const { route } = request
-    const controllers = this.#controllers.get(route.id)
-    controllers?.ended(verdict, {
-      epoch: attempt.epoch,
-      generation: attempt.generation,
-      tenant: request.tenant.name,
-      at: now,
-      inflight: route.inflight,
-    })
-    const control = controllers?.control() ?? unchanged(request)
+    const control = this.#routes.ended(request, attempt, verdict)
     this.#step({ type: 'verdict', key: live.key, verdict, control })
   }
 
@@ -515,7 +485,7 @@ export class Loop implements Scheduler {
   // ---- the one answer ----
 
   #complete(live: Live, verdict: Verdict, now: Millis): void {
-    const accounting = this.#accounting(live, 'completed', verdict, now)
+    const accounting = accountingOf(live, 'completed', verdict, now)
     this.#answered(live)
     if (live.incoming.stream) live.incoming.reply.end(accounting)
     else live.incoming.reply.answer(verdict.body ?? NOTHING, accounting)
@@ -526,7 +496,7 @@ export class Loop implements Scheduler {
     const said = refusalOf(refused)
     const made = live.request !== null && live.request.attempts + live.request.preemptions > 0
     const verdict = refused.verdict ?? live.request?.lastVerdict ?? null
-    const accounting = this.#accounting(live, outcomeOf(said, made), verdict, now)
+    const accounting = accountingOf(live, outcomeOf(said, made), verdict, now)
     this.#answered(live)
     live.incoming.reply.refuse(said, accounting, refused.verdict?.body ?? null)
     this.#recordSettled(live, accounting, said, refused.reason, said.status)
@@ -550,7 +520,7 @@ export class Loop implements Scheduler {
     said: Refusal,
     reason: Refused['reason'] | null,
   ): void {
-    const accounting = { ...noAccounting, id: of.id, model: of.model }
+    const accounting = unattempted(of.id, of.model)
     of.reply.refuse(said, accounting, null)
     this.#record({
       name: 'request.settled',
@@ -569,28 +539,6 @@ export class Loop implements Scheduler {
   #answered(live: Live): void {
     if (live.answered) throw new Error(`${live.key}: a request has one outcome`)
     live.answered = true
-  }
-
-  #accounting(live: Live, outcome: Outcome, verdict: Verdict | null, now: Millis): Accounting {
-    const { request } = live
-    const running = request?.attempt ?? null
-    const waiting = request?.waiting === true ? now - request.queuedAt : 0
-    return {
-      id: live.incoming.id,
-      outcome,
-      servedBy: outcome === 'completed' ? 'upstream' : 'none',
-      model: live.incoming.model,
-      attempts: request?.attempts ?? 0,
-      preemptions: request?.preemptions ?? 0,
-      queueMs: Math.round((request?.queueMs ?? 0) + waiting),
-      upstreamMs: Math.round(
-        (request?.upstreamMs ?? 0) + (running === null ? 0 : now - running.startedAt),
-      ),
-      totalMs: Math.round(request === null ? 0 : now - request.acceptedAt),
-      upstreamRequestId: verdict?.requestId ?? null,
-      inputTokens: verdict?.usage?.inputTokens ?? null,
-      outputTokens: verdict?.usage?.outputTokens ?? null,
-    }
   }
 
   #recordSettled(
@@ -617,109 +565,7 @@ export class Loop implements Scheduler {
     this.#heap.clear(live.timer)
     if (live.closing !== null) this.#heap.clear(live.closing)
     this.#live.delete(live.key)
-    this.#remember(live, now)
-  }
-
-  // ---- memory of ended requests ----
-
-  #remember(live: Live, now: Millis): void {
-    const { settled_max, settled_ms } = this.state.config.file
-    const { tenant, id, lane, model } = live.incoming
-    const attempts = live.request?.attempts ?? 0
-    this.#settled.delete(live.key)
-    this.#settled.set(live.key, {
-      at: now,
-      tenant,
-      id,
-      lane,
-      model,
-      attempts,
-      arrivedWall: live.arrivedWall,
-    })
-    for (const [old, one] of this.#settled) {
-      if (this.#settled.size <= settled_max && now - one.at <= settled_ms) break
-      this.#settled.delete(old)
-    }
-  }
-
-  #remembered(key: string): StatusAnswer | null {
-    const settled = this.#settled.get(key)
-    if (settled === undefined) return null
-    if (this.#now() - settled.at > this.state.config.file.settled_ms) return null
-    return statusAnswer({ ...settled, state: 'settled', position: null })
-  }
-
-  #statusOf(live: Live): StatusAnswer {
-    const { request } = live
-    let position: number | null = null
-    if (request?.waiting === true) {
-      position = 0
-      for (let r = request.before; r !== null; r = r.before) position++
-    }
-    const attempts = request?.attempts ?? 0
-    const { arrivedWall } = live
-    return statusAnswer({
-      ...live.incoming,
-      state: live.cell.state,
-      attempts,
-      position,
-      arrivedWall,
-    })
-  }
-
-  // ---- routes ----
-
-  #openRoute(route: Request['route']): void {
-    const { dice, onBug } = this.#options
-    const controllers = new Controllers({
-      route,
-      config: this.state.config,
-      now: () => this.#now(),
-      wall: () => this.#wall(),
-      after: (ms, call) => this.#machineAfter(ms, call),
-      random: () => dice.next(),
-      runner: this.#options.runner,
-      inflight: () => route.inflight,
-      record: (event) => this.#record(event),
-      onMoved: () => this.#step({ type: 'control', control: controllers.control() }),
-      onError: onBug,
-    })
-    this.#controllers.set(route.id, controllers)
-  }
-
-  #machineAfter(ms: Millis, call: () => void): () => void {
-    const timer = new Timer(() => {
-      this.#machineTimers--
-      call()
-    })
-    this.#machineTimers++
-    this.#heap.set(timer, this.#now() + ms)
-    return () => {
-      if (!timer.pending) return
-      this.#machineTimers--
-      this.#heap.clear(timer)
-    }
-  }
-
-  #closeRoute(id: string): void {
-    this.#controllers.get(id)?.stop()
-    this.#controllers.delete(id)
-    const timer = this.#routeTimers.get(id)
-    if (timer !== undefined) this.#heap.clear(timer)
-    this.#routeTimers.delete(id)
-  }
-
-  #routeWake(id: string, at: Millis): void {
-    let timer = this.#routeTimers.get(id)
-    if (timer === undefined) {
-      timer = new Timer(() => this.#step({ type: 'route-wake', route: id }))
-      this.#routeTimers.set(id, timer)
-    }
-    this.#heap.set(timer, at)
-  }
-
-  #controls(): RouteControl[] {
-    return [...this.#controllers.values()].map((one) => one.control())
+    this.#settled.remember(live, now, this.state.config.file)
   }
 
   // ---- time ----
@@ -731,9 +577,8 @@ export class Loop implements Scheduler {
     this.#lastTick = now
     this.#wallOffset = clock.wall() - now
     const jumped = elapsedMs > JUMP
-    for (const [id, controllers] of this.#controllers)
-      controllers.tick({ at: now, inflight: this.state.routes.get(id)?.inflight ?? 0, jumped })
-    this.#step({ type: 'tick', elapsedMs: jumped ? 0 : elapsedMs, controls: this.#controls() })
+    const controls = this.#routes.tick({ at: now, jumped })
+    this.#step({ type: 'tick', elapsedMs: jumped ? 0 : elapsedMs, controls })
     this.#heap.set(this.#tickTimer, now + TICK)
   }
 
@@ -762,6 +607,10 @@ export class Loop implements Scheduler {
 
   // ---- small servants ----
 
+  #recall(key: string): StatusAnswer | null {
+    return this.#settled.recall(key, this.#now(), this.state.config.file)
+  }
+
   /** Moves the lifecycle; a move that the chart forbids is a bug. */
   #move(live: Live, type: LifecycleEvent['type'], at: Millis): void {
     const from = live.cell.state
@@ -788,105 +637,3 @@ export class Loop implements Scheduler {
 /** Estimate of input tokens before the upstream has counted them (control-laws §3). */
 const CHARACTERS_PER_TOKEN = 3.5
 const NOTHING = new Uint8Array(0)
-
-const noAccounting: Accounting = {
-  id: '',
-  outcome: 'refused',
-  servedBy: 'none',
-  model: null,
-  attempts: 0,
-  preemptions: 0,
-  queueMs: 0,
-  upstreamMs: 0,
-  totalMs: 0,
-  upstreamRequestId: null,
-  inputTokens: null,
-  outputTokens: null,
-}
-
-const statusAnswer = (of: {
-  id: string
-  tenant: string
-  lane: string
-  model: string
-  state: string
-  attempts: number
-  position: number | null
-  arrivedWall: Millis
-}): StatusAnswer => ({
-  id: of.id,
-  tenant: of.tenant,
-  lane: of.lane,
-  model: of.model,
-  state: of.state,
-  attempts: of.attempts,
-  position: of.position,
-  estimated_wait_ms: null,
-  enqueued_at: new Date(of.arrivedWall).toISOString(),
-})
-
-const about = (live: Live) => ({
-  tenant: live.incoming.tenant,
-  lane: live.incoming.lane,
-  id: live.incoming.id,
-  model: live.incoming.model,
-})
-
-const unchanged = ({ route }: Request): RouteControl => ({
-  route: route.id,
-  limit: route.limit,
-  epoch: route.epoch,
-  gate: route.gate,
-})
-
-function refusalOf(refused: Refused): Refusal {
-  const { verdict } = refused
-  const silent = verdict?.kind === 'hang'
-  const type = verdict?.errorType ?? (silent ? 'timeout_error' : 'api_error')
-  const said = verdict?.status ?? 0
-  // An error inside a 200, a broken 200 and a redirect have no error status of their own.
-  const status = said >= 400 ? said : (STATUS_OF_TYPE[type] ?? 502)
-  const more: Parameters<typeof refusal>[2] = { status, type }
-  if (refused.retryAfterMs !== null) more.retryAfterMs = refused.retryAfterMs
-  return refusal(reasons[refused.reason], refused.message, more)
-}
-
-/** The API's own status for each of its error types. */
-const STATUS_OF_TYPE: Readonly<Record<string, number>> = {
-  invalid_request_error: 400,
-  authentication_error: 401,
-  billing_error: 402,
-  permission_error: 403,
-  not_found_error: 404,
-  request_too_large: 413,
-  rate_limit_error: 429,
-  api_error: 502,
-  timeout_error: 504,
-  overloaded_error: 529,
-}
-
-function outcomeOf(said: Refusal, attempted: boolean): Outcome {
-  if (said.code === 'deadline_exceeded') return 'expired'
-  if (said.code === 'cancelled') return 'cancelled'
-  return attempted ? 'failed' : 'refused'
-}
-
-const settledData = (
-  accounting: Accounting,
-  said: Refusal | null,
-  reason: Refused['reason'] | null,
-  status: number,
-) => ({
-  outcome: accounting.outcome,
-  code: said?.code ?? null,
-  reason,
-  status,
-  error_type: said?.type ?? null,
-  attempts: accounting.attempts,
-  preemptions: accounting.preemptions,
-  queue_ms: accounting.queueMs,
-  upstream_ms: accounting.upstreamMs,
-  total_ms: accounting.totalMs,
-  input_tokens: accounting.inputTokens,
-  output_tokens: accounting.outputTokens,
-})

@@ -3,9 +3,9 @@ import { configFile, resolve, type Config } from '#contracts/config'
 import type { Verdict, VerdictKind } from '#contracts/verdict'
 import { seededDice, type Dice } from '#core/dice'
 import type { Effect } from '#core/effects'
-import type { Input, NewRequest } from '#core/inputs'
+import type { Gate, Input, NewRequest, RouteControl } from '#core/inputs'
 import { violations } from '#core/invariants'
-import { emptyState, type Gate, type RouteControl, type State } from '#core/state'
+import { emptyState, type State } from '#core/state'
 import { step } from '#core/step'
 
 export function configOf(file: unknown = {}, options: { emergency?: boolean } = {}): Config {

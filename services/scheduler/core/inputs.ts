@@ -2,7 +2,6 @@
 import type { Config } from '#contracts/config'
 import type { Millis, Tokens } from '#contracts/units'
 import type { Verdict } from '#contracts/verdict'
-import type { RouteControl } from './state.ts'
 
 /** A request as the loop hands it over: parsed and well-formed, not yet accepted. */
 export interface NewRequest {
@@ -19,6 +18,26 @@ export interface NewRequest {
   bytes: number
   /** The caller's remaining budget; null: the lane's default. */
   deadlineMs: Millis | null
+}
+
+/** What the breaker of a route permits. */
+export interface Gate {
+  state: 'closed' | 'open' | 'half_open' | 'ramp'
+  /** Concurrent attempts of this generation; Infinity when closed, 0 when open. */
+  cap: number
+  /** Raised by each change that starts a new count; attempts carry it. */
+  generation: number
+  /** When an open breaker will let probes through; null otherwise. */
+  until: Millis | null
+}
+
+/** What the machines of one route say, handed to the core with an input. */
+export interface RouteControl {
+  route: string
+  limit: number
+  /** Raised by each decrease of the limit; attempts carry it. */
+  epoch: number
+  gate: Gate
 }
 
 export type Input =

@@ -6,27 +6,7 @@ import type { Millis, Seconds } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import { CostBook, type Denominators, type Estimate } from './cost.ts'
 import { FairQueue, type Member } from './fair-queue.ts'
-import type { NewRequest } from './inputs.ts'
-
-/** What the breaker of a route permits. */
-export interface Gate {
-  state: 'closed' | 'open' | 'half_open' | 'ramp'
-  /** Concurrent attempts of this generation; Infinity when closed, 0 when open. */
-  cap: number
-  /** Raised by each change that starts a new count; attempts carry it. */
-  generation: number
-  /** When an open breaker will let probes through; null otherwise. */
-  until: Millis | null
-}
-
-/** What the machines of one route say, handed to the core with an input. */
-export interface RouteControl {
-  route: string
-  limit: number
-  /** Raised by each decrease of the limit; attempts carry it. */
-  epoch: number
-  gate: Gate
-}
+import type { Gate, NewRequest } from './inputs.ts'
 
 export class Tenant {
   readonly name: string

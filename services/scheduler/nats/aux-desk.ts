@@ -3,7 +3,7 @@ import { HEADER, refusal, type Refusal, type UpstreamHeaders } from '#contracts/
 import type { AuxKind } from '#contracts/subjects'
 import type { Bus, BusMessage, Clock, Millis } from '#ports'
 import type { Outbox } from './outbox.ts'
-import { unattempted } from './outbox.ts'
+import { unattempted } from '#contracts/messages'
 import { upstreamHeaders } from './request-parse.ts'
 
 /** The caller gets an answer by then; the call itself ends when its own time is up. */

@@ -1,6 +1,6 @@
 /** Answers `$SRV.PING`, `INFO` and `STATS` (ADR-32), so that `nats micro ls` and every other NATS tool finds
  *  us. Each verb is asked of all services, of all of one name, or of one instance. */
-import type { Bus, BusMessage, Clock, Subscription } from '#ports'
+import type { Bus, BusMessage, Clock, Millis, Subscription } from '#ports'
 import type { Endpoint } from './intake.ts'
 import { operatorReplyAllowed } from './reply-address.ts'
 
@@ -81,4 +81,34 @@ function stats(endpoint: Endpoint) {
     processing_time: processing,
     average_processing_time: requests === 0 ? 0 : Math.round(processing / requests),
   }
+}
+
+// ---- asking ourselves ----
+
+/** Long enough for another instance to answer on the same network. */
+const PEER_ANSWER_MS: Millis = 150
+
+interface Peer {
+  id?: string
+  metadata?: { draining?: string }
+}
+
+/** Asks by service discovery whether another instance serves, and means to go on. */
+export function hasPeer(bus: Bus, clock: Clock, instance: string): Promise<boolean> {
+  if (bus.kind === 'memory' || !bus.connected()) return Promise.resolve(false)
+  return new Promise((resolve) => {
+    const inbox = `_INBOX.${instance}.peers`
+    const end = (found: boolean): void => {
+      cancel()
+      void subscription.drain()
+      resolve(found)
+    }
+    const subscription = bus.subscribe(inbox, (message) => {
+      if (message.data.length === 0) return
+      const { id, metadata } = JSON.parse(Buffer.from(message.data).toString()) as Peer
+      if (id !== instance && metadata?.draining === undefined) end(true)
+    })
+    const cancel = clock.after(PEER_ANSWER_MS, () => end(false))
+    bus.publish(`$SRV.PING.${SERVICE_NAME}`, '', { reply: inbox })
+  })
 }

@@ -2,7 +2,14 @@
  *  message per event with pings between and an empty end; errors in either case. Never throws into its
  *  caller: an answer that the bus cannot carry becomes an error that it can. */
 import { requestKey } from '#contracts/ids'
-import { errorBody, HEADER, refusal, type Accounting, type Refusal } from '#contracts/messages'
+import {
+  errorBody,
+  HEADER,
+  refusal,
+  type Accounting,
+  type Refusal,
+  unattempted,
+} from '#contracts/messages'
 import type { Bus, BusHeaders, Clock, Millis, Reply } from '#ports'
 
 export interface Outbox {
@@ -69,22 +76,6 @@ export function outbox(of: {
     },
   }
 }
-
-/** The accounting of what was refused at the door. */
-export const unattempted = (id: string): Accounting => ({
-  id,
-  outcome: 'refused',
-  servedBy: 'none',
-  model: null,
-  attempts: 0,
-  preemptions: 0,
-  queueMs: 0,
-  upstreamMs: 0,
-  totalMs: 0,
-  upstreamRequestId: null,
-  inputTokens: null,
-  outputTokens: null,
-})
 
 class Single implements Reply {
   readonly #bus: Bus

@@ -1,0 +1,136 @@
+/** Every route's machines and timers: opened and closed as the core asks, fed with what attempts prove,
+ *  read as controls. */
+import type { Config } from '#contracts/config'
+import type { Input, RouteControl } from '#core/inputs'
+import type { Attempt, Request, Route } from '#core/state'
+import { Controllers } from './controllers.ts'
+import type { HeadgateEvent, Millis, Verdict } from './ports.ts'
+import { Timer, type TimerHeap } from './timer-heap.ts'
+
+export interface RouteDeskOptions {
+  heap: TimerHeap
+  now: () => Millis
+  wall: () => Millis
+  random: () => number
+  runner: 'actors' | 'tables'
+  config: () => Config
+  record: (event: HeadgateEvent) => void
+  /** A machine moved by itself, or a route's time has come. */
+  step: (input: Input) => void
+  onError: (error: unknown) => void
+}
+
+interface Desk {
+  readonly route: Route
+  readonly controllers: Controllers
+  readonly wake: Timer
+}
+
+export class RouteDesk {
+  readonly #options: RouteDeskOptions
+  readonly #desks = new Map<string, Desk>()
+  #machineTimers = 0
+
+  constructor(options: RouteDeskOptions) {
+    this.#options = options
+  }
+
+  open(route: Route): void {
+    const { step, onError, ...options } = this.#options
+    const controllers = new Controllers({
+      ...options,
+      route,
+      config: options.config(),
+      after: (ms, call) => this.#after(ms, call),
+      inflight: () => route.inflight,
+      onMoved: () => step({ type: 'control', control: controllers.control() }),
+      onError,
+    })
+    const wake = new Timer(() => step({ type: 'route-wake', route: route.id }))
+    this.#desks.set(route.id, { route, controllers, wake })
+  }
+
+  close(id: string): void {
+    const desk = this.#desks.get(id)
+    if (desk === undefined) return
+    desk.controllers.stop()
+    this.#options.heap.clear(desk.wake)
+    this.#desks.delete(id)
+  }
+
+  wakeAt(id: string, at: Millis): void {
+    const desk = this.#desks.get(id)
+    if (desk !== undefined) this.#options.heap.set(desk.wake, at)
+  }
+
+  started(request: Request): void {
+    this.#of(request).controllers.started(request.route.inflight)
+  }
+
+  /** The machines hear of a verdict; the answer is what they say now. */
+  ended(request: Request, attempt: Attempt, verdict: Verdict): RouteControl {
+    const { controllers, route } = this.#of(request)
+    controllers.ended(verdict, {
+      epoch: attempt.epoch,
+      generation: attempt.generation,
+      tenant: request.tenant.name,
+      at: this.#options.now(),
+      inflight: route.inflight,
+    })
+    return controllers.control()
+  }
+
+  tick(now: { at: Millis; jumped: boolean }): RouteControl[] {
+    for (const { controllers, route } of this.#desks.values())
+      controllers.tick({ ...now, inflight: route.inflight })
+    return this.#controls()
+  }
+
+  configure(config: Config): RouteControl[] {
+    for (const { controllers, route } of this.#desks.values())
+      controllers.configure(config, route.config)
+    return this.#controls()
+  }
+
+  limitState(id: string): string {
+    return this.#desks.get(id)?.controllers.limitState ?? 'steady'
+  }
+
+  /** Pending ones, of machines and routes. */
+  get timers(): number {
+    let pending = this.#machineTimers
+    for (const { wake } of this.#desks.values()) if (wake.pending) pending++
+    return pending
+  }
+
+  stop(): void {
+    for (const { controllers } of this.#desks.values()) controllers.stop()
+  }
+
+  #controls(): RouteControl[] {
+    return [...this.#desks.values()].map(({ controllers }) => controllers.control())
+  }
+
+  /** A route is open from its first request to after its last. */
+  #of(request: Request): Desk {
+    const desk = this.#desks.get(request.route.id)
+    if (desk === undefined)
+      throw new Error(`${request.key}: its route ${request.route.id} is closed`)
+    return desk
+  }
+
+  #after(ms: Millis, call: () => void): () => void {
+    const { heap, now } = this.#options
+    const timer = new Timer(() => {
+      this.#machineTimers--
+      call()
+    })
+    this.#machineTimers++
+    heap.set(timer, now() + ms)
+    return () => {
+      if (!timer.pending) return
+      this.#machineTimers--
+      heap.clear(timer)
+    }
+  }
+}
