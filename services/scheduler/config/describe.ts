@@ -35,7 +35,7 @@ const EMERGENCY_YAML = [
 
 const HEAD = `# Configuration
 
-<!-- Generated from contracts/config.ts by services/scheduler/config/describe.ts. Do not edit. -->
+<!-- Generated from contracts/config-file.ts by services/scheduler/config/describe.ts. Do not edit. -->
 
 One YAML file, \`headgate.yaml\`, named with \`--config\` or \`HEADGATE_CONFIG\`. Every knob is optional: an empty
 file, or none, runs on the defaults below. An unknown key, a key that stands twice, a value out of range or two

@@ -5,8 +5,9 @@
  *  the effects. Submit, settle and cancel are O(log tenants), a start O(lanes x routes + log tenants);
  *  the tick scans neither tenants nor requests. */
 import type { Millis, Seconds } from '#contracts/units'
-import { verdicts, type Verdict } from '#contracts/verdict'
+import type { Verdict } from '#contracts/verdict'
 import * as admission from './admission.ts'
+import { configure, sweepRetired } from './configure.ts'
 import { costOf, type Estimate } from './cost.ts'
 import type { Dice } from './dice.ts'
 import type { Effect, Ending, Refused } from './effects.ts'
@@ -14,15 +15,11 @@ import type { Input, RouteControl } from './inputs.ts'
 import { charge, select, settleSlots } from './lanes.ts'
 import { growAllowances, victimFor } from './preemption.ts'
 import { earnRetry, retry } from './retry.ts'
-import { release, rescale, reviewActive, reviewParking, take } from './slots.ts'
-import { configureLanes, quotaOf } from './state.ts'
+import { release, rescale, reviewActive, take } from './slots.ts'
 import type { Attempt, Request, Route, State } from './state.ts'
 import { learnQuota, readyAt } from './token-buckets.ts'
-
-/** A blocked upstream is tested after this. */
-const BLOCK: Millis = 900_000
-/** Consecutive 401s that mean the key is bad, not a request. */
-const UNAUTHORISED_MAX = 5
+import { learnUpstream } from './upstream-block.ts'
+import { checkAt, wakeNext, wakeQuota, wakeRoute } from './wakes.ts'
 
 export function step(state: State, input: Input, at: Millis, dice: Dice): Effect[] {
   const now = Math.max(at, state.now)
@@ -58,7 +55,7 @@ function receive(state: State, input: Input, now: Millis, dice: Dice, effects: E
     case 'tick':
       return onTick(state, input.controls, input.elapsedMs, now, effects)
     case 'config':
-      return onConfig(state, input.config, effects)
+      return configure(state, input.config, effects)
     case 'lane':
       return onLane(state, input.lane, input.paused)
     case 'drain':
@@ -348,40 +345,6 @@ function settle(
   )
 }
 
-/** Blocks an account that may not spend, and finds out whether it may again (control-laws §2). */
-function learnUpstream(
-  state: State,
-  request: Request,
-  verdict: Verdict,
-  now: Millis,
-  effects: Effect[],
-): void {
-  const { upstream, id } = request.route
-  const tested = upstream.tester === request.key
-  if (tested) upstream.tester = null
-  if (verdict.alarm === true)
-    effects.push({ type: 'alarm', name: 'upstream', route: id, detail: verdict.cause })
-  if (verdict.kind === 'ok') upstream.unauthorisedInRow = 0
-  if (verdict.status === 401) upstream.unauthorisedInRow++
-  const badKey = verdict.status === 401 && upstream.unauthorisedInRow >= UNAUTHORISED_MAX
-  const stop = badKey || verdicts[verdict.kind].quota === 'block'
-  if (!stop) {
-    const works = ['ok', 'rejected', 'throttled'].includes(verdict.kind) && verdict.status !== 401
-    if (tested && works) {
-      upstream.testing = false
-      upstream.blockedBy = null
-    }
-    return
-  }
-  if (!upstream.testing || tested)
-    effects.push({ type: 'alarm', name: 'upstream_blocked', route: id, detail: verdict.cause })
-  upstream.blockedUntil = now + BLOCK
-  upstream.testing = true
-  upstream.blockedBy = verdict
-  for (const route of state.routes.values())
-    if (route.upstream === upstream) wakeRoute(route, upstream.blockedUntil, now, effects)
-}
-
 // ---- time ----
 
 function onWake(state: State, key: string, now: Millis, effects: Effect[]): void {
@@ -422,29 +385,6 @@ function requeue(
   wakeNext(state, request, effects)
 }
 
-const checkAt = (state: State, request: Request): Millis =>
-  request.queuedAt + state.config.file.preemption.check_ms
-
-/** One timer serves a request: the first of its deadline, its retry and its preemption check. */
-function wakeNext(state: State, request: Request, effects: Effect[]): void {
-  let at = request.deadline
-  if (request.retryAt !== null) at = Math.min(at, request.retryAt)
-  if (request.waiting && !request.checked && !request.lane.config.preemptible)
-    at = Math.min(at, checkAt(state, request))
-  effects.push({ type: 'wake-at', request, at })
-}
-
-function wakeRoute(route: Route, at: Millis, now: Millis, effects: Effect[]): void {
-  if (route.wakeAt > now && route.wakeAt <= at) return
-  route.wakeAt = at
-  effects.push({ type: 'route-wake-at', route, at })
-}
-
-function wakeQuota(state: State, of: Route, now: Millis, effects: Effect[]): void {
-  for (const route of state.routes.values())
-    if (route.quota === of.quota) wakeRoute(route, of.quota.pausedUntil, now, effects)
-}
-
 function onTick(
   state: State,
   controls: readonly RouteControl[],
@@ -470,38 +410,6 @@ function applyControl(state: State, control: RouteControl): void {
   route.epoch = control.epoch
   route.gate = gate
   if (moved) rescale(state)
-}
-
-function onConfig(state: State, config: State['config'], effects: Effect[]): void {
-  state.config = config
-  configureLanes(state)
-  admission.configureTenants(state)
-  if (config.routes !== null)
-    for (const route of state.routes.values()) {
-      const wanted = config.routes.find((one) => one.model === route.config.model)
-      route.retired = wanted === undefined || wanted.upstream !== route.config.upstream
-      if (wanted === undefined || route.retired) continue
-      route.config = wanted
-      route.quota = quotaOf(state, wanted.quota ?? route.id)
-    }
-  else
-    for (const route of state.routes.values())
-      route.retired = route.config.upstream !== config.routeDefaults.upstream
-  for (const tenant of state.active) reviewParking(state, tenant)
-  sweepRetired(state, effects)
-  rescale(state)
-}
-
-/** Routes and lanes that the configuration dropped go when they are empty. */
-function sweepRetired(state: State, effects: Effect[]): void {
-  for (const route of state.routes.values())
-    if (route.retired && route.live === 0) admission.closeRoute(state, route, effects)
-  for (const lane of state.lanes) {
-    if (!lane.retired || lane.inflight > 0 || lane.queued > 0) continue
-    if (lane.cells.some((cell) => [...cell.queue.members.values()].some((one) => one.live > 0)))
-      continue
-    admission.closeLane(state, lane)
-  }
 }
 
 function onLane(state: State, name: string, paused: boolean): void {

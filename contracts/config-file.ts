@@ -1,0 +1,660 @@
+/** Each knob of `headgate.yaml`: schema, default, unit, range, why and source, written once. `config` makes of
+ *  it what runs. */
+import { z } from 'zod'
+import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
+import type { Millis } from './units.ts'
+
+interface Doc {
+  unit?: string
+  why: string
+  source: string
+}
+
+const knob = <S extends z.ZodType>(schema: S, doc: Doc) => schema.meta({ ...doc })
+
+const LAWS = 'control-laws'
+const WIRE = 'wire-contract'
+const GUIDE = 'origins'
+
+const ms = (range: { default: Millis; min: Millis; max: Millis } & Doc) =>
+  knob(z.int().min(range.min).max(range.max).default(range.default), {
+    unit: 'ms',
+    why: range.why,
+    source: range.source,
+  })
+const int = (range: { default: number; min: number; max: number } & Doc) =>
+  knob(z.int().min(range.min).max(range.max).default(range.default), docOf(range))
+const real = (range: { default: number; min: number; max: number } & Doc) =>
+  knob(z.number().min(range.min).max(range.max).default(range.default), docOf(range))
+const docOf = ({ unit, why, source }: Doc): Doc =>
+  unit === undefined ? { why, source } : { unit, why, source }
+
+const token = z.string().regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
+const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
+
+const LONGEST: Millis = 604_800_000
+
+// ---- llm_gateway: the operators' emergency block, every key optional ----
+
+const llmGateway = z
+  .strictObject({
+    timeout_ms: knob(z.int().min(1).max(LONGEST).optional(), {
+      unit: 'ms',
+      why: 'default deadline of every lane that is not preemptible; absent: each lane its own',
+      source: `${WIRE}: Configuration`,
+    }),
+    max_inflight_global: int({
+      default: 60,
+      min: 1,
+      max: 10_000,
+      unit: 'slots',
+      why: 'attempts in flight over all routes (G)',
+      source: `${LAWS} §1, ${GUIDE} R14`,
+    }),
+    max_inflight_per_tenant: knob(z.int().min(1).max(10_000).optional(), {
+      unit: 'slots',
+      why: 'one tenant over all lanes and routes; absent: 12, binding only while another tenant has work',
+      source: `${LAWS} §1, ${GUIDE} R13`,
+    }),
+    retry: z
+      .strictObject({
+        max_attempts: knob(z.int().min(1).max(20).optional(), {
+          why: 'attempts of one request, the first included; absent: each lane its own',
+          source: `${GUIDE} R12, R19`,
+        }),
+        base_backoff_ms: knob(z.int().min(1).max(600_000).optional(), {
+          unit: 'ms',
+          why: 'first back-off ceiling; absent: each lane its own',
+          source: `${LAWS} §11`,
+        }),
+        cap_backoff_ms: knob(z.int().min(1).max(3_600_000).optional(), {
+          unit: 'ms',
+          why: 'largest back-off ceiling; absent: each lane its own',
+          source: `${LAWS} §11`,
+        }),
+        jitter: knob(z.enum(['full']).default('full'), {
+          why: 'callers that fail together must not return together; nothing else does that',
+          source: `${GUIDE} R2, R10`,
+        }),
+        buffer_ms: ms({
+          default: 0,
+          min: 0,
+          max: 60_000,
+          why: 'added to a retry-after; the full jitter already spreads what it would release at once',
+          source: `${GUIDE} R3, ${LAWS} §11`,
+        }),
+        retry_after_max_ms: ms({
+          default: 300_000,
+          min: 1_000,
+          max: 86_400_000,
+          why: 'a longer retry-after is cut to this and raises an alarm',
+          source: `${LAWS} §2`,
+        }),
+        budget_start: int({
+          default: 10,
+          min: 0,
+          max: 10_000,
+          unit: 'retries',
+          why: 'charged retries a route and lane class may make before any success',
+          source: `${LAWS} §11`,
+        }),
+        budget_max: int({
+          default: 50,
+          min: 0,
+          max: 10_000,
+          unit: 'retries',
+          why: 'most retries that quiet times save up',
+          source: `${LAWS} §11`,
+        }),
+        budget_per_ok: real({
+          default: 0.1,
+          min: 0,
+          max: 1,
+          unit: 'retries',
+          why: 'bounds amplification at 1.1 in steady state',
+          source: `${LAWS} §11, ${GUIDE} R20`,
+        }),
+        budget_per_minute: int({
+          default: 10,
+          min: 0,
+          max: 10_000,
+          unit: 'retries',
+          why: 'lets a quiet route try again',
+          source: `${LAWS} §11`,
+        }),
+      })
+      .prefault({}),
+    circuit_breaker: z
+      .strictObject({
+        error_rate_threshold: real({
+          default: 0.25,
+          min: 0.01,
+          max: 1,
+          why: 'share of failed verdicts in the window above which the breaker opens',
+          source: `${GUIDE} R15`,
+        }),
+        window_seconds: int({
+          default: 30,
+          min: 5,
+          max: 300,
+          unit: 's',
+          why: 'how far back failures count',
+          source: `${GUIDE} R15`,
+        }),
+        min_samples: int({
+          default: 20,
+          min: 1,
+          max: 10_000,
+          unit: 'verdicts',
+          why: 'a rate over fewer is noise',
+          source: `${LAWS} §10`,
+        }),
+        open_seconds: real({
+          default: 15,
+          min: 10,
+          max: 20,
+          unit: 's',
+          why: 'long enough for an overload to pass; jittered by 20 % so that fleets do not probe together',
+          source: `${GUIDE} R15, ${LAWS} §10`,
+        }),
+        half_open_probe_ratio: real({
+          default: 0.1,
+          min: 0.05,
+          max: 0.1,
+          why: 'share of the limit that probes a provider that was sick',
+          source: `${GUIDE} R15`,
+        }),
+      })
+      .prefault({}),
+  })
+  .prefault({})
+
+// ---- lanes: the columns of control-laws §1 ----
+
+const laneFile = z.strictObject({
+  weight: knob(z.number().gt(0).max(1_000).optional(), {
+    why: 'share of the slots against the other lanes of its class',
+    source: `${LAWS} §1`,
+  }),
+  guarantee: knob(z.int().min(0).max(10_000).optional(), {
+    unit: 'slots of base',
+    why: 'slots that the lane can always claim back; lent while idle',
+    source: `${LAWS} §1, ${GUIDE} R14`,
+  }),
+  hold: knob(z.int().min(0).max(10_000).optional(), {
+    unit: 'slots of base',
+    why: "the part of the guarantee never lent; 20 for premium gives the guide's fixed 20/40 split",
+    source: `${LAWS} §1, §5`,
+  }),
+  cap: knob(z.int().min(1).max(10_000).optional(), {
+    unit: 'slots of base',
+    why: 'most slots that the lane ever has',
+    source: `${LAWS} §1, ${GUIDE} R14`,
+  }),
+  preemptible: knob(z.boolean().optional(), {
+    why: 'its running work yields to other lanes',
+    source: `${LAWS} §7, ${GUIDE} R14`,
+  }),
+  trickle: knob(z.int().min(0).max(10_000).optional(), {
+    unit: 'slots of base',
+    why: 'slots that a preemptible lane keeps under any load',
+    source: `${LAWS} §1`,
+  }),
+  timeout_ms: knob(z.int().min(1).max(LONGEST).optional(), {
+    unit: 'ms',
+    why: 'default deadline: queue, attempts, back-off and stream together',
+    source: `${LAWS} §1`,
+  }),
+  max_attempts: knob(z.int().min(1).max(20).optional(), {
+    why: 'attempts of one request, the first included',
+    source: `${LAWS} §1, ${GUIDE} R12`,
+  }),
+  queue_max: knob(z.int().min(1).max(1_000_000).optional(), {
+    unit: 'requests',
+    why: 'most requests waiting in the lane, per route',
+    source: `${LAWS} §1, §12`,
+  }),
+  base_backoff_ms: knob(z.int().min(1).max(600_000).optional(), {
+    unit: 'ms',
+    why: 'first back-off ceiling',
+    source: `${LAWS} §11`,
+  }),
+  cap_backoff_ms: knob(z.int().min(1).max(3_600_000).optional(), {
+    unit: 'ms',
+    why: 'largest back-off ceiling',
+    source: `${LAWS} §11`,
+  }),
+})
+
+const hashedKey = z.string().min(8).max(512)
+
+const tenantFile = z.strictObject({
+  keys: knob(z.array(hashedKey).max(100).default([]), {
+    why: 'HTTP keys, as sha256:<hex>; a plain key is accepted with a warning that tells its hash',
+    source: `${WIRE}: Configuration`,
+  }),
+  weight: knob(z.number().gt(0).max(1_000).default(1), {
+    why: 'share against the other tenants of a lane',
+    source: `${LAWS} §4`,
+  }),
+  max_inflight: knob(z.int().min(1).max(10_000).optional(), {
+    unit: 'slots',
+    why: 'cap of this tenant, always binding',
+    source: `${LAWS} §1`,
+  }),
+  lanes: knob(z.array(token).min(1).optional(), {
+    why: 'the lanes it may use; absent: all',
+    source: `${WIRE}: Configuration`,
+  }),
+})
+
+const tenantsFile = z
+  .object({
+    unknown: knob(z.enum(['default', 'reject']).default('default'), {
+      why: 'what a tenant gets that is not named here',
+      source: `${WIRE}: Names`,
+    }),
+    default: tenantFile.omit({ keys: true }).prefault({}),
+  })
+  .catchall(tenantFile)
+  .prefault({})
+
+const upstreamFile = z.strictObject({
+  base_url: knob(z.url({ protocol: /^https?$/ }).default('https://api.anthropic.com'), {
+    why: 'where the API answers',
+    source: `${WIRE}: Configuration`,
+  }),
+  api_key_env: knob(
+    z
+      .string()
+      .regex(/^[A-Z_][A-Z0-9_]*$/, { error: 'expected the NAME of an environment variable' })
+      .default('ANTHROPIC_API_KEY'),
+    { why: 'the variable that holds the key; a key never stands in a file', source: WIRE },
+  ),
+  version: knob(
+    z
+      .string()
+      .regex(/^\d{4}-\d\d-\d\d$/)
+      .default('2023-06-01'),
+    {
+      why: 'anthropic-version for callers who send none; this one lets temperature work',
+      source: `${WIRE}: A request`,
+    },
+  ),
+})
+
+const rate = (why: string) =>
+  knob(z.int().min(1).max(1_000_000_000).optional(), {
+    unit: 'per minute',
+    why,
+    source: `${LAWS} §9`,
+  })
+
+const routeFile = z.strictObject({
+  model,
+  upstream: token.default('default'),
+  quota: knob(token.optional(), {
+    why: 'routes of one quota share their token buckets; absent: its own',
+    source: `${LAWS} §9`,
+  }),
+  initial: knob(z.int().min(1).max(128).optional(), {
+    unit: 'slots',
+    why: 'the limit at start; absent: concurrency_limit.initial',
+    source: `${LAWS} §8`,
+  }),
+  floor: knob(z.int().min(1).max(8).optional(), {
+    unit: 'slots',
+    why: 'the limit never falls below; 4 for minor models; absent: concurrency_limit.floor',
+    source: `${LAWS} §8`,
+  }),
+  rpm: rate('requests'),
+  itpm: rate('input tokens, cache reads excluded'),
+  otpm: rate('output tokens'),
+  fallback: knob(z.array(model).max(8).default([]), {
+    why: 'models to try instead, for callers that ask for it',
+    source: `${LAWS} §13`,
+  }),
+})
+
+export const configFile = z.strictObject({
+  subject_prefix: knob(token.default('llm'), {
+    why: 'first token of every subject',
+    source: `${WIRE}: Names`,
+  }),
+  llm_gateway: llmGateway,
+  concurrency_limit: z
+    .strictObject({
+      mode: knob(z.enum(['default', 'classic']).default('default'), {
+        why: "classic keeps the guide's plain rule: any throttle, 429 included, shrinks; 429 fails the breaker",
+        source: `${LAWS} §8`,
+      }),
+      initial: int({
+        default: 60,
+        min: 1,
+        max: 128,
+        unit: 'slots',
+        why: 'the limit before anything is known',
+        source: `${LAWS} §8`,
+      }),
+      floor: int({
+        default: 8,
+        min: 1,
+        max: 8,
+        unit: 'slots',
+        why: 'enough verdicts to notice recovery',
+        source: `${LAWS} §8, ${GUIDE} R11`,
+      }),
+      ceiling: int({
+        default: 128,
+        min: 1,
+        max: 10_000,
+        unit: 'slots',
+        why: 'hard top of any limit',
+        source: `${LAWS} §8, ${GUIDE} R11`,
+      }),
+      window_seconds: int({
+        default: 30,
+        min: 30,
+        max: 60,
+        unit: 's',
+        why: 'healthy time for one step up',
+        source: `${GUIDE} R11`,
+      }),
+    })
+    .prefault({}),
+  scheduling: z
+    .strictObject({
+      base: int({
+        default: 60,
+        min: 1,
+        max: 10_000,
+        unit: 'slots',
+        why: "what a lane's slot numbers are parts of",
+        source: `${LAWS} §1`,
+      }),
+      headroom: int({
+        default: 4,
+        min: 0,
+        max: 10_000,
+        unit: 'slots of base',
+        why: 'slots that preemptible lanes leave free for the next interactive arrivals',
+        source: `${LAWS} §5`,
+      }),
+      arbitration: knob(z.enum(['weighted', 'strict']).default('weighted'), {
+        why: 'weighted shares by weight; strict serves the heaviest lane first',
+        source: `${LAWS} §5`,
+      }),
+      tenant_queue_share: real({
+        default: 0.25,
+        min: 0.01,
+        max: 1,
+        why: 'most of a queue that one tenant may hold while another has requests there',
+        source: `${LAWS} §12`,
+      }),
+      idle_tenants_max: int({
+        default: 100_000,
+        min: 1,
+        max: 10_000_000,
+        unit: 'tenants',
+        why: 'idle tenants whose debt is remembered, per route and lane; past it the smallest debt is forgotten',
+        source: 'decisions/0003',
+      }),
+      learned_max: int({
+        default: 20_000,
+        min: 10,
+        max: 10_000_000,
+        unit: 'tenants',
+        why: 'tenants whose token habits are remembered, per model; past it those not seen for longest are forgotten',
+        source: `${LAWS} §3`,
+      }),
+    })
+    .prefault({}),
+  priors: z
+    .strictObject({
+      ttft_ms: ms({
+        default: 1_000,
+        min: 1,
+        max: 600_000,
+        why: 'time to first token before 20 samples',
+        source: `${LAWS} §3`,
+      }),
+      tokens_per_s: real({
+        default: 60,
+        min: 0.1,
+        max: 100_000,
+        unit: 'tokens/s',
+        why: 'output speed before 20 samples',
+        source: `${LAWS} §3`,
+      }),
+      output_tokens: int({
+        default: 300,
+        min: 1,
+        max: 1_000_000,
+        unit: 'tokens',
+        why: 'answer length before 20 samples',
+        source: `${LAWS} §3`,
+      }),
+    })
+    .prefault({}),
+  preemption: z
+    .strictObject({
+      check_ms: ms({
+        default: 250,
+        min: 1,
+        max: 60_000,
+        why: 'how long a request waits before it may ask a batch attempt to yield',
+        source: `${LAWS} §7`,
+      }),
+      max_per_request: int({
+        default: 2,
+        min: 0,
+        max: 10,
+        why: 'a victim twice is a victim no more',
+        source: `${LAWS} §7`,
+      }),
+      credit_start: int({
+        default: 50,
+        min: 0,
+        max: 10_000,
+        unit: 'slot-seconds',
+        why: 'waste allowed before any success',
+        source: `${LAWS} §7`,
+      }),
+      credit_max: int({
+        default: 200,
+        min: 0,
+        max: 100_000,
+        unit: 'slot-seconds',
+        why: 'most waste that quiet times save up',
+        source: `${LAWS} §7`,
+      }),
+      waste_ratio: real({
+        default: 0.05,
+        min: 0,
+        max: 1,
+        why: 'aborted slot-seconds per useful one',
+        source: `${LAWS} §7`,
+      }),
+    })
+    .prefault({}),
+  lanes: knob(z.record(token, laneFile).optional(), {
+    why: 'absent: premium, interactive and batch; those named here are added, or change them',
+    source: `${LAWS} §1`,
+  }),
+  tenants: tenantsFile,
+  upstreams: z.record(token, upstreamFile).prefault({ default: {} }),
+  routes: knob(z.array(routeFile).max(1_000).optional(), {
+    why: 'absent: each model asked for gets its own route on the one upstream',
+    source: `${WIRE}: Configuration`,
+  }),
+  routes_max: int({
+    default: 50,
+    min: 1,
+    max: 1_000,
+    unit: 'routes',
+    why: 'routes made on demand; past it the idle one longest without a success gives way',
+    source: `${WIRE}: Configuration`,
+  }),
+  limits: z
+    .strictObject({
+      request_bytes: int({
+        default: 8_000_000,
+        min: 1_000,
+        max: 64_000_000,
+        unit: 'bytes',
+        why: 'largest body; less where the NATS server takes less',
+        source: `${WIRE}: An error`,
+      }),
+      queued_bytes: int({
+        default: 1_000_000_000,
+        min: 1_000_000,
+        max: 100_000_000_000,
+        unit: 'bytes',
+        why: 'bodies of all live requests together; past it arrivals are refused queue_full',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      idle_ms: ms({
+        default: 60_000,
+        min: 10,
+        max: 3_600_000,
+        why: 'no byte for this long after the first is a hang',
+        source: `${LAWS} §2, ${GUIDE} R5`,
+      }),
+      first_byte_max_ms: ms({
+        default: 60_000,
+        min: 10,
+        max: 3_600_000,
+        why: "longest wait for a first byte; half the lane's timeout if that is less",
+        source: `${LAWS} §2, ${GUIDE} R5`,
+      }),
+    })
+    .prefault({}),
+  nats: z
+    .strictObject({
+      reply_prefixes: knob(
+        z
+          .array(z.string().min(1).max(128))
+          .min(1)
+          .max(20)
+          .default(['_INBOX.', '_INBOX_<tenant>.', '_R_.']),
+        {
+          why: 'where an answer may be sent; anything else could reach another tenant or the server itself',
+          source: `${WIRE}: An error`,
+        },
+      ),
+      egress_connections: int({
+        default: 2,
+        min: 1,
+        max: 16,
+        unit: 'connections',
+        why: 'answers are spread over these by tenant, so that one frozen reader does not delay all',
+        source: 'nats-server #5394, measured',
+      }),
+      ping_ms: ms({
+        default: 5_000,
+        min: 100,
+        max: 5_000,
+        why: 'a streamed caller hears a ping at least this often, and a vanished one is noticed',
+        source: `${WIRE}: A request`,
+      }),
+    })
+    .prefault({}),
+  metrics: z
+    .strictObject({
+      tenants_max: int({
+        default: 200,
+        min: 1,
+        max: 10_000,
+        unit: 'labels',
+        why: 'busiest tenants with a label of their own; the rest are `other`',
+        source: `${WIRE}: Metrics`,
+      }),
+    })
+    .prefault({}),
+  events: z
+    .strictObject({
+      buffer: int({
+        default: 1_000,
+        min: 10,
+        max: 1_000_000,
+        unit: 'events',
+        why: 'last events kept in memory for a reader that joins late',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+    })
+    .prefault({}),
+  guardrails: z
+    .strictObject({
+      window_seconds: int({
+        default: 300,
+        min: 10,
+        max: 3_600,
+        unit: 's',
+        why: 'observation window',
+        source: `${GUIDE} R20`,
+      }),
+      min_samples: int({
+        default: 50,
+        min: 1,
+        max: 100_000,
+        unit: 'requests',
+        why: 'fewer say nothing',
+        source: `${LAWS} §2`,
+      }),
+      ratio_429: real({
+        default: 0.02,
+        min: 0,
+        max: 1,
+        why: '429 answers per attempt',
+        source: `${GUIDE} R20`,
+      }),
+      p95_e2e_ms: int({
+        default: 8_000,
+        min: 1,
+        max: LONGEST,
+        unit: 'ms',
+        why: 'end to end of lanes that are not preemptible, queue wait included',
+        source: `${GUIDE} R20`,
+      }),
+      retry_amplification: real({
+        default: 1.3,
+        min: 1,
+        max: 100,
+        why: 'attempts per request that started',
+        source: `${GUIDE} R20`,
+      }),
+    })
+    .prefault({}),
+  aux_inflight_max: int({
+    default: 8,
+    min: 1,
+    max: 1_000,
+    unit: 'calls',
+    why: 'count_tokens and models calls at once',
+    source: `${WIRE}: Names`,
+  }),
+  settled_max: int({
+    default: 10_000,
+    min: 0,
+    max: 1_000_000,
+    unit: 'ids',
+    why: 'ended ids that status and cancel still know',
+    source: `${WIRE}: Names`,
+  }),
+  settled_ms: ms({
+    default: 60_000,
+    min: 0,
+    max: 3_600_000,
+    why: 'how long they are known',
+    source: `${WIRE}: Names`,
+  }),
+  drain_ms: ms({
+    default: 30_000,
+    min: 0,
+    max: 3_600_000,
+    why: 'running requests may end within this at shutdown',
+    source: `${WIRE}: An error`,
+  }),
+})
+
+export type ConfigFile = z.infer<typeof configFile>

@@ -1,0 +1,38 @@
+/** A changed configuration, applied without losing a request: what is dropped serves what it holds. */
+import type { Config } from '#contracts/config'
+import * as admission from './admission.ts'
+import type { Effect } from './effects.ts'
+import { rescale, reviewParking } from './slots.ts'
+import { configureLanes, quotaOf, type State } from './state.ts'
+
+export function configure(state: State, config: Config, effects: Effect[]): void {
+  state.config = config
+  configureLanes(state)
+  admission.configureTenants(state)
+  if (config.routes !== null)
+    for (const route of state.routes.values()) {
+      const wanted = config.routes.find((one) => one.model === route.config.model)
+      route.retired = wanted === undefined || wanted.upstream !== route.config.upstream
+      if (wanted === undefined || route.retired) continue
+      route.config = wanted
+      route.quota = quotaOf(state, wanted.quota ?? route.id)
+    }
+  else
+    for (const route of state.routes.values())
+      route.retired = route.config.upstream !== config.routeDefaults.upstream
+  for (const tenant of state.active) reviewParking(state, tenant)
+  sweepRetired(state, effects)
+  rescale(state)
+}
+
+/** Routes and lanes that the configuration dropped go when they are empty. */
+export function sweepRetired(state: State, effects: Effect[]): void {
+  for (const route of state.routes.values())
+    if (route.retired && route.live === 0) admission.closeRoute(state, route, effects)
+  for (const lane of state.lanes) {
+    if (!lane.retired || lane.inflight > 0 || lane.queued > 0) continue
+    if (lane.cells.some((cell) => [...cell.queue.members.values()].some((one) => one.live > 0)))
+      continue
+    admission.closeLane(state, lane)
+  }
+}
