@@ -1,6 +1,6 @@
 /** The laws of lanes, tenants, preemption and queues, each a small story over the pure core. */
 import { describe, expect, test } from 'vitest'
-import { CoreWorld, verdictOf } from '../support/core-world.ts'
+import { configOf, CoreWorld, verdictOf } from '../support/core-world.ts'
 
 /** Attempts per tenant, or per lane, among the starts so far, but for the first `after`. */
 function startsBy(world: CoreWorld, what: 'tenant' | 'lane', after = 0): Record<string, number> {
@@ -538,5 +538,54 @@ describe('retries', () => {
           e.type === 'settled' && e.ending.kind === 'refused' && e.ending.reason === 'RETRY_BUDGET',
       ),
     ).toBe(true)
+  })
+})
+
+describe('a changed configuration', () => {
+  const served = (upstream: string) => ({
+    upstreams: { one: { base_url: 'http://one' }, two: { base_url: 'http://two' } },
+    routes: [{ model: 'm', upstream }],
+  })
+
+  test('sends new arrivals to the new upstream while the old one ends what it holds', () => {
+    const world = new CoreWorld(served('one'))
+    world.submit({ id: 'old' })
+    world.input({ type: 'config', config: configOf(served('two')) })
+    world.submit({ id: 'new' })
+    expect(world.state.requests.get('a/old')?.route.id).toBe('one-m')
+    expect(world.state.requests.get('a/new')?.route.id).toBe('two-m')
+    world.end('a/old')
+    world.tick()
+    expect([...world.state.routes.keys()]).toEqual(['two-m'])
+    world.input({ type: 'config', config: configOf(served('one')) })
+    world.submit({ id: 'back' })
+    expect(world.state.requests.get('a/back')?.route.id).toBe('one-m')
+  })
+
+  test('drops a lane when it is empty, and refuses new requests for it at once', () => {
+    const world = new CoreWorld({ lanes: { extra: { weight: 2 } } })
+    world.submit({ lane: 'extra', id: 'held' })
+    world.input({ type: 'config', config: configOf({}) })
+    world.submit({ lane: 'extra', id: 'late' })
+    expect(world.effects.at(-1)).toMatchObject({
+      type: 'refused',
+      refused: { reason: 'UNKNOWN_LANE' },
+    })
+    world.end('a/held')
+    world.tick()
+    expect(world.state.lanesByName.has('extra')).toBe(false)
+  })
+
+  test('gives tenants their new weight and cap', () => {
+    const world = new CoreWorld({})
+    fill(world, 20, { tenant: 'a' })
+    expect(world.state.tenants.get('a')?.inflight).toBe(20)
+    world.input({
+      type: 'config',
+      config: configOf({ tenants: { a: { max_inflight: 5, weight: 3 } } }),
+    })
+    for (const key of world.running().slice(0, 17)) world.end(key)
+    fill(world, 10, { tenant: 'a' })
+    expect(world.state.tenants.get('a')).toMatchObject({ inflight: 5, weight: 3 })
   })
 })

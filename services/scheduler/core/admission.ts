@@ -106,11 +106,13 @@ const knownModels = (state: State): string =>
 /** The route of a model, made on demand where the configuration names none. */
 function routeFor(state: State, model: string, effects: Effect[]): Route | null {
   const known = state.routesByModel.get(model)
-  if (known !== undefined) return known.retired ? null : known
+  if (known !== undefined && !known.retired) return known
   const configured = state.config.routes
   if (configured !== null) {
     const config = configured.find((one) => one.model === model)
-    return config === undefined ? null : openRoute(state, newRoute(state, config), effects)
+    if (config === undefined) return null
+    const route = newRoute(state, config)
+    return state.routes.has(route.id) ? null : openRoute(state, route, effects)
   }
   const route = newRoute(state, { ...state.config.routeDefaults, model })
   // Two models may cut to one id: the second would share the first one's machines.
@@ -149,13 +151,14 @@ function longestIdle(state: State): Route | null {
 
 export function closeRoute(state: State, route: Route, effects: Effect[]): void {
   state.routes.delete(route.id)
-  state.routesByModel.delete(route.config.model)
+  if (state.routesByModel.get(route.config.model) === route)
+    state.routesByModel.delete(route.config.model)
   for (const lane of state.lanesByName.values()) {
     const at = lane.cells.findIndex((cell) => cell.route === route)
     if (at >= 0) lane.cells.splice(at, 1)
   }
   for (const cell of route.cells) forgetMembers(cell)
-  state.costs.forgetModel(route.config.model)
+  if (!state.routesByModel.has(route.config.model)) state.costs.forgetModel(route.config.model)
   if (![...state.routes.values()].some((one) => one.quota === route.quota))
     state.quotas.delete(route.quota.name)
   rescale(state)

@@ -3,26 +3,29 @@ import type { Config } from '#contracts/config'
 import * as admission from './admission.ts'
 import type { Effect } from './effects.ts'
 import { rescale, reviewParking } from './slots.ts'
-import { configureLanes, quotaOf, type State } from './state.ts'
+import { configureLanes, quotaOf, type Route, type State } from './state.ts'
 
 export function configure(state: State, config: Config, effects: Effect[]): void {
   state.config = config
   configureLanes(state)
   admission.configureTenants(state)
-  if (config.routes !== null)
-    for (const route of state.routes.values()) {
-      const wanted = config.routes.find((one) => one.model === route.config.model)
-      route.retired = wanted === undefined || wanted.upstream !== route.config.upstream
-      if (wanted === undefined || route.retired) continue
-      route.config = wanted
-      route.quota = quotaOf(state, wanted.quota ?? route.id)
-    }
-  else
-    for (const route of state.routes.values())
-      route.retired = route.config.upstream !== config.routeDefaults.upstream
+  for (const route of state.routes.values()) configureRoute(state, route)
   for (const tenant of state.active) reviewParking(state, tenant)
   sweepRetired(state, effects)
   rescale(state)
+}
+
+/** A route whose model is gone, or answered by another upstream now, takes nobody new. */
+function configureRoute(state: State, route: Route): void {
+  const { routes, routeDefaults } = state.config
+  const { model } = route.config
+  const wanted =
+    routes === null ? { ...routeDefaults, model } : routes.find((one) => one.model === model)
+  route.retired = wanted === undefined || wanted.upstream !== route.config.upstream
+  if (wanted === undefined || route.retired) return
+  route.config = wanted
+  route.quota = quotaOf(state, wanted.quota ?? route.id)
+  state.routesByModel.set(model, route)
 }
 
 /** Routes and lanes that the configuration dropped go when they are empty. */
