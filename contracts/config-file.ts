@@ -34,6 +34,11 @@ const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
 
 const LONGEST: Millis = 604_800_000
 
+/** Anything wider could reach the server's own subjects, or nobody. */
+const REPLY_PREFIX = /^[A-Za-z_](?:[A-Za-z0-9_-]|<tenant>)*\.(?:(?:[A-Za-z0-9_-]|<tenant>)+\.)*$/
+const REPLY_PREFIX_SHAPE =
+  'expected subject tokens that end with a dot, such as _INBOX. or _INBOX_<tenant>.'
+
 // ---- llm_gateway: the operators' emergency block, every key optional ----
 
 const llmGateway = z
@@ -259,8 +264,13 @@ const tenantsFile = z
   .catchall(tenantFile)
   .prefault({})
 
+/** A name and a password in it would be a secret in a file. */
+const baseUrl = z
+  .url({ protocol: /^https?$/ })
+  .regex(/^[^@]*$/, { error: 'expected an address without a user or password in it' })
+
 const upstreamFile = z.strictObject({
-  base_url: knob(z.url({ protocol: /^https?$/ }).default('https://api.anthropic.com'), {
+  base_url: knob(baseUrl.default('https://api.anthropic.com'), {
     why: 'where the API answers',
     source: `${WIRE}: Configuration`,
   }),
@@ -513,6 +523,22 @@ export const configFile = z.strictObject({
         why: 'bodies of all live requests together; past it arrivals are refused queue_full',
         source: 'house rule: whatever can grow has a limit',
       }),
+      tenant_bytes: int({
+        default: 500_000_000,
+        min: 1_000,
+        max: 100_000_000_000,
+        unit: 'bytes',
+        why: "bodies of one tenant's live requests; so that no tenant alone can take all of queued_bytes",
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      header_bytes: int({
+        default: 65_536,
+        min: 1_024,
+        max: 1_000_000,
+        unit: 'bytes',
+        why: 'largest headers of a message; more is refused unread',
+        source: 'house rule: whatever can grow has a limit',
+      }),
       idle_ms: ms({
         default: 60_000,
         min: 10,
@@ -533,7 +559,7 @@ export const configFile = z.strictObject({
     .strictObject({
       reply_prefixes: knob(
         z
-          .array(z.string().min(1).max(128))
+          .array(z.string().max(128).regex(REPLY_PREFIX, { error: REPLY_PREFIX_SHAPE }))
           .min(1)
           .max(20)
           .default(['_INBOX.', '_INBOX_<tenant>.', '_R_.']),

@@ -35,12 +35,19 @@ export const HEADER = {
 /** The largest `Headgate-Deadline-Ms`: 7 days. */
 export const DEADLINE_MAX_MS = 604_800_000
 
+const MAX_TOKENS = 10_000_000
+const MAX_TOKENS_SHAPE = `expected a whole number from 1 to ${MAX_TOKENS}`
+
 /** What Headgate must know of a Messages body; everything else passes through unread. */
 export const requestBody = z.looseObject({
   model: z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` }),
-  max_tokens: z.int().min(1).max(10_000_000),
+  max_tokens: z
+    .number({ error: MAX_TOKENS_SHAPE })
+    .int(MAX_TOKENS_SHAPE)
+    .min(1, MAX_TOKENS_SHAPE)
+    .max(MAX_TOKENS, MAX_TOKENS_SHAPE),
   messages: z.array(z.looseObject({ role: z.string() })).min(1),
-  stream: z.boolean().optional(),
+  stream: z.boolean({ error: 'expected true or false' }).optional(),
 })
 
 export const DEGRADE_STEPS = ['fallback', 'cache', 'defer'] as const

@@ -30,9 +30,17 @@ export function dialing(servers: string): NatsTransportOptions {
     servers,
     user: env('NATS_USER'),
     password: env('NATS_PASSWORD'),
-    creds: creds === undefined ? undefined : readFileSync(creds),
+    creds: creds === undefined ? undefined : credentials(creds),
     name: 'headgate cli',
     system: clientSystem,
+  }
+}
+
+function credentials(path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    throw new Failure(`NATS_CREDS: ${messageOf(error)}`)
   }
 }
 

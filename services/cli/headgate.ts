@@ -9,12 +9,16 @@ import { provider } from './provider.ts'
 import { request } from './request.ts'
 import { serve } from './serve.ts'
 import { status } from './status.ts'
-import { Failure, messageOf, Misuse, tell } from './terminal.ts'
+import { Failure, forgiveReaders, messageOf, Misuse, tell } from './terminal.ts'
 import { top } from './top.ts'
 import { up } from './up.ts'
 import { version } from './version.ts'
 
 const VERBS = [up, serve, request, cancel, status, top, emergency, doctor, provider]
+
+/** They have more to do than to talk. */
+const LASTING = ['up', 'serve', 'provider']
+forgiveReaders(() => LASTING.includes(process.argv[2] ?? ''))
 
 try {
   await program().parseAsync()

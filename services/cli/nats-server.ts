@@ -243,7 +243,15 @@ async function start(of: {
     await sleep(POLL_MS)
   }
   await end('SIGKILL')
-  throw new Error(`nats-server did not start:\n${log.trim()}`)
+  throw new Error(`nats-server did not start${reasonIn(log)}`)
+}
+
+/** Its own last word, without its banner. */
+function reasonIn(log: string): string {
+  const fatal = log
+    .split('\n')
+    .findLast((line) => /\[(FTL|ERR)\]|address already in use/.test(line))
+  return fatal === undefined ? `:\n${log.trim()}` : `: ${fatal.replace(/^.*\[(FTL|ERR)\]\s*/, '')}`
 }
 
 function configuration(of: { dir: string; options: NatsServerOptions; port: number }): string {
@@ -256,7 +264,8 @@ function configuration(of: { dir: string; options: NatsServerOptions; port: numb
       ? []
       : [`jetstream { store_dir: ${JSON.stringify(options.dir ?? join(of.dir, 'jetstream'))} }`]),
     `max_payload: ${options.maxPayload ?? 8_388_608}`,
-    'max_pending: 16MB',
+    // Also what may wait for the scheduler: a burst of large prompts must fit, or the server cuts it off.
+    'max_pending: 256MB',
     'write_deadline: "2s"',
     options.config ?? '',
     '',

@@ -12,6 +12,17 @@ export class Misuse extends Error {
   override readonly name = 'Misuse'
 }
 
+/** Whoever read us may stop: that is no error of ours. `lasting` verbs go on without a reader. */
+export function forgiveReaders(lasting: () => boolean): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (lasting()) return
+      if (error.code !== 'EPIPE' && stream === process.stdout)
+        process.stderr.write(`headgate: the output cannot be written (${error.code})\n`)
+      process.exit(error.code === 'EPIPE' ? 0 : 1)
+    })
+}
+
 export const say = (line: string): void => void process.stdout.write(`${line}\n`)
 export const tell = (line: string): void => void process.stderr.write(`${line}\n`)
 export const json = (value: unknown): void => say(JSON.stringify(value, null, 2))
@@ -42,7 +53,7 @@ export function token(text: string): string {
 export const port = (text: string): number =>
   whole({ text, min: 0, max: 65_535, what: 'a port from 0 to 65535' })
 export const positiveWhole = (text: string): number =>
-  whole({ text, min: 1, max: 1_000_000_000, what: 'a whole number of at least 1' })
+  whole({ text, min: 1, max: 1_000_000_000, what: 'a whole number from 1 to 1000000000' })
 export const wholeNumber = (text: string): number =>
   whole({ text, min: 0, max: Number.MAX_SAFE_INTEGER, what: 'a whole number of at least 0' })
 

@@ -1,6 +1,7 @@
 /** From an environment to a running scheduler, and back on a signal. Started by `headgate serve` and
  *  `headgate up`, or by itself: `node main.ts`. A parent that talks over IPC hears when it is ready. */
 import { readFileSync } from 'node:fs'
+import type { ConfigFile } from '#contracts/config'
 import { bridge } from './bus-bridge.ts'
 import { loadConfig } from './config/load.ts'
 import { memoryBus } from './memory-bus.ts'
@@ -43,7 +44,7 @@ async function main(): Promise<void> {
   const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: systemClock })
   for (const warning of loaded.warnings) log.warn(warning)
   const { file } = loaded.config
-  const { bus, settings } = await connect(file.nats.egress_connections, log)
+  const { bus, settings } = await connect(loaded.config.file, log)
   const wired = await wire({
     bus,
     settings,
@@ -85,10 +86,7 @@ async function main(): Promise<void> {
   process.send(ready)
 }
 
-async function connect(
-  egressConnections: number,
-  log: Log,
-): Promise<{ bus: Bus; settings: KeptSettings }> {
+async function connect(file: ConfigFile, log: Log): Promise<{ bus: Bus; settings: KeptSettings }> {
   if (env('HEADGATE_BUS') === 'memory') return { bus: memoryBus(), settings: memorySettings() }
   const creds = env('NATS_CREDS')
   const bus = await natsBus({
@@ -97,7 +95,8 @@ async function connect(
     password: env('NATS_PASSWORD'),
     creds: creds === undefined ? undefined : readFileSync(creds),
     name: 'headgate',
-    egressConnections,
+    egressConnections: file.nats.egress_connections,
+    headerBytesMax: file.limits.header_bytes,
     clock: systemClock,
     soon: systemSoon,
   })
@@ -107,6 +106,8 @@ async function connect(
     else if (status.kind === 'lost' && status.answers > 0)
       log.error('answers were lost: NATS was away for too long', about)
     else if (status.kind === 'lost') log.info('events were lost while NATS was away', about)
+    else if (status.kind === 'disconnected')
+      log.error('NATS is away: what was sent to us meanwhile is lost to its sender', about)
     else log.warn(`NATS: ${status.kind}`, about)
   })
   const settings = await natsSettings({ connection: bus.connection, fallback: memorySettings })

@@ -589,3 +589,39 @@ describe('a changed configuration', () => {
     expect(world.state.tenants.get('a')).toMatchObject({ inflight: 5, weight: 3 })
   })
 })
+
+describe('invented models', () => {
+  const few = {
+    routes_max: 20,
+    llm_gateway: { max_inflight_global: 2, max_inflight_per_tenant: 100 },
+  }
+  const reasons = (world: CoreWorld): string[] =>
+    world.effects.flatMap((e) => (e.type === 'refused' ? [e.refused.reason] : []))
+
+  test('cannot shut out a model that has answered, however many wait', () => {
+    const world = new CoreWorld(few)
+    world.submit({ tenant: 'good', model: 'real' })
+    world.end('good/r0')
+    for (let i = 0; i < 300; i++) world.submit({ tenant: `t${i % 40}`, model: `bogus-${i}` })
+    world.submit({ tenant: 'good', model: 'real', id: 'again' })
+    expect(world.state.requests.has('good/again')).toBe(true)
+    expect(reasons(world).length).toBeGreaterThan(200)
+    expect(new Set(reasons(world))).toEqual(new Set(['UNKNOWN_MODEL']))
+  })
+
+  test('of one tenant leave room for the new models of others', () => {
+    const world = new CoreWorld(few)
+    for (let i = 0; i < 100; i++) world.submit({ tenant: 'mallory', model: `bogus-${i}` })
+    expect(world.state.routes.size).toBe(2)
+    world.submit({ tenant: 'good', model: 'real', id: 'first' })
+    expect(world.state.requests.has('good/first')).toBe(true)
+  })
+})
+
+test('one tenant alone cannot take all the room that bodies have', () => {
+  const world = new CoreWorld({ limits: { queued_bytes: 1_000_000, tenant_bytes: 500_000 } })
+  for (let i = 0; i < 20; i++) world.submit({ tenant: 'hog', bytes: 100_000 })
+  expect(world.state.bytes).toBe(500_000)
+  world.submit({ tenant: 'good', bytes: 300, id: 'small' })
+  expect(world.state.requests.has('good/small')).toBe(true)
+})

@@ -209,6 +209,17 @@ test('emergency and pause are obeyed at once and undone', async () => {
   await house.rest()
 })
 
+test('a burst of large prompts loses nothing, neither its own nor others', async () => {
+  house = await openHouse({ yaml: 'llm_gateway: { max_inflight_global: 4 }\n' })
+  const large = body({ messages: [{ role: 'user', content: 'x'.repeat(4_000_000) }] })
+  const asked = Array.from({ length: 10 }, () => settledCode(house.client.request(large)))
+  const small = Array.from({ length: 10 }, () =>
+    settledCode(house.client.as('good').request(body())),
+  )
+  expect(new Set(await Promise.all([...asked, ...small]))).toEqual(new Set(['completed']))
+  await house.rest()
+})
+
 test('unknown lane and model, a rejected tenant, a lane not allowed', async () => {
   house = await openHouse({
     yaml: `

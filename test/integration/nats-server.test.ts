@@ -24,7 +24,7 @@ test('starts on loopback, says where it came from, and stops', async () => {
   const health = await fetch(`${server.monitoringUrl}/healthz?js-enabled-only=true`)
   expect(await health.json()).toMatchObject({ status: 'ok' })
   const varz = (await (await fetch(`${server.monitoringUrl}/varz`)).json()) as object
-  expect(varz).toMatchObject({ max_payload: 8_388_608, max_pending: 16_777_216 })
+  expect(varz).toMatchObject({ max_payload: 8_388_608, max_pending: 268_435_456 })
   const ended = await watchEnd(server.port)
   await server.stop()
   await ended()

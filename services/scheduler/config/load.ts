@@ -1,7 +1,7 @@
 /** `headgate.yaml` read, checked and resolved. Every problem is told with its place, its path, what was
  *  found and what is allowed; a value that may be a secret is never shown. A bad file is refused whole. */
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml'
 import type { z } from 'zod'
 import { configFile, resolve, type Config, type ConfigFile } from '#contracts/config'
@@ -74,8 +74,13 @@ function read(path: string): string {
     new ConfigError(path, [{ line: 0, column: 0, path: '', message }])
   let bytes: Buffer
   try {
+    const found = statSync(path)
+    if (!found.isFile()) throw nowhere('is no regular file')
+    if (found.size > CONFIG_BYTES_MAX)
+      throw nowhere(`is ${found.size} bytes; at most ${CONFIG_BYTES_MAX}`)
     bytes = readFileSync(path)
   } catch (error) {
+    if (error instanceof ConfigError) throw error
     const code = (error as NodeJS.ErrnoException).code ?? 'unreadable'
     throw nowhere(
       code === 'ENOENT'

@@ -91,8 +91,10 @@ function stampOf(path: string): string {
 }
 
 /** Null while there is no readable file. */
+/** Null: nothing there that could be read. Reading a pipe or a device would wait for ever. */
 function textOf(path: string): string | null {
   try {
+    if (!statSync(path).isFile()) return null
     return readFileSync(path, 'utf8')
   } catch {
     return null

@@ -30,9 +30,8 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
   const early = authorise(state, asked, lane, settings)
   if (early !== null) return no(early)
   if (lane === undefined || settings === null) throw new Error('authorise checks lane and tenant')
-  const route = routeFor(state, asked.model, effects)
-  if (route === null)
-    return no(refuse('UNKNOWN_MODEL', `no route serves the model${knownModels(state)}`))
+  const { route, none } = routeFor(state, asked, effects)
+  if (route === null) return no(refuse('UNKNOWN_MODEL', none))
   const cell = route.cells.find((one) => one.lane === lane)
   if (cell === undefined) throw new Error('every route has a cell in every lane')
   // A blocked upstream still takes work that can wait.
@@ -96,33 +95,59 @@ function authorise(
   return null
 }
 
-const knownModels = (state: State): string =>
-  state.config.routes === null
-    ? '; all routes are in use'
-    : `; there are ${state.config.routes.map((one) => one.model).join(', ')}`
-
 // ---- routes ----
 
+/** A route, or why there is none. */
+type RouteFound = { route: Route; none: null } | { route: null; none: string }
+const none = (why: string): RouteFound => ({
+  route: null,
+  none: `no route serves the model; ${why}`,
+})
+
 /** The route of a model, made on demand where the configuration names none. */
-function routeFor(state: State, model: string, effects: Effect[]): Route | null {
+function routeFor(state: State, asked: NewRequest, effects: Effect[]): RouteFound {
+  const { model } = asked
   const known = state.routesByModel.get(model)
-  if (known !== undefined && !known.retired) return known
+  if (known !== undefined && !known.retired) return { route: known, none: null }
   const configured = state.config.routes
-  if (configured !== null) {
-    const config = configured.find((one) => one.model === model)
-    if (config === undefined) return null
-    const route = newRoute(state, config)
-    return state.routes.has(route.id) ? null : openRoute(state, route, effects)
-  }
-  const route = newRoute(state, { ...state.config.routeDefaults, model })
+  const config =
+    configured === null
+      ? { ...state.config.routeDefaults, model }
+      : configured.find((one) => one.model === model)
+  if (config === undefined)
+    return none(`there are ${(configured ?? []).map((one) => one.model).join(', ')}`)
+  const route = newRoute(state, config, asked.tenant)
   // Two models may cut to one id: the second would share the first one's machines.
-  if (state.routes.has(route.id)) return null
-  if (state.routes.size >= state.config.file.routes_max) {
-    const idle = longestIdle(state)
-    if (idle === null) return null
-    closeRoute(state, idle, effects)
+  if (state.routes.has(route.id)) return none(`its route id ${route.id} is another model's`)
+  if (configured === null) {
+    const crowded = placeFor(state, asked.tenant, effects)
+    if (crowded !== null) return none(crowded)
   }
-  return openRoute(state, route, effects)
+  return { route: openRoute(state, route, effects), none: null }
+}
+
+/** Shares of `routes_max` for routes that never had a success: of them all, and of one tenant. Invented
+ *  names cannot shut out real ones, even when what is queued for them keeps them from being idle. */
+const UNPROVEN = { all: 0.5, tenant: 0.1 }
+
+/** Makes room for one more route, or says why there is none. */
+function placeFor(state: State, tenant: string, effects: Effect[]): string | null {
+  const most = state.config.file.routes_max
+  let [unproven, own] = [0, 0]
+  for (const route of state.routes.values()) {
+    if (route.lastSuccessAt > -Infinity || route.live === 0) continue
+    unproven++
+    if (route.opener === tenant) own++
+  }
+  if (own >= Math.max(1, Math.floor(most * UNPROVEN.tenant)))
+    return `the tenant has ${own} models under way that never answered`
+  if (unproven >= Math.max(1, Math.floor(most * UNPROVEN.all)))
+    return `${unproven} models are under way that never answered`
+  if (state.routes.size < most) return null
+  const idle = longestIdle(state)
+  if (idle === null) return 'all routes are in use'
+  closeRoute(state, idle, effects)
+  return null
 }
 
 export function openRoute(state: State, route: Route, effects: Effect[]): Route {
@@ -196,7 +221,11 @@ const ROOM: Room = { refused: null, evicted: null }
  *  its newest request that was never attempted; requests already admitted are never refused for space. */
 function makeRoom(state: State, cell: Cell, asked: NewRequest, settings: TenantConfig): Room {
   const { config } = state
-  if (state.bytes + asked.bytes > config.file.limits.queued_bytes)
+  const { queued_bytes, tenant_bytes } = config.file.limits
+  const ownBytes = state.tenants.get(asked.tenant)?.bytes ?? 0
+  if (ownBytes + asked.bytes > tenant_bytes)
+    return full("the tenant's live bodies together hold all they may (limits.tenant_bytes)")
+  if (state.bytes + asked.bytes > queued_bytes)
     return full('all live bodies together hold all they may (limits.queued_bytes)')
   const { queue } = cell
   const most = cell.lane.config.queueMax
@@ -313,6 +342,7 @@ function accept(
   }
   state.requests.set(asked.key, request)
   state.bytes += asked.bytes
+  tenant.bytes += asked.bytes
   route.live++
   return request
 }

@@ -104,6 +104,7 @@ export function allBackAtRest(state: State): Finding {
     slots: state.inflight,
     queued: state.queued,
     bytes: state.bytes,
+    tenantBytes: sum(state.tenants.values(), (tenant) => tenant.bytes),
     active: state.active.size,
     live: sum(state.routes.values(), (route) => route.live),
     permits: sum(state.routes.values(), (route) => route.ofGeneration),

@@ -17,6 +17,8 @@ export class Tenant {
   inflight = 0
   /** Requests waiting, over all lanes and routes. */
   queued = 0
+  /** Bodies of its live requests. */
+  bytes = 0
   /** At the cap that binds now: outside every heap. */
   parked = false
   readonly members: Member[] = []
@@ -182,6 +184,9 @@ export interface Route {
   readonly cells: Cell[]
   /** Non-preemptible and preemptible. */
   readonly budgets: [RetryBudget, RetryBudget]
+  /** The tenant whose request opened it. */
+  readonly opener: string
+  /** -Infinity: never. */
   lastSuccessAt: Millis
   openedAt: Millis
   headroom: number
@@ -324,7 +329,7 @@ export function attachLanes(state: State, route: Route): void {
   }
 }
 
-export function newRoute(state: State, config: RouteConfig): Route {
+export function newRoute(state: State, config: RouteConfig, opener: string): Route {
   const id = routeId({ upstream: config.upstream, model: config.model })
   const budget = (): RetryBudget => ({
     tokens: state.config.file.llm_gateway.retry.budget_start,
@@ -344,6 +349,7 @@ export function newRoute(state: State, config: RouteConfig): Route {
     live: 0,
     cells: [],
     budgets: [budget(), budget()],
+    opener,
     lastSuccessAt: -Infinity,
     openedAt: state.now,
     headroom: 0,

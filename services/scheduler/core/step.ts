@@ -127,6 +127,7 @@ function finish(state: State, request: Request, ending: Ending, effects: Effect[
 function leave(state: State, request: Request): void {
   state.requests.delete(request.key)
   state.bytes -= request.asked.bytes
+  request.tenant.bytes -= request.asked.bytes
   request.route.live--
   request.retryAt = null
   reviewActive(state, request.tenant)

@@ -2,6 +2,7 @@
 import fastify, {
   type FastifyError,
   type FastifyInstance,
+  type FastifyReply,
   type FastifyServerOptions,
 } from 'fastify'
 import type { Clock, Operator } from '#ports'
@@ -30,7 +31,11 @@ export interface HttpOptions {
 
 /** Rejects with a sentence that names the knob when the address cannot be had. */
 export async function startHttp(of: HttpOptions): Promise<{ url: string; close(): Promise<void> }> {
-  const app = fastify({ ...LIMITS, clientErrorHandler: refuseGarbage })
+  const app = fastify({
+    ...LIMITS,
+    clientErrorHandler: refuseGarbage,
+    frameworkErrors: refuseOddUrl,
+  })
   app.server.maxConnections = CONNECTIONS_MAX
   const checkHost = hostGuard(of.host)
   app.addHook('onRequest', async (request, reply) => {
@@ -107,6 +112,15 @@ function said(status: number): { status: number; type: string; message: string }
   if (status >= 400 && status < 500)
     return { status, type: 'invalid_request_error', message: 'not a request that can be read' }
   return { status: 500, type: 'api_error', message: 'a fault of the scheduler; its log says more' }
+}
+
+/** A path that the router cannot read. */
+const refuseOddUrl: NonNullable<FastifyServerOptions['frameworkErrors']> = (
+  _error,
+  _request,
+  reply,
+) => {
+  void deny(reply as unknown as FastifyReply, said(400))
 }
 
 /** What is not even HTTP, or came too slowly. */

@@ -2,23 +2,17 @@
 import type { Msg, MsgHdrs } from '@nats-io/transport-node'
 import type { BusHeaders, BusMessage } from '#ports'
 
-export function busMessage(message: Msg): BusMessage {
+export function busMessage(message: Msg, headerBytesMax: number): BusMessage {
   let names: Map<string, string> | null = null
+  const { subject, reply, data } = message
   return {
-    subject: message.subject,
-    data: message.data,
-    reply: message.reply === '' ? undefined : message.reply,
+    subject,
+    data,
+    reply: reply === '' ? undefined : reply,
     nobody: isNobody(message),
-    /** Throws if the headers cannot be read at all. */
+    /** Throws if the headers are larger than they may be. */
     header(name) {
-      if (names === null) {
-        names = new Map()
-        for (const [own, [value]] of message.headers ?? []) {
-          if (value !== undefined && !names.has(own.toLowerCase())) {
-            names.set(own.toLowerCase(), value)
-          }
-        }
-      }
+      names ??= readHeaders(message, headerBytesMax)
       return names.get(name.toLowerCase())
     },
   }
@@ -27,11 +21,34 @@ export function busMessage(message: Msg): BusMessage {
 /** The server's own word that nobody listens: status 503, no payload. */
 export function isNobody(message: Msg): boolean {
   if (message.data.length > 0) return false
-  try {
-    return message.headers?.code === 503
-  } catch {
-    return false
+  const bytes = headerBytes(message)
+  return bytes.length > 0 && bytes.toString('latin1', 0, STATUS_503.length) === STATUS_503
+}
+
+const STATUS_503 = 'NATS/1.0 503'
+
+/** First value of each name, lower case. The client's own reading takes quadratic time in the number of
+ *  headers, and any tenant may send many; this one is linear. */
+function readHeaders(message: Msg, bytesMax: number): Map<string, string> {
+  const bytes = headerBytes(message)
+  if (bytes.length > bytesMax) throw new RangeError(`headers of ${bytes.length} bytes`)
+  const names = new Map<string, string>()
+  for (const line of bytes.toString('utf8').split('\r\n').slice(1)) {
+    const colon = line.indexOf(':')
+    if (colon <= 0) continue
+    const name = line.slice(0, colon).toLowerCase()
+    if (!names.has(name)) names.set(name, line.slice(colon + 1).trim())
   }
+  return names
+}
+
+/** The bytes before the payload, which is a window on the same read. */
+function headerBytes(message: Msg): Buffer {
+  const { subject, reply, data } = message
+  const around = Buffer.byteLength(subject) + Buffer.byteLength(reply ?? '') + data.length
+  // The class says its size; its published type forgets to.
+  const length = (message as Msg & { size(): number }).size() - around
+  return Buffer.from(data.buffer, data.byteOffset - length, length)
 }
 
 /** Headers as the client sends them: it only asks for their bytes. Its own builder checks, sorts and copies

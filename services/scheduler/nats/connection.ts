@@ -17,6 +17,7 @@ export type { BusStatus } from './line.ts'
 const RECONNECT_WAIT_MS: Millis = 100
 const RECONNECT_JITTER_MS: Millis = 200
 const DIAL_TIMEOUT_MS: Millis = 5_000
+const HEADER_BYTES_MAX = 65_536
 const PING_EVERY_MS: Millis = 10_000
 const CLOSE_WITHIN_MS: Millis = 2_000
 
@@ -34,6 +35,8 @@ export interface NatsBusOptions {
   clock: Pick<Clock, 'after'>
   inboxPrefix?: string | undefined
   heldBytesMax?: number
+  /** Larger headers are not read; default 64 KiB. */
+  headerBytesMax?: number
   /** See `LineOptions`. */
   soon?: (call: () => void) => void
   /** How long after a reconnect held answers wait for their readers to return. */
@@ -64,6 +67,7 @@ export async function natsBus(options: NatsBusOptions): Promise<NatsBus> {
   const [main, ...others] = lines
   if (main === undefined) throw new Error('no connection')
   const outlets = others.length === 0 ? [main] : others
+  const { headerBytesMax = HEADER_BYTES_MAX } = options
   let closing: Promise<void> | null = null
 
   // The main connection last: then what the others sent to our own listeners has come in too.
@@ -86,7 +90,7 @@ export async function natsBus(options: NatsBusOptions): Promise<NatsBus> {
     },
 
     subscribe: (subject, on, { queue } = {}) =>
-      listen({ main, tell, subject, on: guarded(on), queue }),
+      listen({ main, tell, subject, on: guarded(on), queue, headerBytesMax }),
 
     publish(subject, data, publishing = {}) {
       if (closing !== null) return
@@ -116,12 +120,13 @@ function listen(of: {
   subject: string
   on: (message: BusMessage) => void
   queue: string | undefined
+  headerBytesMax: number
 }): Subscription {
   const { main, subject, queue } = of
   const subscription = main.nc.subscribe(subject, {
     ...(queue === undefined ? {} : { queue }),
     callback: (error, message) => {
-      if (error === null) of.on(busMessage(message))
+      if (error === null) of.on(busMessage(message, of.headerBytesMax))
       else of.tell({ kind: 'error', connection: 'main', detail: error.message })
     },
   })

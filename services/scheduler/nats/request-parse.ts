@@ -143,7 +143,7 @@ const UPSTREAM_CHARS_MAX = 1_024
 const PRINTABLE = /^[\x20-\x7e]*$/
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/
 
-const UNREADABLE = 'headers: expected names of printable ASCII without colon'
+const UNREADABLE = 'headers: expected fewer, at most limits.header_bytes in all'
 
 /** What goes upstream beside the body. A broken trace context is left out, as W3C asks. */
 export function upstreamHeaders(message: Pick<BusMessage, 'header'>): {
