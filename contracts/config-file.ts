@@ -35,7 +35,7 @@ const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
 const LONGEST: Millis = 604_800_000
 
 /** Anything wider could reach the server's own subjects, or nobody. */
-const REPLY_PREFIX = /^[A-Za-z_](?:[A-Za-z0-9_-]|<tenant>)*\.(?:(?:[A-Za-z0-9_-]|<tenant>)+\.)*$/
+const REPLY_PREFIX = /^[A-Za-z_][A-Za-z0-9_<>-]*\.([A-Za-z0-9_<>-]+\.)*$/
 const REPLY_PREFIX_SHAPE =
   'expected subject tokens that end with a dot, such as _INBOX. or _INBOX_<tenant>.'
 
