@@ -5,6 +5,7 @@ import type { Millis } from './ports.ts'
 
 /** A body is not kept. */
 interface Settled {
+  readonly key: string
   readonly at: Millis
   readonly tenant: string
   readonly id: string
@@ -19,25 +20,45 @@ export interface SettledBounds {
   settled_ms: Millis
 }
 
+/** Forgotten ones at the front of `#order` before it is cut. */
+const SLACK = 1_000
+
 export class SettledIds {
-  /** Oldest first. */
-  readonly #all = new Map<string, Settled>()
+  readonly #byKey = new Map<string, Settled>()
+  /** Oldest first from `#head` on. A Map's own order would do, but finding its first entry passes over the
+   *  graves of all that were deleted. */
+  #order: Settled[] = []
+  #head = 0
 
   remember(live: Live, now: Millis, bounds: SettledBounds): void {
     const { tenant, id, lane, model } = live.incoming
+    const { key, arrivedWall } = live
     const attempts = live.request?.attempts ?? 0
-    const { arrivedWall } = live
-    this.#all.delete(live.key)
-    this.#all.set(live.key, { at: now, tenant, id, lane, model, attempts, arrivedWall })
-    for (const [old, one] of this.#all) {
-      if (this.#all.size <= bounds.settled_max && now - one.at <= bounds.settled_ms) break
-      this.#all.delete(old)
-    }
+    const settled: Settled = { key, at: now, tenant, id, lane, model, attempts, arrivedWall }
+    this.#byKey.set(key, settled)
+    this.#order.push(settled)
+    this.#forget(now, bounds)
   }
 
   recall(key: string, now: Millis, bounds: SettledBounds): StatusAnswer | null {
-    const settled = this.#all.get(key)
+    const settled = this.#byKey.get(key)
     if (settled === undefined || now - settled.at > bounds.settled_ms) return null
     return statusAnswer({ ...settled, state: 'settled', position: null })
+  }
+
+  #forget(now: Millis, { settled_max, settled_ms }: SettledBounds): void {
+    for (
+      let oldest = this.#order[this.#head];
+      oldest !== undefined;
+      oldest = this.#order[this.#head]
+    ) {
+      if (this.#order.length - this.#head <= settled_max && now - oldest.at <= settled_ms) break
+      // The id may have been used, and have ended, again.
+      if (this.#byKey.get(oldest.key) === oldest) this.#byKey.delete(oldest.key)
+      this.#head++
+    }
+    if (this.#head < SLACK || this.#head * 2 < this.#order.length) return
+    this.#order = this.#order.slice(this.#head)
+    this.#head = 0
   }
 }

@@ -49,9 +49,9 @@ export async function benchWire(): Promise<WireFigures> {
     const streamed = prompt(true)
     for (const one of served) await load(nc, one, { body: whole, count: 3_000, width: 64 })
     for (const one of served) await load(nc, one, { body: streamed, count: 1_500, width: 16 })
-    const cpu = await rounds(nc, served, { body: whole, count: 4_000, width: 64 })
+    const cpu = await rounds(nc, served, { body: whole, count: 10_000, width: 64 })
     const latency = await rounds(nc, served, { body: whole, count: 1_500, width: 1 })
-    const stream = await rounds(nc, served, { body: streamed, count: 2_000, width: 64 })
+    const stream = await rounds(nc, served, { body: streamed, count: 5_000, width: 64 })
     return report({ cpu, latency, stream })
   } finally {
     await nc.close()

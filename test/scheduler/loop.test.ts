@@ -209,6 +209,29 @@ test('ended ids are remembered for settled_ms, at most settled_max of them', asy
   expect(world.loop.cancel('a', 'id4')).toBe(null)
 })
 
+test('an id that is used again is known by its last end, and memory of ended ids stays bounded', async () => {
+  const world = new LoopWorld({
+    file: { settled_max: 2_000, settled_ms: 10_000 },
+    script: () => good,
+  })
+  for (let round = 0; round < 3; round++) {
+    world.request({ id: 'again', lane: round < 2 ? 'batch' : 'premium' })
+    await world.pass(1_000)
+  }
+  expect(world.loop.status('a', 'again')).toMatchObject({ state: 'settled', lane: 'premium' })
+  for (let i = 0; i < 4_500; i++) {
+    world.request({ id: `n${i}`, tenant: `t${i % 50}` })
+    if (i % 50 === 49) await world.pass(500, 250)
+  }
+  await world.pass(2_000)
+  const known = Array.from({ length: 4_500 }, (_, i) =>
+    world.loop.status(`t${i % 50}`, `n${i}`),
+  ).filter((one) => one !== null)
+  expect(known.length).toBeLessThanOrEqual(2_000)
+  expect(known.length).toBeGreaterThan(0)
+  expect(world.loop.status('a', 'again')).toBe(null)
+})
+
 test('a clock that jumps ahead an hour moves neither limit nor breaker', async () => {
   const world = new LoopWorld({ script: () => good })
   for (let i = 0; i < 50; i++) world.request({ tenant: `t${i % 7}` })

@@ -25,12 +25,15 @@ export function isNobody(message: Msg): boolean {
   return bytes.length > 0 && bytes.toString('latin1', 0, STATUS_503.length) === STATUS_503
 }
 
+const NO_BYTES = Buffer.alloc(0)
+const NO_HEADERS: Map<string, string> = new Map()
 const STATUS_503 = 'NATS/1.0 503'
 
 /** First value of each name, lower case. The client's own reading takes quadratic time in the number of
  *  headers, and any tenant may send many; this one is linear. */
 function readHeaders(message: Msg, bytesMax: number): Map<string, string> {
   const bytes = headerBytes(message)
+  if (bytes.length === 0) return NO_HEADERS
   if (bytes.length > bytesMax) throw new RangeError(`headers of ${bytes.length} bytes`)
   const names = new Map<string, string>()
   for (const line of bytes.toString('utf8').split('\r\n').slice(1)) {
@@ -48,7 +51,7 @@ function headerBytes(message: Msg): Buffer {
   const around = Buffer.byteLength(subject) + Buffer.byteLength(reply ?? '') + data.length
   // The class says its size; its published type forgets to.
   const length = (message as Msg & { size(): number }).size() - around
-  return Buffer.from(data.buffer, data.byteOffset - length, length)
+  return length === 0 ? NO_BYTES : Buffer.from(data.buffer, data.byteOffset - length, length)
 }
 
 /** Headers as the client sends them: it only asks for their bytes. Its own builder checks, sorts and copies
