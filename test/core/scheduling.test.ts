@@ -590,16 +590,27 @@ describe('a changed configuration', () => {
   })
 })
 
-describe('invented models', () => {
-  const few = {
-    routes_max: 20,
-    llm_gateway: { max_inflight_global: 2, max_inflight_per_tenant: 100 },
-  }
+describe('models without a route of their own', () => {
+  const one = { max_inflight_global: 2, max_inflight_per_tenant: 100 }
   const reasons = (world: CoreWorld): string[] =>
     world.effects.flatMap((e) => (e.type === 'refused' ? [e.refused.reason] : []))
 
-  test('cannot shut out a model that has answered, however many wait', () => {
-    const world = new CoreWorld(few)
+  test('each get one, up to routes_max; then the idle one longest without a success gives way', () => {
+    const world = new CoreWorld({ routes_max: 2 })
+    world.submit({ model: 'a', id: 'a1' })
+    world.end('a/a1')
+    world.submit({ model: 'b', id: 'b1' })
+    world.submit({ model: 'c', id: 'c1' })
+    expect([...world.state.routesByModel.keys()]).toEqual(['b', 'c'])
+    world.submit({ model: 'd', id: 'd1' })
+    expect(reasons(world)).toEqual(['UNKNOWN_MODEL'])
+    world.end('a/b1', 'rejected')
+    world.submit({ model: 'd', id: 'd2' })
+    expect([...world.state.routesByModel.keys()]).toEqual(['c', 'd'])
+  })
+
+  test('cannot shut out a model that has answered, however many invented ones wait', () => {
+    const world = new CoreWorld({ llm_gateway: one })
     world.submit({ tenant: 'good', model: 'real' })
     world.end('good/r0')
     for (let i = 0; i < 300; i++) world.submit({ tenant: `t${i % 40}`, model: `bogus-${i}` })
@@ -610,9 +621,9 @@ describe('invented models', () => {
   })
 
   test('of one tenant leave room for the new models of others', () => {
-    const world = new CoreWorld(few)
+    const world = new CoreWorld({ llm_gateway: one })
     for (let i = 0; i < 100; i++) world.submit({ tenant: 'mallory', model: `bogus-${i}` })
-    expect(world.state.routes.size).toBe(2)
+    expect(world.state.routes.size).toBe(25)
     world.submit({ tenant: 'good', model: 'real', id: 'first' })
     expect(world.state.requests.has('good/first')).toBe(true)
   })

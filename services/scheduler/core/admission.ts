@@ -126,9 +126,10 @@ function routeFor(state: State, asked: NewRequest, effects: Effect[]): RouteFoun
   return { route: openRoute(state, route, effects), none: null }
 }
 
-/** Shares of `routes_max` for routes that never had a success: of them all, and of one tenant. Invented
- *  names cannot shut out real ones, even when what is queued for them keeps them from being idle. */
-const UNPROVEN = { all: 0.5, tenant: 0.1 }
+/** Routes under way that never had a success: past `FEW` of them, at most half of `routes_max` may drive out
+ *  routes that had one, and past half of `routes_max` no tenant may add more. So invented names cannot shut
+ *  out real ones, even when what waits for them keeps them from being idle. */
+const FEW = 10
 
 /** Makes room for one more route, or says why there is none. */
 function placeFor(state: State, tenant: string, effects: Effect[]): string | null {
@@ -139,13 +140,14 @@ function placeFor(state: State, tenant: string, effects: Effect[]): string | nul
     unproven++
     if (route.opener === tenant) own++
   }
-  if (own >= Math.max(1, Math.floor(most * UNPROVEN.tenant)))
+  if (own >= FEW && state.routes.size >= most / 2)
     return `the tenant has ${own} models under way that never answered`
-  if (unproven >= Math.max(1, Math.floor(most * UNPROVEN.all)))
-    return `${unproven} models are under way that never answered`
   if (state.routes.size < most) return null
   const idle = longestIdle(state)
   if (idle === null) return 'all routes are in use'
+  const proven = idle.lastSuccessAt > -Infinity
+  if (proven && unproven >= Math.max(FEW, most / 2))
+    return `${unproven} models are under way that never answered`
   closeRoute(state, idle, effects)
   return null
 }
