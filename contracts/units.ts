@@ -7,6 +7,8 @@ export type Millis = number
 export type Seconds = number
 /** Tokens as the upstream counts them. */
 export type Tokens = number
+/** The plain guess before an upstream has counted (control-laws §3). */
+export const CHARS_PER_TOKEN = 3.5
 /** United States dollars. */
 export type Usd = number
 

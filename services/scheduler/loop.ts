@@ -133,7 +133,6 @@ export class Loop implements Scheduler {
           model: incoming.model,
           stream: incoming.stream,
           maxTokens: incoming.maxTokens,
-          inputTokens: Math.ceil(incoming.body.length / CHARACTERS_PER_TOKEN),
           bytes: incoming.body.length,
           deadlineMs: incoming.deadlineMs,
         },
@@ -222,11 +221,6 @@ export class Loop implements Scheduler {
 
   limitState(route: string): string {
     return this.#routes.limitState(route)
-  }
-
-  /** Times each edge of the lifecycle chart was taken, by edge id. */
-  get lifecycleEdges(): ReadonlyMap<string, number> {
-    return lifecycle.taken
   }
 
   /** Zero at rest: what the conservation law watches. The tick and the machines' own timers are not
@@ -634,6 +628,4 @@ export class Loop implements Scheduler {
   }
 }
 
-/** Estimate of input tokens before the upstream has counted them (control-laws §3). */
-const CHARACTERS_PER_TOKEN = 3.5
 const NOTHING = new Uint8Array(0)

@@ -74,7 +74,6 @@ const submit = (
         model: 'm',
         stream: true,
         maxTokens: 1_024,
-        inputTokens: 200,
         bytes: 800,
         deadlineMs: 86_400_000,
       },

@@ -98,8 +98,14 @@ test('estimates move from the prior to the model to the tenant as evidence comes
   const teach = (tenant: string, outputTokens: number, times: number): void => {
     for (let i = 0; i < times; i++)
       costs.learn(
-        { tenant, model: 'm', maxTokens: 1_000 },
-        { duration: 0.5 + outputTokens / 100, ttft: 0.5, outputTokens, estimated: 6 },
+        { tenant, model: 'm', maxTokens: 1_000, bytes: 350 },
+        {
+          duration: 0.5 + outputTokens / 100,
+          ttft: 0.5,
+          outputTokens,
+          inputTokens: 200,
+          estimated: 6,
+        },
         config,
       )
   }
@@ -112,6 +118,9 @@ test('estimates move from the prior to the model to the tenant as evidence comes
   expect(ask('a').evidence).toBe(true)
   expect(Math.abs(ask('a').outputTokens - 40)).toBeLessThan(2)
   expect(ask('a').duration).toBeCloseTo(0.5 + 0.4, 1)
+  // 350 characters were 200 tokens each time, where 100 are guessed.
+  expect(costs.inputTokens({ model: 'm', bytes: 700 })).toBe(400)
+  expect(costs.inputTokens({ model: 'other', bytes: 700 })).toBe(200)
   teach('a', 400, 20)
   expect(Math.abs(ask('a').outputTokens - 400)).toBeLessThan(20)
   expect(Math.abs(ask('b').outputTokens - 40)).toBeLessThan(2)
@@ -121,10 +130,10 @@ test('estimates move from the prior to the model to the tenant as evidence comes
 test('what is learned of tenants is bounded', () => {
   const config = configOf({ scheduling: { learned_max: 10 } })
   const costs = new CostBook()
-  const sample = { duration: 1, ttft: 0.5, outputTokens: 10, estimated: 6 }
+  const sample = { duration: 1, ttft: 0.5, outputTokens: 10, inputTokens: null, estimated: 6 }
   const learn = (tenant: string, times: number): void => {
     for (let i = 0; i < times; i++)
-      costs.learn({ tenant, model: 'm', maxTokens: 8 }, sample, config)
+      costs.learn({ tenant, model: 'm', maxTokens: 8, bytes: 350 }, sample, config)
   }
   learn('old', 30)
   for (let i = 0; i < 30; i++) learn(`t${i}`, 1)

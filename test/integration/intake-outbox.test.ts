@@ -9,6 +9,8 @@ import {
   LLM,
   memoryWorld,
   natsWorld,
+  REQUEST,
+  requestBody as body,
   settle,
   SMALL_MAX_PAYLOAD,
   textOf,
@@ -24,13 +26,6 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-const REQUEST = LLM.request('acme', 'interactive')
-const good = {
-  model: 'claude-x',
-  max_tokens: 10,
-  messages: [{ role: 'user', content: 'the secret prompt' }],
-}
-const body = (more: object = {}) => JSON.stringify({ ...good, ...more })
 for (const kind of ['memory', 'nats'] as const) {
   describe(`doors over ${kind}`, () => {
     let world: World

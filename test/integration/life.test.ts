@@ -2,22 +2,12 @@
  *  that dies, a scheduler that stops or is killed. After each: one answer per request, all given back. */
 import { connect } from '@nats-io/transport-node'
 import { afterEach, expect, test } from 'vitest'
-import { HeadgateError, type Headgate } from '#client'
+import type { Headgate, HeadgateError } from '#client'
 import { subjects } from '#contracts/subjects'
-import { body, openHouse, type House } from '../support/house.ts'
+import { body, endOf, openHouse, type House } from '../support/house.ts'
 
 let house: House
 afterEach(() => house.close())
-
-const settledCode = async (asked: Promise<unknown>): Promise<string> => {
-  try {
-    await asked
-    return 'completed'
-  } catch (error) {
-    if (error instanceof HeadgateError) return error.code
-    throw error
-  }
-}
 
 /** Resolves when the loop has recorded an event of this name for the id. */
 async function recorded(of: House, name: string, id: string): Promise<void> {
@@ -41,9 +31,9 @@ test('cancel: unknown, queued, running, streaming and settled', async () => {
   const { client, provider } = house
   expect(await client.cancel('nobody')).toEqual({ cancelled: false, reason: 'unknown_id' })
   provider.fault({ kind: 'hang_before_headers' })
-  const running = settledCode(client.request(body(), { id: 'running' }))
+  const running = endOf(client.request(body(), { id: 'running' }))
   await recorded(house, 'request.dispatched', 'running')
-  const queued = settledCode(client.request(body(), { id: 'queued' }))
+  const queued = endOf(client.request(body(), { id: 'queued' }))
   await recorded(house, 'request.queued', 'queued')
   expect(await client.status('queued')).toMatchObject({ state: 'queued', position: 0, attempts: 0 })
   expect(await client.cancel('queued')).toEqual({ cancelled: true, state: 'queued' })
@@ -53,7 +43,7 @@ test('cancel: unknown, queued, running, streaming and settled', async () => {
   provider.clear()
   provider.fault({ kind: 'stalled_stream', after: 1 })
   const stream = client.stream(body(), { id: 'streaming' })
-  const read = settledCode(
+  const read = endOf(
     (async () => {
       for await (const event of stream) void event
     })(),
@@ -74,7 +64,7 @@ test('deadlines: in the queue, while running, while streaming', async () => {
   const running = client.request(body(), { id: 'running', deadlineMs: 150 })
   await recorded(house, 'request.dispatched', 'running')
   const queued = client.request(body(), { id: 'queued', deadlineMs: 60 })
-  expect(await settledCode(queued)).toBe('deadline_exceeded')
+  expect(await endOf(queued)).toBe('deadline_exceeded')
   const error = await running.catch((e: unknown) => e as HeadgateError)
   expect(error).toMatchObject({ code: 'deadline_exceeded', status: 504, retryable: false })
   expect((error as HeadgateError).accounting).toMatchObject({ outcome: 'expired', attempts: 1 })
@@ -85,7 +75,7 @@ test('deadlines: in the queue, while running, while streaming', async () => {
   const read = (async () => {
     for await (const event of stream) seen.push(event.type)
   })()
-  expect(await settledCode(read)).toBe('deadline_exceeded')
+  expect(await endOf(read)).toBe('deadline_exceeded')
   expect(seen[0]).toBe('message_start')
   await house.rest()
 })
@@ -95,12 +85,10 @@ test('a duplicate live id is refused and the first one goes on', async () => {
   house.provider.fault({ kind: 'slow_headers', waitMs: 200, times: 1 })
   const first = house.client.request(body(), { id: 'same' })
   await recorded(house, 'request.dispatched', 'same')
-  expect(await settledCode(house.client.request(body(), { id: 'same' }))).toBe('duplicate_id')
+  expect(await endOf(house.client.request(body(), { id: 'same' }))).toBe('duplicate_id')
   expect((await first).accounting.outcome).toBe('completed')
   // Another tenant's ids are its own.
-  expect(await settledCode(house.client.as('other').request(body(), { id: 'same' }))).toBe(
-    'completed',
-  )
+  expect(await endOf(house.client.as('other').request(body(), { id: 'same' }))).toBe('completed')
   await house.rest()
 })
 
@@ -108,7 +96,7 @@ test.each(['queued', 'streaming'])('a caller who is gone while %s is noticed', a
   house = await openHouse({ yaml: `${one}nats: { ping_ms: 100 }\n` })
   house.provider.fault({ kind: 'stalled_stream', after: 1 })
   const blocker = house.client.stream(body(), { id: 'blocker' })
-  const blocked = settledCode(
+  const blocked = endOf(
     (async () => {
       for await (const event of blocker) void event
     })(),
@@ -137,12 +125,12 @@ test('nats-server killed and restarted under load: requests are answered again',
   const { client, nats } = house
   await Promise.all(Array.from({ length: 20 }, () => client.request(body())))
   const during = Array.from({ length: 20 }, () =>
-    settledCode(client.request(body(), { deadlineMs: 3_000 })),
+    endOf(client.request(body(), { deadlineMs: 3_000 })),
   )
   await nats.restart('SIGKILL')
   await Promise.all(during)
   const after = await Promise.all(
-    Array.from({ length: 20 }, () => settledCode(client.request(body(), { deadlineMs: 10_000 }))),
+    Array.from({ length: 20 }, () => endOf(client.request(body(), { deadlineMs: 10_000 }))),
   )
   expect(after).toEqual(Array.from({ length: 20 }, () => 'completed'))
   await house.rest()
@@ -154,12 +142,10 @@ test('a stop under load loses no request: running ones end, queued and new ones 
     provider: { ttftMs: 150 },
   })
   const { client, scheduler } = house
-  const asked = Array.from({ length: 20 }, (_, i) =>
-    settledCode(client.request(body(), { id: `r${i}` })),
-  )
+  const asked = Array.from({ length: 20 }, (_, i) => endOf(client.request(body(), { id: `r${i}` })))
   await recorded(house, 'request.queued', 'r19')
   const stopped = scheduler.stop()
-  const late = settledCode(client.request(body()))
+  const late = endOf(client.request(body()))
   const ends = await Promise.all(asked)
   await stopped
   expect(ends.filter((code) => code === 'completed').length).toBeGreaterThanOrEqual(4)
@@ -174,7 +160,7 @@ test('a rolling restart of two instances loses nothing', async () => {
   const second = await house.another()
   const ends: Promise<string>[] = []
   const send = (n: number): void => {
-    for (let i = 0; i < n; i++) ends.push(settledCode(house.client.request(body())))
+    for (let i = 0; i < n; i++) ends.push(endOf(house.client.request(body())))
   }
   send(40)
   const stopped = second.stop()
@@ -212,10 +198,8 @@ test('emergency and pause are obeyed at once and undone', async () => {
 test('a burst of large prompts loses nothing, neither its own nor others', async () => {
   house = await openHouse({ yaml: 'llm_gateway: { max_inflight_global: 4 }\n' })
   const large = body({ messages: [{ role: 'user', content: 'x'.repeat(4_000_000) }] })
-  const asked = Array.from({ length: 10 }, () => settledCode(house.client.request(large)))
-  const small = Array.from({ length: 10 }, () =>
-    settledCode(house.client.as('good').request(body())),
-  )
+  const asked = Array.from({ length: 10 }, () => endOf(house.client.request(large)))
+  const small = Array.from({ length: 10 }, () => endOf(house.client.as('good').request(body())))
   expect(new Set(await Promise.all([...asked, ...small]))).toEqual(new Set(['completed']))
   await house.rest()
 })
@@ -229,7 +213,7 @@ routes: [{ model: claude-sonnet-4-5 }]
   })
   const { client } = house
   const code = (of: Headgate, model: string, lane: string) =>
-    settledCode(of.request(body({ model }), { lane }))
+    endOf(of.request(body({ model }), { lane }))
   expect(await code(client, 'claude-sonnet-4-5', 'express')).toBe('unknown_lane')
   expect(await code(client, 'claude-sonnet-4-5', 'premium')).toBe('forbidden')
   expect(await code(client, 'claude-opus-9', 'interactive')).toBe('unknown_model')

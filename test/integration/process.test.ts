@@ -5,12 +5,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { connectHeadgate, HeadgateError, type Headgate } from '#client'
+import { connectHeadgate, type Headgate } from '#client'
 import {
   startSimulatedProvider,
   type SimulatedProvider,
 } from '../../services/simulated-provider/listener.ts'
-import { body } from '../support/house.ts'
+import { body, endOf } from '../support/house.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
 
 let nats: NatsServer
@@ -82,23 +82,13 @@ function launch(env: Record<string, string> = {}): {
   }
 }
 
-const code = async (asked: Promise<unknown>): Promise<string> => {
-  try {
-    await asked
-    return 'completed'
-  } catch (error) {
-    if (error instanceof HeadgateError) return error.code
-    throw error
-  }
-}
-
 test('SIGTERM under load: every request has an answer, and the process ends with 0', async () => {
   const config = join(dir, 'small.yaml')
   await writeFile(config, 'llm_gateway: { max_inflight_global: 5 }\n')
   const { child, told, exit } = launch({ HEADGATE_CONFIG: config })
   expect((await told).type).toBe('ready')
   const asked = Array.from({ length: 30 }, (_, i) =>
-    code(client.request(body(), { id: `term${i}` })),
+    endOf(client.request(body(), { id: `term${i}` })),
   )
   await client.status('term29')
   child.kill('SIGTERM')
@@ -111,15 +101,15 @@ test('SIGTERM under load: every request has an answer, and the process ends with
 test('SIGKILL: callers get a clear end, and a retry on a new instance works', async () => {
   const first = launch()
   await first.told
-  const asked = [1, 2, 3].map(() => code(client.request(body(), { deadlineMs: 800 })))
+  const asked = [1, 2, 3].map(() => endOf(client.request(body(), { deadlineMs: 800 })))
   await client.admin('snapshot')
   first.child.kill('SIGKILL')
   await first.exit
   expect(await Promise.all(asked)).toEqual(['no_answer', 'no_answer', 'no_answer'])
-  expect(await code(client.request(body()))).toBe('unreachable')
+  expect(await endOf(client.request(body()))).toBe('unreachable')
   const second = launch()
   await second.told
-  expect(await code(client.request(body()))).toBe('completed')
+  expect(await endOf(client.request(body()))).toBe('completed')
   second.child.kill('SIGTERM')
   expect(await second.exit).toBe(0)
 })
@@ -158,7 +148,7 @@ test('a changed file is applied without losing a request; a broken one is refuse
     return global.limit
   }
   expect(await limit()).toBe(3)
-  const asked = Array.from({ length: 12 }, () => code(client.request(body())))
+  const asked = Array.from({ length: 12 }, () => endOf(client.request(body())))
   await writeFile(config, 'llm_gateway: { max_inflight_global: 7 }\n')
   await saw('in force')
   expect(await limit()).toBe(7)

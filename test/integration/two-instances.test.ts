@@ -8,6 +8,8 @@ import {
   LLM,
   memoryWorld,
   natsWorld,
+  REQUEST,
+  requestBody as body,
   settle,
   SMALL_MAX_PAYLOAD,
   type World,
@@ -20,9 +22,6 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
-const REQUEST = LLM.request('acme', 'interactive')
-const body = () =>
-  JSON.stringify({ model: 'claude-x', max_tokens: 10, messages: [{ role: 'user', content: 'x' }] })
 for (const kind of ['memory', 'nats'] as const) {
   describe(`two instances over ${kind}`, () => {
     let world: World

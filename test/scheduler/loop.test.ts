@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { seededDice } from '#core/dice'
+import { violations } from '#core/invariants'
+import type { AttemptSink, Provider, Verdict } from '#ports'
 import type { VerdictKind } from '#contracts/verdict'
 import { LoopWorld } from '../support/loop-world.ts'
-import { rolledScript, type Act } from '../support/scripted-provider.ts'
+import { rolledScript, verdictOf, type Act } from '../support/scripted-provider.ts'
 
 const good: Act = {
   firstByteMs: 100,
@@ -167,6 +169,7 @@ test('whatever the upstream does, each request has one answer and everything is 
     await drained
     expect(world.bugs).toEqual([])
     expect(world.loop.held()).toEqual(zero)
+    expect(violations(world.loop.state, [])).toEqual([])
     expect(asked.filter((id) => world.answers.get(id)?.length !== 1)).toEqual([])
     expect(world.provider.running()).toBe(0)
     world.loop.stop()
@@ -190,6 +193,44 @@ test('a preempted attempt forwards nothing and its request is answered by anothe
   const id = victim?.name === 'request.preempted' ? victim.data.id : ''
   expect(world.answers.get(id)).toMatchObject([
     { how: 'end', events: 1, accounting: { attempts: 1, preemptions: 1 } },
+  ])
+})
+
+test('what an attempt still says after its abort is not passed on: another one may answer', async () => {
+  const sinks: AttemptSink[] = []
+  const ends: ((verdict: Verdict) => void)[] = []
+  const provider: Provider = {
+    send(_call, sink) {
+      sinks.push(sink)
+      return { verdict: new Promise((resolve) => ends.push(resolve)), abort: () => {} }
+    },
+    aux: async () => ({ status: 200, requestId: null, body: new Uint8Array() }),
+    close: async () => {},
+  }
+  const file = {
+    llm_gateway: { max_inflight_global: 60, max_inflight_per_tenant: 60 },
+    lanes: { batch: { cap: 60 } },
+  }
+  const world = new LoopWorld({ file, script: () => good, provider })
+  for (let i = 0; i < 60; i++)
+    world.request({ tenant: 'b', lane: i < 56 ? 'batch' : 'interactive', id: `b${i}` })
+  world.request({ tenant: 'i', id: 'urgent' })
+  await world.pass(250, 10)
+  const at = [...world.loop.state.requests.values()].findIndex(
+    (r) => r.attempt?.ending === 'preempt',
+  )
+  expect(at).toBeGreaterThanOrEqual(0)
+  sinks[at]!.event(new Uint8Array(2))
+  ends[at]!(verdictOf({ kind: 'ended' }))
+  await world.settle()
+  expect(world.events.some((e) => e.name === 'request.forwarding')).toBe(false)
+  for (const end of ends) end(verdictOf({ kind: 'ok', status: 200 }))
+  await world.settle()
+  ends.at(-1)!(verdictOf({ kind: 'ok', status: 200 }))
+  await world.settle()
+  expect([...world.answers.values()].flat().filter((one) => one.events > 0)).toEqual([])
+  expect(world.answers.get(`b${at}`)).toMatchObject([
+    { how: 'end', accounting: { preemptions: 1 } },
   ])
 })
 

@@ -37,6 +37,8 @@ export class CoreWorld {
   /** Answers given, by key; a key may be used again after its end. */
   readonly outcomes = new Map<string, string[]>()
   readonly accepted = new Map<string, number>()
+  /** Slot-seconds of attempts that ended well. */
+  useful = 0
   readonly #wakes = new Map<string, number>()
   readonly #routeWakes = new Map<string, number>()
   readonly #controls = new Map<string, RouteControl>()
@@ -72,7 +74,6 @@ export class CoreWorld {
         model: 'm',
         stream: true,
         maxTokens: 1_024,
-        inputTokens: 100,
         bytes: 400,
         deadlineMs: null,
         ...of,
@@ -191,6 +192,10 @@ export class CoreWorld {
         break
       case 'abort-attempt':
         if (effect.ending !== null) this.#answer(effect.request.key, effect.ending.reason)
+        break
+      case 'attempt-ended':
+        if (effect.verdict.kind === 'ok')
+          this.useful += (this.now - effect.attempt.startedAt) / 1_000
         break
       case 'released':
         this.#wakes.delete(effect.request.key)

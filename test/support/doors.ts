@@ -14,6 +14,17 @@ import type { NatsServer } from './nats-server.ts'
 import { systemClock } from '../../services/scheduler/system.ts'
 
 export const LLM = subjects('llm')
+
+export const REQUEST = LLM.request('acme', 'interactive')
+
+/** A good body, with a prompt that nothing may show. */
+export const requestBody = (more: object = {}): string =>
+  JSON.stringify({
+    model: 'claude-x',
+    max_tokens: 10,
+    messages: [{ role: 'user', content: 'the secret prompt' }],
+    ...more,
+  })
 export const SMALL_MAX_PAYLOAD = 200_000
 
 export interface World {

@@ -1,5 +1,6 @@
 /** The whole house on real parts: nats-server, simulated provider, SDK, scheduler, client. */
-import { connectHeadgate, type Headgate } from '#client'
+import { connectHeadgate, HeadgateError, type Headgate } from '#client'
+import { violations } from '#core/invariants'
 import { startSimulatedProvider } from '../../services/simulated-provider/listener.ts'
 import type {
   SimulatedProvider,
@@ -106,27 +107,29 @@ export async function openHouse(
   }
 }
 
-/** The conservation check: nothing is live, and nothing is held. */
+/** The conservation check: nothing is live, nothing is held, and every count that is kept of it agrees. */
 async function atRest(of: Wired): Promise<void> {
   const { loop } = of
   const held = () => Object.values(loop.held()).reduce((sum, n) => sum + n, 0)
   const listener = of.recording.listen({ queueMax: 10_000 })
-  while (held() > 0 || loop.liveCount > 0) {
-    // The attempt that lets go last says so in an event.
-    const more = await Promise.race([listener.next(), onceLoopIsQuiet()])
-    if (more === null) break
-  }
+  // Whatever gives the last thing back says so in an event, and that step has ended when we hear it.
+  while (held() > 0 || loop.liveCount > 0) if ((await listener.next()) === null) break
   listener.close()
-  const left = loop.held()
-  if (held() > 0) throw new Error(`held at rest: ${JSON.stringify(left)}`)
-  const budgets = [...loop.state.routes.values()].map((route) => route.ofGeneration)
-  if (budgets.some((n) => n !== 0) && loop.state.inflight === 0)
-    throw new Error('a breaker permit was not given back')
+  if (held() > 0) throw new Error(`held at rest: ${JSON.stringify(loop.held())}`)
+  const found = violations(loop.state, [])
+  if (found.length > 0) throw new Error(`at rest: ${found.join('; ')}`)
 }
 
-/** Events come before the step that made them ends: look again a moment later. */
-const onceLoopIsQuiet = (): Promise<'again'> =>
-  new Promise((resolve) => setTimeout(() => resolve('again'), 5))
+/** How a request ended, in one word. */
+export async function endOf(asked: Promise<unknown>): Promise<string> {
+  try {
+    await asked
+    return 'completed'
+  } catch (error) {
+    if (error instanceof HeadgateError) return error.code
+    throw error
+  }
+}
 
 export const body = (more: object = {}) => ({
   model: 'claude-sonnet-4-5',

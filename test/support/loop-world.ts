@@ -3,7 +3,7 @@
 import { Loop } from '#loop'
 import type { Accounting, Refusal } from '#contracts/messages'
 import { seededDice } from '#core/dice'
-import type { HeadgateEvent, Incoming, Reply } from '#ports'
+import type { HeadgateEvent, Incoming, Provider, Reply } from '#ports'
 import { configOf } from './core-world.ts'
 import { manualClock, type ManualClock } from './manual-clock.ts'
 import { scriptedProvider, type Act, type ScriptedProvider } from './scripted-provider.ts'
@@ -32,6 +32,8 @@ export class LoopWorld {
     script: (index: number) => Act
     runner?: 'actors' | 'tables'
     seed?: number
+    /** Instead of the scripted one. */
+    provider?: Provider
   }) {
     this.provider = scriptedProvider({
       clock: this.clock,
@@ -41,7 +43,7 @@ export class LoopWorld {
       config: configOf(of.file ?? {}),
       clock: { ...this.clock, now: () => this.clock.now() + this.jumpMs },
       dice: seededDice(of.seed ?? 1),
-      provider: this.provider,
+      provider: of.provider ?? this.provider,
       recorder: { record: (event) => this.events.push(event) },
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
       runner: of.runner ?? 'actors',

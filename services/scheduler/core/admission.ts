@@ -196,7 +196,6 @@ export function closeRoute(state: State, route: Route, effects: Effect[]): void 
 export function closeLane(state: State, lane: Lane): void {
   state.lanesByName.delete(lane.config.name)
   state.lanes = state.lanes.filter((one) => one !== lane)
-  for (const [index, one] of state.lanes.entries()) one.index = index
   for (const cell of lane.cells) {
     forgetMembers(cell)
     cell.route.cells.splice(cell.route.cells.indexOf(cell), 1)

@@ -3,6 +3,7 @@
  *  model's over all tenants, else the configured prior. */
 import type { Config } from '#contracts/config'
 import type { Seconds, Tokens } from '#contracts/units'
+import { estimateInput, learnInput, untaught } from './token-estimate.ts'
 
 /** Samples before a quantile counts as evidence. */
 const EVIDENCE = 20
@@ -77,6 +78,7 @@ class TenantHabits {
 
 class ModelHabits {
   readonly all = new Habits()
+  input = untaught
   readonly byTenant = new TenantHabits()
   /** Actual over estimated duration. */
   overrun = Q85.start
@@ -112,6 +114,12 @@ export class CostBook {
     return { duration, outputTokens, evidence: (ttft ?? speed ?? length) !== undefined }
   }
 
+  /** Input tokens to expect of a body of so many bytes. */
+  inputTokens(of: { model: string; bytes: number }): Tokens {
+    const correction = this.#models.get(of.model)?.input ?? untaught
+    return estimateInput({ chars: of.bytes, correction })
+  }
+
   /** The longest that an answer may take to start, before calling it a hang: `max_tokens` at the
    *  learned speed, for answers whose first byte is their last. */
   longest(of: { tenant: string; model: string; maxTokens: Tokens }, config: Config): Seconds {
@@ -133,16 +141,24 @@ export class CostBook {
 
   /** What a complete answer taught. `ttft` is null for an attempt that was not streamed. */
   learn(
-    of: { tenant: string; model: string; maxTokens: Tokens },
+    of: { tenant: string; model: string; maxTokens: Tokens; bytes: number },
     sample: {
       duration: Seconds
       ttft: Seconds | null
       outputTokens: Tokens | null
+      /** All of it: uncached, cache creation and cache read; null when not counted. */
+      inputTokens: Tokens | null
       estimated: Seconds
     },
     config: Config,
   ): void {
     const model = this.#model(of.model)
+    if (sample.inputTokens !== null)
+      model.input = learnInput({
+        chars: of.bytes,
+        counted: sample.inputTokens,
+        correction: model.input,
+      })
     const own = model.byTenant.grow(of.tenant, config.file.scheduling.learned_max)
     if (sample.estimated > 0) {
       const ratio = Math.max(0.001, sample.duration / sample.estimated)

@@ -12,8 +12,6 @@ export interface NewRequest {
   model: string
   stream: boolean
   maxTokens: Tokens
-  /** Estimated. */
-  inputTokens: Tokens
   /** Size of the body. */
   bytes: number
   /** The caller's remaining budget; null: the lane's default. */

@@ -101,8 +101,6 @@ export interface LaneGroup {
 
 export interface Lane {
   config: LaneConfig
-  /** Place in `State.lanes`: by weight, heaviest first. */
-  index: number
   group: LaneGroup
   finish: number
   /** Virtual time of the lane's routes. */
@@ -279,7 +277,6 @@ export function configureLanes(state: State): void {
   state.lanes = [...state.lanesByName.values()].sort(
     (a, b) => b.config.weight - a.config.weight || (a.config.name < b.config.name ? -1 : 1),
   )
-  for (const [index, lane] of state.lanes.entries()) lane.index = index
   for (const route of state.routes.values()) attachLanes(state, route)
 }
 
@@ -289,7 +286,6 @@ const groupOf = (config: LaneConfig, state: State): LaneGroup =>
 function newLane(config: LaneConfig, state: State): Lane {
   return {
     config,
-    index: 0,
     group: groupOf(config, state),
     finish: 0,
     v: 0,

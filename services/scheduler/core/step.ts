@@ -172,7 +172,7 @@ function start(
   const charged = costOf(
     {
       duration: estimate.duration,
-      inputTokens: request.asked.inputTokens,
+      inputTokens: state.costs.inputTokens(request.asked),
       outputTokens: estimate.outputTokens,
     },
     by,
@@ -340,6 +340,10 @@ function settle(
       duration,
       ttft: verdict.ttftMs === null ? null : verdict.ttftMs / 1_000,
       outputTokens: usage?.outputTokens ?? null,
+      inputTokens:
+        usage === null
+          ? null
+          : usage.inputTokens + usage.cacheCreationTokens + usage.cacheReadTokens,
       estimated: attempt.estimate.duration,
     },
     state.config,

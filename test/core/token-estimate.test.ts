@@ -1,12 +1,6 @@
 import { expect, test } from 'vitest'
 import fc from 'fast-check'
-import {
-  RATIO_MAX,
-  RATIO_MIN,
-  estimateInput,
-  learnInput,
-  untaught,
-} from '../../../services/scheduler/provider/token-estimate.ts'
+import { RATIO_MAX, RATIO_MIN, estimateInput, learnInput, untaught } from '#core/token-estimate'
 
 test('untaught, a token is three and a half characters, and nothing is one', () => {
   expect(estimateInput({ chars: 3_500, correction: untaught })).toBe(1_000)

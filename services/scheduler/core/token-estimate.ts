@@ -1,7 +1,7 @@
 /** Input tokens guessed from characters, corrected by what the upstream counted: a running mean of
  *  counted / guessed. Source: control laws, section 3 (characters / 3.5 and a learned ratio).
  *  Bound: the correction stays within `RATIO_MIN..RATIO_MAX`, whatever is learned. */
-import type { Tokens } from '#contracts/units'
+import { CHARS_PER_TOKEN, type Tokens } from '#contracts/units'
 
 export interface TokenCorrection {
   /** Counted tokens per guessed token. */
@@ -10,7 +10,6 @@ export interface TokenCorrection {
   samples: number
 }
 
-export const CHARS_PER_TOKEN = 3.5
 /** A body of pictures guesses far too high, one of rare scripts too low; beyond these it is an outlier. */
 export const RATIO_MIN = 0.2
 export const RATIO_MAX = 5
