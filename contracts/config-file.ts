@@ -205,6 +205,10 @@ const laneFile = z.strictObject({
     why: 'slots that a preemptible lane keeps under any load',
     source: `${LAWS} §1`,
   }),
+  delay_control: knob(z.boolean().optional(), {
+    why: 'drops what waited too long in a queue that does not get shorter, and serves the newest first, where a request names no deadline of its own',
+    source: `${LAWS} §12`,
+  }),
   timeout_ms: knob(z.int().min(1).max(LONGEST).optional(), {
     unit: 'ms',
     why: 'default deadline: queue, attempts, back-off and stream together',

@@ -18,6 +18,7 @@ export interface LaneConfig {
   timeoutMs: Millis
   maxAttempts: number
   queueMax: number
+  delayControl: boolean
   retryBaseMs: Millis
   retryCapMs: Millis
 }
@@ -89,7 +90,7 @@ const shippedLanes: readonly LaneConfig[] = [
 
 function lane(name: string, own: Partial<LaneConfig>): LaneConfig {
   const plain = { guarantee: 0, hold: 0, cap: 60, preemptible: false, trickle: 0, weight: 1 }
-  const times = { timeoutMs: 300_000, maxAttempts: 3, queueMax: 1_000 }
+  const times = { timeoutMs: 300_000, maxAttempts: 3, queueMax: 1_000, delayControl: false }
   return { name, ...plain, ...times, retryBaseMs: 250, retryCapMs: 2_500, ...own }
 }
 
@@ -211,6 +212,7 @@ function resolveLanes(file: ConfigFile, block: Block, emergency: boolean): LaneC
       timeoutMs: pick(said.timeout_ms, preemptible ? undefined : block.timeout_ms, base.timeoutMs),
       maxAttempts: pick(said.max_attempts, block.retry.max_attempts, base.maxAttempts),
       queueMax: said.queue_max ?? base.queueMax,
+      delayControl: said.delay_control ?? base.delayControl,
       retryBaseMs: pick(said.base_backoff_ms, block.retry.base_backoff_ms, base.retryBaseMs),
       retryCapMs: capMs,
     }

@@ -14,7 +14,18 @@ const aboutRequest = {
 }
 
 const events = {
-  'request.queued': z.object({ ...aboutRequest, route: z.string() }),
+  'request.queued': z.object({
+    ...aboutRequest,
+    route: z.string(),
+    stream: z.boolean(),
+    max_tokens: z.int(),
+    /** Size of the body. */
+    bytes: z.int(),
+    /** What the caller gave it; null: the lane's default. */
+    deadline_ms: z.int().nullable(),
+    /** The wait that was expected at admission; null: nobody could say. */
+    predicted_wait_ms: z.int().nullable(),
+  }),
   'request.dispatched': z.object({
     ...aboutRequest,
     route: z.string(),

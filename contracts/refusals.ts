@@ -129,3 +129,19 @@ export const reasons = {
 } as const satisfies Record<string, RefusalCode>
 
 export type Reason = keyof typeof reasons
+
+/** Reasons for which a lesser service may stand in, if the caller opted in (control laws, section 13). */
+const LADDER: ReadonlySet<Reason> = new Set<Reason>([
+  'QUEUE_FULL',
+  'SHED',
+  'STALE',
+  'DOOMED',
+  'BREAKER_OPEN',
+  'ATTEMPTS',
+  'RETRY_BUDGET',
+  'RETRY_AFTER_TOO_LONG',
+  'TOO_LATE',
+  'SPEND_LIMIT',
+  'UPSTREAM_BLOCKED',
+])
+export const onLadder = (reason: Reason): boolean => LADDER.has(reason)

@@ -175,6 +175,13 @@ export function tick(
   return { next: { ...a, limit, peaks, post, window }, reason }
 }
 
+/** The largest load of the last 24 h; before any, the initial limit. */
+export function peakOf(a: Aimd, settings: LimitSettings): number {
+  let most = 0
+  for (const [, peak] of a.peaks) most = Math.max(most, peak)
+  return most === 0 ? settings.initial : most
+}
+
 /** Nothing grows beyond what the last 24 h proved, and a little. */
 export function ceilingOf(a: Aimd, settings: LimitSettings): number {
   const peak = a.peaks.reduce((most, [, one]) => Math.max(most, one), settings.initial)

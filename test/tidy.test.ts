@@ -56,11 +56,18 @@ const rooms: readonly Room[] = [
   { at: 'services/gateway/', may: /^(\.\/|#contracts\/|#client$|fastify$|@fastify\/)/ },
   { at: 'services/dashboard/', may: /^(\.\/|#contracts\/)/ },
   { at: 'services/simulated-provider/', may: /^(\.\/|#contracts\/|node:)/ },
-  { at: 'services/simulator/', may: new RegExp(`^\\./|${LOOP_SEES.source}`) },
+  ...['main', 'trace-file'].map((name) => ({
+    at: `services/simulator/${name}.ts`,
+    may: new RegExp(`^\\./|${LOOP_SEES.source}|^(#config|uplot|node:(fs|path|crypto))$`),
+  })),
+  {
+    at: 'services/simulator/',
+    may: new RegExp(`^\\./|${LOOP_SEES.source}|^(#config|uplot)$`),
+  },
   { at: 'services/client/', may: /^(\.\/|#contracts\/|@nats-io\/)/, types: SDK },
   {
     at: 'services/cli/',
-    may: /^(\.\/|#contracts\/|#client$|node:|commander$|cli-table3$)/,
+    may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|commander$|cli-table3$)/,
   },
   { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/))/ },
 ]
@@ -257,6 +264,8 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   '#loop',
   '#timer-heap',
   '#memory-bus',
+  '#config',
+  '#simulator/job',
   '#client',
   '#gateway',
   '#dashboard',
@@ -274,8 +283,10 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   'prom-client',
   'commander',
   'cli-table3',
+  'uplot',
   'p-queue',
   'node:fs',
+  'node:crypto',
   'node:http',
 ].flatMap((text) => [
   { text, type: false },

@@ -1,32 +1,36 @@
 #!/usr/bin/env node
 /** The `headgate` command: one verb per file. Exit status 0, 1 (it failed), 2 (called wrong). */
 import { Command, CommanderError } from 'commander'
-import { HeadgateError } from '#client'
-import { cancel } from './cancel.ts'
-import { doctor } from './doctor.ts'
-import { emergency } from './emergency.ts'
-import { provider } from './provider.ts'
-import { request } from './request.ts'
-import { serve } from './serve.ts'
-import { status } from './status.ts'
 import { Failure, forgiveReaders, messageOf, Misuse, tell } from './terminal.ts'
-import { top } from './top.ts'
-import { up } from './up.ts'
 import { version } from './version.ts'
 
-const VERBS = [up, serve, request, cancel, status, top, emergency, doctor, provider]
+/** Each is loaded when it is called: what one verb needs, another does not wait for. */
+const VERBS: Record<string, () => Promise<() => Command>> = {
+  up: async () => (await import('./up.ts')).up,
+  serve: async () => (await import('./serve.ts')).serve,
+  request: async () => (await import('./request.ts')).request,
+  cancel: async () => (await import('./cancel.ts')).cancel,
+  status: async () => (await import('./status.ts')).status,
+  top: async () => (await import('./top.ts')).top,
+  simulate: async () => (await import('./simulate.ts')).simulate,
+  record: async () => (await import('./record.ts')).record,
+  emergency: async () => (await import('./emergency.ts')).emergency,
+  doctor: async () => (await import('./doctor.ts')).doctor,
+  provider: async () => (await import('./provider.ts')).provider,
+}
 
 /** They have more to do than to talk. */
-const LASTING = ['up', 'serve', 'provider']
+const LASTING = ['up', 'serve', 'record', 'provider']
 forgiveReaders(() => LASTING.includes(process.argv[2] ?? ''))
 
 try {
-  await program().parseAsync()
+  await (await program(process.argv[2])).parseAsync()
 } catch (error) {
-  process.exitCode = statusOf(error)
+  process.exitCode = await statusOf(error)
 }
 
-function program(): Command {
+/** With one verb where one is called, else with all of them. */
+async function program(called = ''): Promise<Command> {
   const headgate = new Command('headgate')
     .description('A multi-tenant scheduler for Claude API calls over NATS.')
     .version(version)
@@ -34,7 +38,11 @@ function program(): Command {
     .configureHelp({ sortSubcommands: false })
     .showHelpAfterError('(headgate help COMMAND says all of it)')
     .exitOverride()
-  for (const verb of VERBS) headgate.addCommand(inherit(verb(), headgate))
+  const known = Object.hasOwn(VERBS, called) ? [called] : Object.keys(VERBS)
+  for (const name of known) {
+    const verb = await VERBS[name]?.()
+    if (verb !== undefined) headgate.addCommand(inherit(verb(), headgate))
+  }
   return headgate
 }
 
@@ -43,11 +51,13 @@ function inherit(verb: Command, from: Command): Command {
   return verb.copyInheritedSettings(from)
 }
 
-function statusOf(error: unknown): number {
+async function statusOf(error: unknown): Promise<number> {
   // It has said what is wrong.
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   tell(`headgate: ${messageOf(error)}`)
   if (error instanceof Misuse) return 2
-  if (!(error instanceof Failure || error instanceof HeadgateError)) console.error(error)
+  if (error instanceof Failure) return 1
+  const { HeadgateError } = await import('#client')
+  if (!(error instanceof HeadgateError)) console.error(error)
   return 1
 }

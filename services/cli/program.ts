@@ -2,6 +2,7 @@
  *  the terminal is ours to pass on, and with an IPC channel whose end tells it that we are gone. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { Misuse } from './terminal.ts'
 
 /** From the source tree and from `dist/`. */
 const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
@@ -9,6 +10,7 @@ const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 export const PROGRAMS = {
   scheduler: new URL(`../scheduler/main${EXTENSION}`, import.meta.url),
   'simulated provider': new URL(`../simulated-provider/main${EXTENSION}`, import.meta.url),
+  simulator: new URL(`../simulator/main${EXTENSION}`, import.meta.url),
 } as const
 
 export interface Program<Ready> {
@@ -26,8 +28,9 @@ export type ProgramEnd =
   | { how: 'signal'; signal: string }
   | { how: 'never started'; why: string }
 
-/** What every program of ours tells its parent first. */
-type FirstWord<Ready> = ({ type: 'ready' } & Ready) | { type: 'failed'; message: string }
+/** What every program of ours tells its parent first; `misuse`: it was asked for what there is not. */
+type FirstWord<Ready> =
+  ({ type: 'ready' } & Ready) | { type: 'failed'; message: string; misuse?: boolean }
 
 export function startProgram<Ready extends object>(of: {
   name: keyof typeof PROGRAMS
@@ -54,7 +57,8 @@ export function startProgram<Ready extends object>(of: {
     const onMessage = (message: unknown): void => {
       const word = message as FirstWord<Ready>
       if (word.type === 'ready') resolve(word)
-      else if (word.type === 'failed') reject(new Error(word.message))
+      else if (word.type === 'failed')
+        reject(word.misuse === true ? new Misuse(word.message) : new Error(word.message))
       else return
       child.off('message', onMessage)
     }

@@ -7,8 +7,8 @@
  *  is too much is thinned by dice. A trace shorter than the run begins again.
  *  Tenants: a Zipf law, exponent 1.1; with a noisy one: 20 equal tenants, the first of them noisy.
  *  Lanes: 20 % premium, 50 % interactive, 30 % batch. Every second call is streamed, by dice. */
+import type { Trace } from '#contracts/trace-file'
 import { exponential, lognormal, seeded, zipf, type Throw } from './seeded.ts'
-import type { Trace } from './replay-trace.ts'
 
 export interface PlanOptions {
   seed: number

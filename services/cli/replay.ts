@@ -1,6 +1,7 @@
 /** `headgate up --trace`: real traffic, many times faster, through the whole stack: client, NATS, scheduler,
  *  SDK, simulated provider. */
 import { InvalidArgumentError, type Command } from 'commander'
+import type { Trace } from '#contracts/trace-file'
 import {
   floodRow,
   LANES,
@@ -13,7 +14,7 @@ import {
 } from './replay-plan.ts'
 import { comparisonOf, holds, reportOf, tableOf, type ReplayReport } from './replay-report.ts'
 import { readSnapshot, runReplay } from './replay-run.ts'
-import { readTrace, type Trace } from './replay-trace.ts'
+import { readTrace } from './replay-trace.ts'
 import type { Stack } from './stack.ts'
 import {
   Failure,

@@ -8,7 +8,7 @@ import {
   type BreakerSnapshot,
 } from '#machines/breaker'
 import type { BreakerSettings } from '#machines/breaker'
-import type { LimitSettings } from '#machines/aimd'
+import { peakOf, type LimitSettings } from '#machines/aimd'
 import { clearTimers, compile, type Cell } from '#machines/compile'
 import { limitMachine, type LimitEvent, type LimitSnapshot } from '#machines/concurrency-limit'
 import { run, type After } from '#machines/run'
@@ -47,7 +47,7 @@ export class Controllers {
   readonly #options: ControllersOptions
   readonly #breaker: Machine<BreakerView, BreakerEvent>
   readonly #limit: Machine<LimitView, LimitEvent>
-  #mode: LimitSettings['mode']
+  #settings: LimitSettings
   #lastBreaker: BreakerView
   #lastLimit: LimitView
   #openedAt: Millis
@@ -57,7 +57,7 @@ export class Controllers {
     this.#options = options
     const { config, route } = options
     const settings = limitSettings(config, route.config)
-    this.#mode = settings.mode
+    this.#settings = settings
     const after: After = (ms, call) =>
       options.after(ms, () => {
         call()
@@ -96,7 +96,7 @@ export class Controllers {
     attempt: { epoch: number; generation: number; tenant: string; at: Millis; inflight: number },
   ): void {
     const { at, epoch, inflight } = attempt
-    const classic429 = this.#mode === 'classic' && is429(verdict)
+    const classic429 = this.#settings.mode === 'classic' && is429(verdict)
     const rule = verdicts[verdict.kind]
     const vote = classic429 ? 'throttle' : rule.limit
     if (vote === 'ok') this.#limit.send({ type: 'attempt.ok', at })
@@ -126,7 +126,7 @@ export class Controllers {
 
   configure(config: Config, route: RouteConfig): void {
     const settings = limitSettings(config, route)
-    this.#mode = settings.mode
+    this.#settings = settings
     this.#limit.send({ type: 'settings.changed', settings, at: this.#options.now() })
     this.#breaker.send({ type: 'settings.changed', settings: breakerSettings(config) })
     this.#review()
@@ -139,6 +139,9 @@ export class Controllers {
       limit: aimd.limit,
       epoch: aimd.epoch,
       gate: this.#gate(),
+      peak: peakOf(aimd, this.#settings),
+      heldUntil: aimd.heldUntil,
+      slowUntil: aimd.slowUntil,
     }
   }
 

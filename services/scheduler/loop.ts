@@ -20,6 +20,7 @@ import type { Input } from '#core/inputs'
 import { withSilence } from '#core/slots'
 import { emptyState, type Attempt, type Request, type State } from '#core/state'
 import { step } from '#core/step'
+import { explained } from '#core/token-buckets'
 import { compile } from '#machines/compile'
 import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
 import { accountingOf, outcomeOf, refusalOf, settledData } from './accounting.ts'
@@ -27,6 +28,7 @@ import { about, statusOf, type Live } from './live.ts'
 import type {
   AbortWhy,
   AttemptCall,
+  AttemptSink,
   Clock,
   Dice,
   HeadgateEvent,
@@ -53,7 +55,8 @@ export interface LoopOptions {
   clock: Clock
   dice: Dice
   provider: Provider
-  recorder: Recorder
+  /** Null: nobody listens, and no event is built. */
+  recorder: Recorder | null
   /** Where an upstream answers and with which key. */
   upstream: (name: string) => AttemptCall['upstream']
   /** How the controllers run; the service uses actors, the simulator tables. */
@@ -67,6 +70,8 @@ const lifecycle = compile(lifecycleMachine)
 export class Loop implements Scheduler {
   readonly state: State
   readonly #options: LoopOptions
+  /** Always called with `?.`: where it is null, the event behind it is never built. */
+  readonly #recorder: Recorder | null
   readonly #heap = new TimerHeap()
   readonly #live = new Map<string, Live>()
   readonly #settled = new SettledIds()
@@ -83,6 +88,7 @@ export class Loop implements Scheduler {
 
   constructor(options: LoopOptions) {
     this.#options = options
+    this.#recorder = options.recorder
     const now = options.clock.now()
     this.state = emptyState(options.config, now)
     this.#routes = new RouteDesk({
@@ -92,7 +98,7 @@ export class Loop implements Scheduler {
       random: () => options.dice.next(),
       runner: options.runner,
       config: () => this.state.config,
-      record: (event) => this.#record(event),
+      record: (event) => this.#recorder?.record(event),
       step: (input) => this.#step(input),
       onError: options.onBug,
     })
@@ -145,7 +151,7 @@ export class Loop implements Scheduler {
   }
 
   dropped(of: Parameters<Scheduler['dropped']>[0]): void {
-    this.#record({ name: 'request.dropped', at: this.#wall(), data: of })
+    this.#recorder?.record({ name: 'request.dropped', at: this.#wall(), data: of })
   }
 
   cancel(tenant: string, id: string): CancelAnswer | null {
@@ -250,8 +256,7 @@ export class Loop implements Scheduler {
     this.#stepping = true
     try {
       act()
-      for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift())
-        next()
+      if (this.#waiting.length > 0) this.#catchUp()
     } catch (bug) {
       this.#options.onBug(bug)
     } finally {
@@ -262,6 +267,17 @@ export class Loop implements Scheduler {
       const idle = this.#idle
       this.#idle = null
       idle()
+    }
+  }
+
+  /** What came meanwhile, in order, and what comes while that is done. */
+  #catchUp(): void {
+    const waiting = this.#waiting
+    let done = 0
+    try {
+      while (done < waiting.length) waiting[done++]?.()
+    } finally {
+      waiting.splice(0, done)
     }
   }
 
@@ -306,7 +322,7 @@ export class Loop implements Scheduler {
       case 'route-closed':
         return this.#routes.close(effect.route.id)
       case 'alarm':
-        return this.#record({
+        return this.#recorder?.record({
           name: 'alarm',
           at: this.#wall(),
           data: { name: effect.name, route: effect.route, detail: effect.detail },
@@ -320,29 +336,49 @@ export class Loop implements Scheduler {
     const live = this.#live.get(request.key)
     if (live === undefined) throw new Error(`${request.key}: accepted but not live`)
     live.request = request
-    this.#tell(live, {
-      name: 'request.queued',
-      at: live.arrivedWall,
-      data: { ...about(live), route: request.route.id },
-    })
+    const { incoming } = live
+    this.#recorder?.record(
+      told(live, {
+        name: 'request.queued',
+        at: live.arrivedWall,
+        data: {
+          ...about(live),
+          route: request.route.id,
+          stream: incoming.stream,
+          max_tokens: incoming.maxTokens,
+          bytes: incoming.body.length,
+          deadline_ms: incoming.deadlineMs,
+          predicted_wait_ms: Math.round(request.predictedMs),
+        },
+      }),
+    )
   }
 
   #start(request: Request, attempt: Attempt, now: Millis): void {
     const live = this.#liveOf(request)
     this.#move(live, 'attempt.started', now)
     this.#routes.started(request)
-    this.#tell(live, {
-      name: 'request.dispatched',
-      at: this.#wall(),
-      data: {
-        ...about(live),
-        route: request.route.id,
-        attempt: attempt.number,
-        queue_ms: Math.round(request.queueMs),
-      },
-    })
+    this.#recorder?.record(
+      told(live, {
+        name: 'request.dispatched',
+        at: this.#wall(),
+        data: {
+          ...about(live),
+          route: request.route.id,
+          attempt: attempt.number,
+          queue_ms: Math.round(request.queueMs),
+        },
+      }),
+    )
+    live.running = this.#options.provider.send(
+      this.#callOf(live, request, attempt),
+      this.#sinkOf(live, attempt),
+    )
+  }
+
+  #sinkOf(live: Live, attempt: Attempt): AttemptSink {
     const { key } = live
-    const running = this.#options.provider.send(this.#callOf(live, request, attempt), {
+    return {
       firstByte: () => this.#enter(() => this.#step({ type: 'progress', key, what: 'first-byte' })),
       event: (data) =>
         this.#enter(() => {
@@ -352,17 +388,16 @@ export class Loop implements Scheduler {
             this.#step({ type: 'progress', key, what: 'forwarded' })
           if (live.cell.state === 'forwarding') live.incoming.reply.event(data)
         }),
-    })
-    live.running = running
-    running.verdict.then(
-      (verdict) => this.#enter(() => this.#verdict(live, verdict)),
-      (bug) => this.#options.onBug(bug),
-    )
+      ended: (verdict) => this.#enter(() => this.#verdict(live, attempt, verdict)),
+    }
   }
 
   #callOf(live: Live, request: Request, attempt: Attempt): AttemptCall {
     const { incoming } = live
     return {
+      tenant: incoming.tenant,
+      lane: incoming.lane,
+      id: incoming.id,
       upstream: this.#options.upstream(request.route.upstream.name),
       model: request.asked.model,
       body: incoming.body,
@@ -377,47 +412,50 @@ export class Loop implements Scheduler {
     const live = this.#liveOf(request)
     this.#move(live, 'stream.forwarding', now)
     live.ttftMs = now - (request.attempt?.startedAt ?? now)
-    this.#tell(live, {
-      name: 'request.forwarding',
-      at: this.#wall(),
-      data: { ...about(live), route: request.route.id, ttft_ms: Math.round(live.ttftMs) },
-    })
+    this.#recorder?.record(
+      told(live, {
+        name: 'request.forwarding',
+        at: this.#wall(),
+        data: { ...about(live), route: request.route.id, ttft_ms: Math.round(live.ttftMs) },
+      }),
+    )
   }
 
   /** Breaker and limit hear of it first; the core gets their new word with the verdict. */
-  #verdict(live: Live, raw: Verdict): void {
+  #verdict(live: Live, attempt: Attempt, raw: Verdict): void {
     const { request } = live
-    const attempt = request?.attempt
-    if (request === null || attempt === undefined || attempt === null)
-      throw new Error(`${live.key}: a verdict comes for an attempt in a slot`)
+    if (request === null || request.attempt !== attempt)
+      throw new Error(`${live.key}: a verdict comes once, for an attempt in a slot`)
     live.running = null
     if (live.closing !== null) this.#heap.clear(live.closing)
     live.closing = null
     const now = this.#now()
-    const verdict = withSilence(attempt, raw, now)
+    const verdict = explained(request.route.quota, withSilence(attempt, raw, now), now)
     const control = this.#routes.ended(request, attempt, verdict)
     this.#step({ type: 'verdict', key: live.key, verdict, control })
   }
 
   #attemptEnded(request: Request, attempt: Attempt, verdict: Verdict, now: Millis): void {
     const live = this.#liveOf(request)
-    this.#tell(live, {
-      name: 'attempt.ended',
-      at: this.#wall(),
-      data: {
-        ...about(live),
-        route: request.route.id,
-        attempt: attempt.number,
-        verdict: verdict.kind,
-        status: verdict.status,
-        error_type: verdict.errorType,
-        cause: verdict.cause,
-        duration_ms: Math.round(now - attempt.startedAt),
-        may_have_run: verdict.mayHaveRun,
-        input_tokens: verdict.usage?.inputTokens ?? null,
-        output_tokens: verdict.usage?.outputTokens ?? null,
-      },
-    })
+    this.#recorder?.record(
+      told(live, {
+        name: 'attempt.ended',
+        at: this.#wall(),
+        data: {
+          ...about(live),
+          route: request.route.id,
+          attempt: attempt.number,
+          verdict: verdict.kind,
+          status: verdict.status,
+          error_type: verdict.errorType,
+          cause: verdict.cause,
+          duration_ms: Math.round(now - attempt.startedAt),
+          may_have_run: verdict.mayHaveRun,
+          input_tokens: verdict.usage?.inputTokens ?? null,
+          output_tokens: verdict.usage?.outputTokens ?? null,
+        },
+      }),
+    )
   }
 
   #abort(effect: Extract<Effect, { type: 'abort-attempt' }>, now: Millis): void {
@@ -430,7 +468,7 @@ export class Loop implements Scheduler {
   }
 
   #unconfirmed(live: Live, why: AbortWhy): void {
-    this.#record({
+    this.#recorder?.record({
       name: 'alarm',
       at: this.#wall(),
       data: {
@@ -444,36 +482,40 @@ export class Loop implements Scheduler {
   #backoff(request: Request, verdict: Verdict, waitMs: Millis, now: Millis): void {
     const live = this.#liveOf(request)
     this.#move(live, 'attempt.retrying', now)
-    this.#tell(live, {
-      name: 'request.retrying',
-      at: this.#wall(),
-      data: {
-        ...about(live),
-        route: request.route.id,
-        attempt: request.attempts,
-        max_attempts: request.lane.config.maxAttempts,
-        status: verdict.status,
-        error_type: verdict.errorType,
-        cause: verdict.cause,
-        wait_ms: Math.round(waitMs),
-      },
-    })
+    this.#recorder?.record(
+      told(live, {
+        name: 'request.retrying',
+        at: this.#wall(),
+        data: {
+          ...about(live),
+          route: request.route.id,
+          attempt: request.attempts,
+          max_attempts: request.lane.config.maxAttempts,
+          status: verdict.status,
+          error_type: verdict.errorType,
+          cause: verdict.cause,
+          wait_ms: Math.round(waitMs),
+        },
+      }),
+    )
   }
 
   #requeued(request: Request, why: 'backoff' | 'preempted', now: Millis): void {
     const live = this.#liveOf(request)
     this.#move(live, why === 'backoff' ? 'backoff.over' : 'attempt.requeued', now)
     if (why === 'backoff') return
-    this.#tell(live, {
-      name: 'request.preempted',
-      at: this.#wall(),
-      data: {
-        ...about(live),
-        route: request.route.id,
-        preemptions: request.preemptions,
-        wasted_ms: Math.round(request.upstreamMs),
-      },
-    })
+    this.#recorder?.record(
+      told(live, {
+        name: 'request.preempted',
+        at: this.#wall(),
+        data: {
+          ...about(live),
+          route: request.route.id,
+          preemptions: request.preemptions,
+          wasted_ms: Math.round(request.upstreamMs),
+        },
+      }),
+    )
   }
 
   // ---- the one answer ----
@@ -516,7 +558,7 @@ export class Loop implements Scheduler {
   ): void {
     const accounting = unattempted(of.id, of.model)
     of.reply.refuse(said, accounting, null)
-    this.#record({
+    this.#recorder?.record({
       name: 'request.settled',
       at: this.#wall(),
       data: {
@@ -542,15 +584,17 @@ export class Loop implements Scheduler {
     reason: Refused['reason'] | null,
     status: number,
   ): void {
-    this.#tell(live, {
-      name: 'request.settled',
-      at: this.#wall(),
-      data: {
-        ...about(live),
-        route: live.request?.route.id ?? null,
-        ...settledData(accounting, said, reason, status),
-      },
-    })
+    this.#recorder?.record(
+      told(live, {
+        name: 'request.settled',
+        at: this.#wall(),
+        data: {
+          ...about(live),
+          route: live.request?.route.id ?? null,
+          ...settledData(accounting, said, reason, status),
+        },
+      }),
+    )
   }
 
   /** The request holds nothing any more. */
@@ -617,15 +661,12 @@ export class Loop implements Scheduler {
     if (live === undefined) throw new Error(`${request.key}: an effect for a request not live`)
     return live
   }
-
-  #tell(live: Live, event: HeadgateEvent): void {
-    if (live.trace !== null) event.trace = live.trace
-    this.#record(event)
-  }
-
-  #record(event: HeadgateEvent): void {
-    this.#options.recorder.record(event)
-  }
 }
 
 const NOTHING = new Uint8Array(0)
+
+/** The event, with the trace context of the request it is about. */
+function told(live: Live, event: HeadgateEvent): HeadgateEvent {
+  if (live.trace !== null) event.trace = live.trace
+  return event
+}

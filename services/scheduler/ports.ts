@@ -72,6 +72,11 @@ export interface Subscription {
 
 /** One call on one route, everything the provider needs. */
 export interface AttemptCall {
+  /** Whose request it is. */
+  tenant: string
+  lane: string
+  /** The request's id: all its attempts carry the same. */
+  id: string
   upstream: { name: string; baseUrl: string; apiKey: string | null; version: string }
   model: string
   /** The caller's body; sent byte for byte unless `model` was replaced by a fallback. */
@@ -84,19 +89,20 @@ export interface AttemptCall {
   idleMs: Millis
 }
 
-/** What an attempt reports while it runs. */
+/** What an attempt reports. Nothing comes from inside `send`, and nothing after `ended`. */
 export interface AttemptSink {
   /** The first response byte came. */
   firstByte(): void
   /** One upstream SSE event, its `data` JSON bytes; pings and errors are not events. Called from the first
    *  real event on, in order, and only when `stream`. */
   event(data: Uint8Array): void
+  /** Always, exactly once, after the transport has let go; never from inside `send`, perhaps from inside
+   *  `abort`. */
+  ended(verdict: Verdict): void
 }
 
-/** A running attempt. `verdict` always resolves, exactly once, after the transport has let go. */
 export interface RunningAttempt {
-  verdict: Promise<Verdict>
-  /** Really closes the socket; the first `why` is kept. */
+  /** Really closes the socket; the first `why` is kept, and after the end it does nothing. */
   abort(why: AbortWhy): void
 }
 

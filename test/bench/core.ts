@@ -51,7 +51,8 @@ export function coreRun(tenants: number, tasks = TASKS): number {
     now += 10
     const key = running[done]!
     const route = state.requests.get(key)!.route
-    const control = { route: route.id, limit: route.limit, epoch: 0, gate: route.gate }
+    const { limit, gate, peak, heldUntil, slowUntil } = route
+    const control = { route: route.id, limit, epoch: 0, gate, peak, heldUntil, slowUntil }
     note(step(state, { type: 'verdict', key, verdict: ok, control }, now, dice))
   }
   if (state.requests.size > 0) throw new Error('not all tasks have ended')

@@ -10,7 +10,7 @@ import {
   type Arrival,
   type PlanOptions,
 } from '../../services/cli/replay-plan.ts'
-import type { Trace } from '../../services/cli/replay-trace.ts'
+import type { Trace } from '#contracts/trace-file'
 import { seeded, zipf } from '../../services/cli/seeded.ts'
 
 const of = (more: Partial<PlanOptions> = {}): PlanOptions => ({

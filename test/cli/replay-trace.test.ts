@@ -3,13 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { readLines, readTrace } from '../../services/cli/replay-trace.ts'
+import { readColumns } from '#contracts/trace-file'
+import { readTrace } from '../../services/cli/replay-trace.ts'
 
 const HEADER = 'TIMESTAMP,ContextTokens,GeneratedTokens'
 const dir = mkdtempSync(join(tmpdir(), 'headgate-trace-'))
 afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
-const read = (lines: string[], untilS = 3_600) => readLines(lines, { path: 'a.csv', untilS })
+const read = (lines: string[], untilS = 3_600) => readColumns(lines, { path: 'a.csv', untilS })
 
 describe('a trace', () => {
   test('is read from a file, with seven digits of fraction', async () => {
@@ -43,7 +44,15 @@ describe('a trace', () => {
 
   test('without rows is none', async () => {
     await expect(read([])).rejects.toThrow('a.csv: it is empty; expected the header')
-    await expect(read([HEADER, '0,1,1'])).rejects.toThrow('at least 2 rows')
+    await expect(read([HEADER])).rejects.toThrow('a.csv: no row of data under the header')
+    const path = join(dir, 'short.csv')
+    const replayed = (rows: string) => {
+      writeFileSync(path, `${HEADER}\n${rows}\n`)
+      return readTrace({ path, untilS: 60 })
+    }
+    await expect(replayed('0,1,1')).rejects.toThrow('at least 2 rows')
+    // It has no length, and a replay lays it end to end.
+    await expect(replayed('7,1,1\n7,1,1')).rejects.toThrow('every row has the same TIMESTAMP')
   })
 
   test.each([
@@ -53,7 +62,7 @@ describe('a trace', () => {
     [[HEADER, '2023-13-41 00:00:00,2,3'], 'line 2: TIMESTAMP: expected'],
     [[HEADER, '0,2,3', '1,-2,3'], 'line 3: ContextTokens: expected a whole number'],
     [[HEADER, '0,2,3', '1,2,many'], 'line 3: GeneratedTokens: expected a whole number'],
-    [[HEADER, '5,2,3', '', '4,2,3'], 'line 4: TIMESTAMP: earlier than the line before'],
+    [[HEADER, '5,2,3', '', '4,2,3'], 'line 4: TIMESTAMP: "4" is earlier than the line before'],
   ])('that is wrong is refused by its line: %j', async (lines, said) => {
     await expect(read(lines)).rejects.toThrow(`a.csv: ${said}`)
   })

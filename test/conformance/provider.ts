@@ -1,7 +1,7 @@
 /** What every Provider promises, as sentences. Run on the fake and, over a real socket, on the real one. */
 import { afterEach, describe, expect, test } from 'vitest'
-import type { AttemptCall, AttemptSink, Clock, Provider, RunningAttempt, Verdict } from '#ports'
-import { heard, type Heard } from '../support/heard.ts'
+import type { AttemptCall, Clock, Provider, Verdict } from '#ports'
+import { listener, sendTo, type Listener, type Sent } from '../support/listener.ts'
 
 /** What the far side does with the attempt. */
 export type Scene =
@@ -70,9 +70,19 @@ export const EVENTS: readonly string[] = [
   { type: 'message_stop' },
 ].map((event) => JSON.stringify(event))
 
-interface Listener extends AttemptSink {
-  events: Heard<string>
-  firstBytes: Heard<true>
+/** How each scene comes to its end. */
+const ENDINGS: Readonly<Record<Scene, 'by itself' | 'by a watchdog'>> = {
+  json: 'by itself',
+  stream: 'by itself',
+  overloaded: 'by itself',
+  throttled: 'by itself',
+  rejected: 'by itself',
+  silent: 'by a watchdog',
+  head_only: 'by a watchdog',
+  stalled: 'by a watchdog',
+  cut: 'by itself',
+  overloaded_midway: 'by itself',
+  overloaded_first: 'by itself',
 }
 
 export function providerConformance(name: string, make: (scene: Scene) => Promise<FarSide>): void {
@@ -80,36 +90,26 @@ export function providerConformance(name: string, make: (scene: Scene) => Promis
     let far: FarSide
     afterEach(() => far.stop())
 
-    const listener = (): Listener => {
-      const events = heard<string>()
-      const firstBytes = heard<true>()
-      return {
-        events,
-        firstBytes,
-        firstByte: () => firstBytes.add(true),
-        event: (data) => events.add(Buffer.from(data).toString()),
-      }
-    }
+    const callOf = (given: Partial<AttemptCall>): AttemptCall => ({
+      tenant: 'acme',
+      lane: 'interactive',
+      id: 'r_1',
+      upstream: { name: 'main', baseUrl: far.url, apiKey: 'key', version: '2023-06-01' },
+      model: 'claude-x',
+      body: Buffer.from('{}'),
+      stream: true,
+      headers: {},
+      firstByteMs: 30_000,
+      idleMs: 60_000,
+      ...given,
+    })
     const send = async (
       scene: Scene,
       given: Partial<AttemptCall> = {},
-    ): Promise<{ running: RunningAttempt; sink: Listener }> => {
+    ): Promise<{ running: Sent; sink: Listener }> => {
       far = await make(scene)
       const sink = listener()
-      const running = far.provider.send(
-        {
-          upstream: { name: 'main', baseUrl: far.url, apiKey: 'key', version: '2023-06-01' },
-          model: 'claude-x',
-          body: Buffer.from('{}'),
-          stream: true,
-          headers: {},
-          firstByteMs: 30_000,
-          idleMs: 60_000,
-          ...given,
-        },
-        sink,
-      )
-      return { running, sink }
+      return { running: sendTo(far.provider, callOf(given), sink), sink }
     }
     const ends = async (scene: Scene, given: Partial<AttemptCall> = {}): Promise<Verdict> =>
       (await send(scene, given)).running.verdict
@@ -214,6 +214,58 @@ export function providerConformance(name: string, make: (scene: Scene) => Promis
       running.abort('cancel')
       expect(await running.verdict).toMatchObject({ kind: 'ended', cause: 'cancel' })
       expect(sink.events.all).toEqual([])
+    })
+
+    test.each(Object.entries(ENDINGS))(
+      '%s: the end, %s, is told once, whatever follows',
+      async (scene, ending) => {
+        const { running, sink } = await send(scene as Scene, { stream: scene !== 'json' })
+        if (ending === 'by a watchdog') {
+          await far.reached()
+          if (scene !== 'silent') await sink.firstBytes.take(1)
+          far.clock.advance(60_000)
+        }
+        const verdict = await running.verdict
+        running.abort('cancel')
+        running.abort('drain')
+        far.clock.advance(10_000_000)
+        await far.provider.close()
+        expect(sink.ends.all).toEqual([verdict])
+      },
+    )
+
+    test.each(['an answer', 'an address that is none', 'a provider that is closed'])(
+      'nothing is told from inside `send`: %s',
+      async (what) => {
+        far = await make('json')
+        const upstream = { name: 'main', baseUrl: far.url, apiKey: 'key', version: '2023-06-01' }
+        if (what === 'an address that is none') upstream.baseUrl = 'not an address'
+        if (what === 'a provider that is closed') await far.provider.close()
+        const sink = listener()
+        const running = sendTo(far.provider, callOf({ upstream, stream: false }), sink)
+        expect([sink.ends.all, sink.firstBytes.all]).toEqual([[], []])
+        const verdict = await running.verdict
+        await far.provider.close()
+        expect(sink.ends.all).toEqual([verdict])
+      },
+    )
+
+    test('an abort from inside an event ends it once, and no further event is heard', async () => {
+      far = await make('stream')
+      const sink = listener()
+      const hasty: Listener = {
+        ...sink,
+        event(data) {
+          sink.event(data)
+          running.abort('cancel')
+        },
+      }
+      const running = sendTo(far.provider, callOf({}), hasty)
+      const verdict = await running.verdict
+      expect(verdict).toMatchObject({ kind: 'ended', cause: 'cancel' })
+      await far.provider.close()
+      expect(sink.events.all).toEqual(EVENTS.slice(0, 1))
+      expect(sink.ends.all).toEqual([verdict])
     })
 
     test('an abort after the end changes nothing', async () => {

@@ -94,7 +94,8 @@ test.each([0.5, 0.75, 0.85])('a running quantile settles near the true one (p = 
 test('estimates move from the prior to the model to the tenant as evidence comes', () => {
   const config = configOf({})
   const costs = new CostBook()
-  const ask = (tenant: string) => costs.estimate({ tenant, model: 'm', maxTokens: 1_000 }, config)
+  const ask = (tenant: string) =>
+    costs.estimate({ tenant, model: 'm', maxTokens: 1_000, bytes: 700 }, config)
   const teach = (tenant: string, outputTokens: number, times: number): void => {
     for (let i = 0; i < times; i++)
       costs.learn(
@@ -104,12 +105,18 @@ test('estimates move from the prior to the model to the tenant as evidence comes
           ttft: 0.5,
           outputTokens,
           inputTokens: 200,
+          cachedShare: 0.25,
           estimated: 6,
         },
         config,
       )
   }
-  expect(ask('a')).toEqual({ duration: 6, outputTokens: 300, evidence: false })
+  expect(ask('a')).toEqual({
+    duration: 6,
+    inputTokens: 200,
+    outputTokens: 300,
+    evidence: false,
+  })
   expect(costs.service('m', ask('a'))).toBe(0)
   teach('b', 40, 19)
   expect(ask('a').evidence).toBe(false)
@@ -118,9 +125,12 @@ test('estimates move from the prior to the model to the tenant as evidence comes
   expect(ask('a').evidence).toBe(true)
   expect(Math.abs(ask('a').outputTokens - 40)).toBeLessThan(2)
   expect(ask('a').duration).toBeCloseTo(0.5 + 0.4, 1)
-  // 350 characters were 200 tokens each time, where 100 are guessed.
-  expect(costs.inputTokens({ model: 'm', bytes: 700 })).toBe(400)
-  expect(costs.inputTokens({ model: 'other', bytes: 700 })).toBe(200)
+  // 350 characters were 200 tokens each time, where 100 are guessed; a quarter came from the cache.
+  expect(ask('a').inputTokens).toBe(300)
+  expect(
+    costs.estimate({ tenant: 'a', model: 'other', maxTokens: 1_000, bytes: 700 }, config)
+      .inputTokens,
+  ).toBe(200)
   teach('a', 400, 20)
   expect(Math.abs(ask('a').outputTokens - 400)).toBeLessThan(20)
   expect(Math.abs(ask('b').outputTokens - 40)).toBeLessThan(2)
@@ -130,7 +140,14 @@ test('estimates move from the prior to the model to the tenant as evidence comes
 test('what is learned of tenants is bounded', () => {
   const config = configOf({ scheduling: { learned_max: 10 } })
   const costs = new CostBook()
-  const sample = { duration: 1, ttft: 0.5, outputTokens: 10, inputTokens: null, estimated: 6 }
+  const sample = {
+    duration: 1,
+    ttft: 0.5,
+    outputTokens: 10,
+    inputTokens: null,
+    cachedShare: null,
+    estimated: 6,
+  }
   const learn = (tenant: string, times: number): void => {
     for (let i = 0; i < times; i++)
       costs.learn({ tenant, model: 'm', maxTokens: 8, bytes: 350 }, sample, config)
@@ -138,6 +155,6 @@ test('what is learned of tenants is bounded', () => {
   learn('old', 30)
   for (let i = 0; i < 30; i++) learn(`t${i}`, 1)
   learn('t29', 1)
-  const own = costs.estimate({ tenant: 'old', model: 'm', maxTokens: 512 }, config)
+  const own = costs.estimate({ tenant: 'old', model: 'm', maxTokens: 512, bytes: 700 }, config)
   expect(own.outputTokens).toBe(300)
 })

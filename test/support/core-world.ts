@@ -136,7 +136,8 @@ export class CoreWorld {
     if (known !== undefined) return known
     const route = this.state.routes.get(id)
     if (route === undefined) throw new Error(`no route ${id}`)
-    return { route: id, limit: route.limit, epoch: route.epoch, gate: route.gate }
+    const { limit, epoch, gate, peak, heldUntil, slowUntil } = route
+    return { route: id, limit, epoch, gate, peak, heldUntil, slowUntil }
   }
 
   /** Keys whose attempts hold a slot, oldest start first. */

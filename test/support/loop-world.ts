@@ -34,6 +34,8 @@ export class LoopWorld {
     seed?: number
     /** Instead of the scripted one. */
     provider?: Provider
+    /** False: the loop has no recorder; default true. */
+    recorded?: boolean
   }) {
     this.provider = scriptedProvider({
       clock: this.clock,
@@ -44,7 +46,7 @@ export class LoopWorld {
       clock: { ...this.clock, now: () => this.clock.now() + this.jumpMs },
       dice: seededDice(of.seed ?? 1),
       provider: of.provider ?? this.provider,
-      recorder: { record: (event) => this.events.push(event) },
+      recorder: of.recorded === false ? null : { record: (event) => this.events.push(event) },
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
       runner: of.runner ?? 'actors',
       onBug: (bug) => this.bugs.push(bug),

@@ -1,5 +1,5 @@
 /** The Provider without a network: each attempt plays one act on the injected clock, on cue and the same
- *  every time. Keeps the port's promises: one verdict, both watchdogs, the first `why`, silence afterwards. */
+ *  every time. Keeps the port's promises: one end, both watchdogs, the first `why`, silence afterwards. */
 import type {
   AbortWhy,
   AttemptCall,
@@ -30,7 +30,7 @@ export interface Act {
 export interface ScriptedProvider extends Provider {
   /** Every attempt so far, in order. */
   readonly calls: readonly AttemptCall[]
-  /** Attempts without a verdict yet. */
+  /** Attempts that have not ended yet. */
   running(): number
 }
 
@@ -48,9 +48,9 @@ export function scriptedProvider(of: {
     send(call, sink) {
       calls.push(call)
       const act = of.script(call, calls.length - 1)
-      const attempt = new Playing({ act, call, sink, clock: of.clock })
+      const { clock } = of
+      const attempt = new Playing({ act, call, sink, clock, over: () => playing.delete(attempt) })
       playing.add(attempt)
-      void attempt.verdict.then(() => playing.delete(attempt))
       return attempt
     },
     aux: of.aux ?? (async () => ({ status: 200, requestId: null, body: Buffer.from('{}') })),
@@ -91,28 +91,32 @@ export function verdictOf(given: Partial<Verdict> & { kind: VerdictKind }): Verd
 }
 
 class Playing implements RunningAttempt {
-  readonly verdict: Promise<Verdict>
   readonly #act: Act
   readonly #call: AttemptCall
   readonly #sink: AttemptSink
   readonly #clock: Clock
   readonly #startedAt: Millis
-  #resolve!: (verdict: Verdict) => void
+  readonly #onOver: () => void
   #cancelStep = (): void => {}
   #cancelWatchdog = (): void => {}
   #over = false
   #forwarded = false
   #ttftMs: Millis | null = null
 
-  constructor(of: { act: Act; call: AttemptCall; sink: AttemptSink; clock: Clock }) {
+  constructor(of: {
+    act: Act
+    call: AttemptCall
+    sink: AttemptSink
+    clock: Clock
+    /** It is about to tell its end. */
+    over: () => void
+  }) {
     this.#act = of.act
     this.#call = of.call
     this.#sink = of.sink
     this.#clock = of.clock
     this.#startedAt = of.clock.now()
-    this.verdict = new Promise((resolve) => {
-      this.#resolve = resolve
-    })
+    this.#onOver = of.over
     this.#watch(of.call.firstByteMs, { kind: 'hang', cause: 'first_byte' })
     this.#step(of.act.firstByteMs ?? 0, () => {
       this.#heard()
@@ -163,6 +167,7 @@ class Playing implements RunningAttempt {
     this.#over = true
     this.#cancelStep()
     this.#cancelWatchdog()
-    this.#resolve(verdictOf({ ttftMs: this.#ttftMs, ...end }))
+    this.#onOver()
+    this.#sink.ended(verdictOf({ ttftMs: this.#ttftMs, ...end }))
   }
 }

@@ -14,7 +14,10 @@ import {
   type State,
   Tenant,
 } from './state.ts'
+import { usageOf } from './degradation.ts'
+import { waitOf } from './prediction.ts'
 import { rescale, reviewActive, reviewParking } from './slots.ts'
+import { configureQuota } from './token-buckets.ts'
 
 /** Bounds of the retry-after that a refusal names. */
 const RETRY_AFTER = { min: 1_000, max: 60_000 }
@@ -42,17 +45,41 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
         verdict: route.upstream.blockedBy,
       }),
     )
+  state.load.arrived(now)
+  if (sheds(state, lane, asked.tenant, now)) return no(shed())
   const room = makeRoom(state, cell, asked, settings)
   if (room.refused !== null) return no(room.refused)
   const deadline = now + (asked.deadlineMs ?? lane.config.timeoutMs)
-  const late = unreachable(state, cell, asked, now, deadline)
+  const expected = state.costs.estimate(asked, state.config)
+  const waitMs = waitOf(state, cell, asked.tenant, now)
+  const late = unreachable(state, cell, { expected, waitMs, now, deadline, model: asked.model })
   if (late !== null) return no(late)
   return {
     admitted: true,
-    request: accept(state, cell, asked, now, deadline),
+    request: accept(state, cell, asked, { now, deadline, expected, predictedMs: waitMs }),
     evicted: room.evicted,
   }
 }
+
+/** Turned away while the provider gives so little that arrivals outrun it (control-laws §13): heavy tenants
+ *  of light lanes first. */
+function sheds(state: State, lane: Lane, tenant: string, now: Millis): boolean {
+  if (state.load.level < 2) return false
+  const known = state.tenants.get(tenant)
+  const heavier = state.lanes.indexOf(lane)
+  return state.load.sheds({
+    laneRank: state.lanes.length - 1 - heavier,
+    usage: known === undefined ? 0 : usageOf(known, now),
+  })
+}
+
+const SHED_RETRY_AFTER: Millis = 5_000
+const shed = (): Refused =>
+  refuse(
+    'SHED',
+    `the provider gives far less than usual and the queue grows; retry in ${SHED_RETRY_AFTER / 1_000} s`,
+    { retryAfterMs: SHED_RETRY_AFTER },
+  )
 
 const no = (refused: Refused): Admission => ({ admitted: false, refused })
 
@@ -156,6 +183,7 @@ export function openRoute(state: State, route: Route, effects: Effect[]): Route 
   state.routes.set(route.id, route)
   state.routesByModel.set(route.config.model, route)
   attachLanes(state, route)
+  configureQuota(state, route.quota, state.now)
   rescale(state)
   effects.push({ type: 'route-opened', route })
   return route
@@ -260,30 +288,22 @@ export const queueFull = (message: string): Refused =>
 
 // ---- deadline ----
 
-/** Can the answer come in time? W, the wait, is here what is certain: the breaker's open time and the
- *  pause; the queue's own share of it (control-laws §6) joins in this sum. */
+/** Can the answer come in time, after the wait that is predicted (control-laws §6)? */
 function unreachable(
   state: State,
-  cell: Cell,
-  asked: NewRequest,
-  now: Millis,
-  deadline: Millis,
+  { route }: Cell,
+  of: { expected: Estimate; waitMs: Millis; now: Millis; deadline: Millis; model: string },
 ): Refused | null {
-  const { route } = cell
-  const until = Math.max(route.gate.until ?? 0, route.quota.pausedUntil)
-  const wait = Math.max(0, until - now)
-  const service = serviceMs(state, asked)
-  if (now + wait + service <= deadline) return null
-  const numbers = `predicted wait ${Math.round(wait)} ms and service ${Math.round(service)} ms exceed the deadline of ${deadline - now} ms`
+  const { deadline, now, waitMs } = of
+  const service = state.costs.service(of.model, of.expected) * 1_000
+  if (now + waitMs + service <= deadline) return null
+  const numbers = `predicted wait ${Math.round(waitMs)} ms and service ${Math.round(service)} ms exceed the deadline of ${deadline - now} ms`
   return route.gate.state === 'open'
     ? refuse('BREAKER_OPEN', `the breaker of ${route.id} is open; ${numbers}`, {
-        retryAfterMs: wait,
+        retryAfterMs: waitMs,
       })
-    : refuse('DOOMED', numbers, { retryAfterMs: wait })
+    : refuse('DOOMED', numbers, { retryAfterMs: waitMs })
 }
-
-const serviceMs = (state: State, of: NewRequest): Millis =>
-  state.costs.service(of.model, state.costs.estimate(of, state.config)) * 1_000
 
 /** The same test at the moment of start, where nothing is left to wait for. */
 export function doomed(
@@ -307,9 +327,9 @@ function accept(
   state: State,
   cell: Cell,
   asked: NewRequest,
-  now: Millis,
-  deadline: Millis,
+  of: { now: Millis; deadline: Millis; expected: Estimate; predictedMs: Millis },
 ): Request {
+  const { now } = of
   const { lane, route } = cell
   const tenant = tenantOf(state, asked.tenant)
   const member = cell.queue.join(tenant)
@@ -322,7 +342,9 @@ function accept(
     cell,
     member,
     acceptedAt: now,
-    deadline,
+    deadline: of.deadline,
+    expected: of.expected,
+    predictedMs: of.predictedMs,
     laneStamp: lane.group.v,
     routeStamp: lane.v,
     tenantStamp: cell.queue.v,

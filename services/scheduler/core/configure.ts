@@ -4,12 +4,14 @@ import * as admission from './admission.ts'
 import type { Effect } from './effects.ts'
 import { rescale, reviewParking } from './slots.ts'
 import { configureLanes, quotaOf, type Route, type State } from './state.ts'
+import { configureQuota } from './token-buckets.ts'
 
 export function configure(state: State, config: Config, effects: Effect[]): void {
   state.config = config
   configureLanes(state)
   admission.configureTenants(state)
   for (const route of state.routes.values()) configureRoute(state, route)
+  for (const quota of state.quotas.values()) configureQuota(state, quota, state.now)
   for (const tenant of state.active) reviewParking(state, tenant)
   sweepRetired(state, effects)
   rescale(state)

@@ -34,6 +34,9 @@ export class RunningQuantile {
 class Habits {
   readonly ttft = new RunningQuantile(0.5)
   readonly speed = new RunningQuantile(0.5)
+  /** Share of the input that the provider reads from its cache and does not count. */
+  cached = 0
+  inputs = 0
   readonly #lengths: (RunningQuantile | undefined)[] = []
 
   length(bucket: number): RunningQuantile | undefined {
@@ -41,11 +44,15 @@ class Habits {
   }
 
   learn(
-    of: { ttft: Seconds | null; outputTokens: Tokens | null },
+    of: { ttft: Seconds | null; outputTokens: Tokens | null; cachedShare: number | null },
     bucket: number,
     writing: Seconds,
   ): void {
     if (of.ttft !== null) this.ttft.add(of.ttft)
+    if (of.cachedShare !== null) {
+      this.inputs++
+      this.cached += (of.cachedShare - this.cached) / Math.min(EVIDENCE, this.inputs)
+    }
     if (of.outputTokens === null) return
     const known = (this.#lengths[bucket] ??= new RunningQuantile(0.75))
     known.add(of.outputTokens)
@@ -84,10 +91,16 @@ class ModelHabits {
   overrun = Q85.start
 }
 
-export interface Estimate {
+/** What a request is expected to use. */
+export interface Expected {
   /** Slot-seconds: time to first token and the time to write the answer. */
   duration: Seconds
+  /** Uncached input and cache creation: what the provider counts. */
+  inputTokens: Tokens
   outputTokens: Tokens
+}
+
+export interface Estimate extends Expected {
   /** False while the estimate rests on priors only. */
   evidence: boolean
 }
@@ -95,13 +108,17 @@ export interface Estimate {
 export class CostBook {
   readonly #models = new Map<string, ModelHabits>()
 
-  estimate(of: { tenant: string; model: string; maxTokens: Tokens }, config: Config): Estimate {
+  estimate(
+    of: { tenant: string; model: string; maxTokens: Tokens; bytes: number },
+    config: Config,
+  ): Estimate {
     const { priors } = config.file
     const model = this.#models.get(of.model)
     if (model === undefined) {
+      const inputTokens = estimateInput({ chars: of.bytes, correction: untaught })
       const outputTokens = Math.min(priors.output_tokens, of.maxTokens)
       const duration = priors.ttft_ms / 1_000 + outputTokens / priors.tokens_per_s
-      return { duration, outputTokens, evidence: false }
+      return { duration, inputTokens, outputTokens, evidence: false }
     }
     const own = model.byTenant.get(of.tenant)
     const bucket = bucketOf(of.maxTokens)
@@ -111,13 +128,15 @@ export class CostBook {
     const outputTokens = Math.min(length?.value ?? priors.output_tokens, of.maxTokens)
     const duration =
       (ttft?.value ?? priors.ttft_ms / 1_000) + outputTokens / (speed?.value ?? priors.tokens_per_s)
-    return { duration, outputTokens, evidence: (ttft ?? speed ?? length) !== undefined }
-  }
-
-  /** Input tokens to expect of a body of so many bytes. */
-  inputTokens(of: { model: string; bytes: number }): Tokens {
-    const correction = this.#models.get(of.model)?.input ?? untaught
-    return estimateInput({ chars: of.bytes, correction })
+    const input = estimateInput({ chars: of.bytes, correction: model.input })
+    const habits = own !== undefined && own.inputs >= EVIDENCE ? own : model.all
+    const cached = habits.inputs >= EVIDENCE ? habits.cached : 0
+    return {
+      duration,
+      inputTokens: input * (1 - cached),
+      outputTokens,
+      evidence: (ttft ?? speed ?? length) !== undefined,
+    }
   }
 
   /** The longest that an answer may take to start, before calling it a hang: `max_tokens` at the
@@ -148,6 +167,8 @@ export class CostBook {
       outputTokens: Tokens | null
       /** All of it: uncached, cache creation and cache read; null when not counted. */
       inputTokens: Tokens | null
+      /** Share of it that was read from the cache; null when not counted. */
+      cachedShare: number | null
       estimated: Seconds
     },
     config: Config,

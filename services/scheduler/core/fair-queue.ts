@@ -9,6 +9,8 @@
  *
  *  A tenant with queued work is armed (in the heap) or parked (at its cap). Push, remove, start and
  *  settle are O(log n). A tenant without requests whose debt is paid is forgotten. */
+import type { Expected } from './cost.ts'
+import { controlled } from './delay-control.ts'
 import { IndexedHeap, type HeapItem } from './indexed-heap.ts'
 import type { Request, Tenant } from './state.ts'
 
@@ -25,6 +27,8 @@ export class Member implements HeapItem {
   tail: Request | null = null
   /** Requests waiting here. */
   queued = 0
+  /** What its waiting requests are expected to use, together. */
+  readonly ahead: Expected = { duration: 0, inputTokens: 0, outputTokens: 0 }
   /** Requests of this member in any place: waiting, in flight or in back-off. */
   live = 0
   place: 'armed' | 'idle' | 'neither' = 'neither'
@@ -64,6 +68,10 @@ export class FairQueue {
   v = 0
   /** Requests waiting, over all tenants. */
   queued = 0
+  /** The queue is standing: delay control serves the newest of each tenant first. */
+  newestFirst = false
+  /** How far virtual time has come by starts, since it was last taken. */
+  #moved = 0
   readonly members = new Map<string, Member>()
   readonly #armed = new IndexedHeap<Member>(sooner)
   readonly #idle = new IndexedHeap<Member>(lessDebt)
@@ -73,6 +81,16 @@ export class FairQueue {
   /** The tenant whose turn it is; undefined when nobody is armed. */
   next(): Member | undefined {
     return this.#armed.top()
+  }
+
+  /** The request whose turn it is: its tenant's oldest, or its newest while `newestFirst`. Requests that
+   *  were tried before, or that delay control does not speak of, are never overtaken. */
+  first(): Request | null {
+    const member = this.next()
+    if (member === undefined) return null
+    const { head, tail } = member
+    if (!this.newestFirst || head === null || tail === null) return head
+    return controlled(head) && controlled(tail) ? tail : head
   }
 
   /** A request enters the system here. */
@@ -128,6 +146,10 @@ export class FairQueue {
   #entered(member: Member, request: Request, isHead: boolean): void {
     request.waiting = true
     member.queued++
+    const { ahead } = member
+    ahead.duration += request.expected.duration
+    ahead.inputTokens += request.expected.inputTokens
+    ahead.outputTokens += request.expected.outputTokens
     this.queued++
     if (this.#fullest !== null) this.#recount(this.#fullest, member)
     if (isHead) this.rearm(member)
@@ -144,10 +166,19 @@ export class FairQueue {
     request.after = null
     request.waiting = false
     member.queued--
+    this.#lessAhead(member, request.expected)
     this.queued--
     if (this.#fullest !== null) this.#recount(this.#fullest, member)
     if (this.queued === 0) this.#emptied()
-    if (wasHead) this.rearm(member)
+    // A start has charged its member, whose place in the heap moves even if its head stays.
+    if (wasHead || member.finish > member.start) this.rearm(member)
+  }
+
+  /** Sums of what comes and goes drift; an empty queue puts them right. */
+  #lessAhead({ ahead, queued }: Member, by: Expected): void {
+    ahead.duration = queued === 0 ? 0 : ahead.duration - by.duration
+    ahead.inputTokens = queued === 0 ? 0 : ahead.inputTokens - by.inputTokens
+    ahead.outputTokens = queued === 0 ? 0 : ahead.outputTokens - by.outputTokens
   }
 
   /** Puts a member where it belongs: armed with its present start tag, or out of the heap. */
@@ -171,6 +202,7 @@ export class FairQueue {
   charge(member: Member, cost: number): void {
     const first = this.#armed.top()
     if (first !== undefined && first.start > this.v) {
+      this.#moved += first.start - this.v
       this.v = first.start
       this.#forgetPaid()
     }
@@ -191,6 +223,12 @@ export class FairQueue {
     if (this.queued > 0 || this.#idle.size === 0) return
     this.v += elapsedSeconds
     this.#forgetPaid()
+  }
+
+  takeMoved(): number {
+    const moved = this.#moved
+    this.#moved = 0
+    return moved
   }
 
   /** Of a full queue, the tenant that holds most per weight. */

@@ -36,6 +36,11 @@ export interface RouteControl {
   /** Raised by each decrease of the limit; attempts carry it. */
   epoch: number
   gate: Gate
+  /** Largest load of the last 24 h; the initial limit before any. */
+  peak: number
+  /** The provider asked for a slower ramp: no raise before the first, slow raises before the second. */
+  heldUntil: Millis
+  slowUntil: Millis
 }
 
 export type Input =

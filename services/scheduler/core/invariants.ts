@@ -3,7 +3,9 @@
 import type { Effect } from './effects.ts'
 import { select } from './lanes.ts'
 import { bindingCap } from './slots.ts'
-import type { State } from './state.ts'
+import { doomed } from './admission.ts'
+import type { Route, State } from './state.ts'
+import { readyAt } from './token-buckets.ts'
 
 type Finding = string | null
 
@@ -74,8 +76,16 @@ export function parkedAtCap(state: State): Finding {
 /** I5: after a step nothing is left that could start. */
 export function nothingLeftToStart(state: State): Finding {
   if (state.draining) return null
-  const request = select(state, state.now, null)
-  return request === null ? null : `${request.key} could start and did not`
+  const skip = new Set<Route>()
+  for (;;) {
+    const request = select(state, state.now, skip)
+    if (request === null) return null
+    if (doomed(state, request, state.now) !== null) return `${request.key} is doomed and waits`
+    const need = state.costs.estimate(request.asked, state.config)
+    if (readyAt(request.route.quota, need, state.now) <= state.now)
+      return `${request.key} could start and did not`
+    skip.add(request.route)
+  }
 }
 
 /** I1, I2, I3, I8 for the starts of one step: no bound is passed by a start. */

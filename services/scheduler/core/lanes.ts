@@ -7,6 +7,7 @@
 import type { Millis, Seconds } from '#contracts/units'
 import type { Cell, Lane, LaneGroup, Request, Route, State } from './state.ts'
 import { fits, freeOverall } from './slots.ts'
+import { readyAt } from './token-buckets.ts'
 
 /** Tags are rebased when a virtual time has come this far, while doubles still resolve microseconds. */
 const REBASE_AT = 1e9
@@ -19,7 +20,7 @@ export function select(state: State, now: Millis, skip: ReadonlySet<Route> | nul
     trickled(state, now, skip) ??
     arbitrated(state, now, skip) ??
     spare(state, now, skip)
-  return cell?.queue.next()?.head ?? null
+  return cell?.queue.first() ?? null
 }
 
 /** 1a. Lanes below their guarantee in both scopes, heaviest first. */
@@ -86,12 +87,18 @@ function mayTake(state: State, cell: Cell, phase: Phase, now: Millis): boolean {
     case 'guarantee':
       return cell.inflight < cell.guarantee && fits(state, cell, false)
     case 'trickle':
-      return cell.inflight < cell.trickle && fits(state, cell, false)
+      return cell.inflight < cell.trickle && fits(state, cell, false) && quotaAllows(cell, now)
     case 'weight':
       return fits(state, cell, false)
     case 'spare':
       return fits(state, cell, true) && !wantedByOthers(cell.route, now)
   }
+}
+
+/** A trickle is not kept waiting for by skipping its route: others may go meanwhile. */
+function quotaAllows(cell: Cell, now: Millis): boolean {
+  const first = cell.queue.first()
+  return first !== null && readyAt(cell.route.quota, first.expected, now) <= now
 }
 
 /** Does a non-preemptible lane have an eligible head on this route? */

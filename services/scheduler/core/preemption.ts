@@ -9,6 +9,7 @@ import { doomed } from './admission.ts'
 import { eligible } from './lanes.ts'
 import { freeOn, freeOverall, rescaleAllowance, reserved, usable } from './slots.ts'
 import type { Attempt, Cell, Request, State } from './state.ts'
+import { readyAt } from './token-buckets.ts'
 
 /** A victim that would soon be done anyway is left alone. */
 const NEARLY_DONE: Seconds = 2
@@ -36,11 +37,12 @@ export function victimFor(state: State, request: Request, now: Millis): Victim |
   return victim
 }
 
-/** Would the freed slot really be used? Not if the breaker, a pause or the deadline is in the way. */
+/** Would the freed slot really be used? Not if the breaker, a pause, quota or the deadline is in the way. */
 function mayStart(state: State, request: Request, now: Millis): boolean {
   if (request.route.gate.state !== 'closed' || !eligible(request.cell, now)) return false
-  const head = request.cell.queue.next()?.head
-  return head !== undefined && head !== null && doomed(state, head, now) === null
+  const head = request.cell.queue.first()
+  if (head === null || readyAt(request.route.quota, head.expected, now) > now) return false
+  return doomed(state, head, now) === null
 }
 
 const allCells = (state: State): Cell[] => state.lanes.flatMap((lane) => lane.cells)

@@ -6,6 +6,7 @@
 import { SHARED_TENANT_CAP } from '#contracts/config'
 import type { Verdict } from '#contracts/verdict'
 import type { Millis } from '#contracts/units'
+import type { Level } from './degradation.ts'
 import type { Attempt, Cell, Lane, Request, Route, State, Tenant } from './state.ts'
 
 /** Below this many slots a trickle would be a large share: there is none. */
@@ -18,25 +19,26 @@ export function rescale(state: State): void {
   for (const route of state.routes.values()) total += usable(route)
   const global = state.routes.size === 0 ? state.config.maxInflight : total
   const k = Math.min(state.config.maxInflight, global) / base
+  const { level } = state.load
   state.headroom = Math.ceil(headroom * k)
   state.anyHold = false
   for (const lane of state.lanes) {
-    scale(lane, lane, k, base)
+    scale(lane, lane, k, base, level)
     if (lane.config.hold > 0) state.anyHold = true
   }
   for (const route of state.routes.values()) {
     const here = usable(route) / base
     route.headroom = Math.ceil(headroom * here)
     for (const cell of route.cells) {
-      scale(cell, cell.lane, here, base)
-      if (cell.lane.config.preemptible) capByAllowance(cell, here)
+      scale(cell, cell.lane, here, base, level)
+      if (cell.lane.config.preemptible) capByAllowance(cell, here, level)
     }
   }
 }
 
 /** After the allowance of one preemptible cell has moved. */
 export function rescaleAllowance(state: State, cell: Cell): void {
-  capByAllowance(cell, usable(cell.route) / state.config.file.scheduling.base)
+  capByAllowance(cell, usable(cell.route) / state.config.file.scheduling.base, state.load.level)
 }
 
 function scale(
@@ -44,10 +46,11 @@ function scale(
   lane: Lane,
   k: number,
   base: number,
+  level: Level,
 ): void {
   const { config } = lane
   into.guarantee = Math.floor(config.guarantee * k)
-  into.hold = Math.floor(config.hold * k)
+  into.hold = level >= 2 ? 0 : Math.floor(config.hold * k)
   into.trickle =
     !config.preemptible || k * base < TRICKLE_FROM_SLOTS || config.trickle === 0
       ? 0
@@ -55,9 +58,12 @@ function scale(
   into.cap = Math.max(1, Math.floor(config.cap * k))
 }
 
-function capByAllowance(cell: Cell, k: number): void {
+/** What preemption leaves to the lane, and what a level of degradation leaves of that. */
+function capByAllowance(cell: Cell, k: number, level: Level): void {
   const full = Math.floor(cell.lane.config.cap * k)
-  cell.cap = Math.max(1, cell.trickle, Math.min(full, cell.allowance))
+  if (level >= 2) cell.cap = 0
+  else if (level === 1) cell.cap = cell.trickle
+  else cell.cap = Math.max(1, cell.trickle, Math.min(full, cell.allowance))
 }
 
 /** min(L, b): the slots that a route can use at all. */

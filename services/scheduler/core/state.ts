@@ -5,8 +5,13 @@ import { routeId } from '#contracts/ids'
 import type { Millis, Seconds } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import { CostBook, type Denominators, type Estimate } from './cost.ts'
+import { LoadWatch } from './degradation.ts'
+import { DelayControl } from './delay-control.ts'
 import { FairQueue, type Member } from './fair-queue.ts'
 import type { Gate, NewRequest } from './inputs.ts'
+import { Pace } from './prediction.ts'
+import type { TokenBucket } from './token-bucket.ts'
+import { newQuota, type Reservation } from './token-buckets.ts'
 
 export class Tenant {
   readonly name: string
@@ -19,6 +24,9 @@ export class Tenant {
   queued = 0
   /** Bodies of its live requests. */
   bytes = 0
+  /** Cost of what it was served, as of `usageAt`; fades over minutes. */
+  usage: Seconds = 0
+  usageAt: Millis = 0
   /** At the cap that binds now: outside every heap. */
   parked = false
   readonly members: Member[] = []
@@ -47,6 +55,7 @@ export interface Attempt {
   readonly estimate: Estimate
   readonly by: Denominators
   readonly charged: number
+  readonly reserved: Reservation
   /** No byte within this is a hang; Infinity when only the deadline limits it. */
   readonly firstByteMs: Millis
   /** Silent for longer than this when its deadline comes, it proves what a hang proves. */
@@ -67,6 +76,10 @@ export interface Request {
   readonly member: Member
   readonly acceptedAt: Millis
   readonly deadline: Millis
+  /** What it was expected to use when it arrived. */
+  readonly expected: Estimate
+  /** The wait that was predicted when it arrived. */
+  readonly predictedMs: Millis
   /** Virtual times of arrival: lanes, routes of the lane, tenants of the cell. */
   laneStamp: number
   routeStamp: number
@@ -128,6 +141,8 @@ export interface Cell {
   inflight: number
   /** Running attempts; kept for preemptible lanes only, where victims are sought. */
   readonly running: Set<Request>
+  readonly pace: Pace
+  readonly delay: DelayControl
   /** Slots that preemption leaves to the lane; grows back to the cap. */
   allowance: number
   allowanceCutAt: Millis
@@ -162,6 +177,11 @@ export interface Quota {
   readonly name: string
   /** Nothing starts before this (429 with retry-after). */
   pausedUntil: Millis
+  /** The last 429; -Infinity: none. */
+  throttledAt: Millis
+  readonly requests: TokenBucket
+  readonly inputTokens: TokenBucket
+  readonly outputTokens: TokenBucket
 }
 
 export interface Route {
@@ -174,6 +194,11 @@ export interface Route {
   limit: number
   epoch: number
   gate: Gate
+  /** Largest load of the last 24 h; the initial limit before any. */
+  peak: number
+  /** The provider asked for a slower ramp: no raise before the first, slow raises before the second. */
+  heldUntil: Millis
+  slowUntil: Millis
   inflight: number
   /** In flight and started in the gate's present generation. */
   ofGeneration: number
@@ -208,6 +233,7 @@ export interface State {
   readonly active: Set<Tenant>
   readonly requests: Map<string, Request>
   readonly costs: CostBook
+  readonly load: LoadWatch
   inflight: number
   queued: number
   /** Bodies of all live requests. */
@@ -237,6 +263,7 @@ export function emptyState(config: Config, now: Millis): State {
     active: new Set(),
     requests: new Map(),
     costs: new CostBook(),
+    load: new LoadWatch(),
     inflight: 0,
     queued: 0,
     bytes: 0,
@@ -312,6 +339,8 @@ export function attachLanes(state: State, route: Route): void {
       finish: lane.v,
       inflight: 0,
       running: new Set(),
+      pace: new Pace(),
+      delay: new DelayControl(),
       allowance: Infinity,
       allowanceCutAt: -Infinity,
       allowanceQuietAt: state.now,
@@ -340,6 +369,9 @@ export function newRoute(state: State, config: RouteConfig, opener: string): Rou
     limit: config.initial,
     epoch: 0,
     gate: { state: 'closed', cap: Infinity, generation: 0, until: null },
+    peak: config.initial,
+    heldUntil: -Infinity,
+    slowUntil: -Infinity,
     inflight: 0,
     ofGeneration: 0,
     live: 0,
@@ -371,6 +403,6 @@ function upstreamOf(state: State, name: string): Upstream {
 
 export function quotaOf(state: State, name: string): Quota {
   let quota = state.quotas.get(name)
-  if (quota === undefined) state.quotas.set(name, (quota = { name, pausedUntil: 0 }))
+  if (quota === undefined) state.quotas.set(name, (quota = newQuota(name, state.now)))
   return quota
 }

@@ -5,19 +5,22 @@
  *  the effects. Submit, settle and cancel are O(log tenants), a start O(lanes x routes + log tenants);
  *  the tick scans neither tenants nor requests. */
 import type { Millis, Seconds } from '#contracts/units'
-import type { Verdict } from '#contracts/verdict'
+import type { Usage, Verdict } from '#contracts/verdict'
 import * as admission from './admission.ts'
 import { configure, sweepRetired } from './configure.ts'
 import { costOf, type Estimate } from './cost.ts'
+import { noteUsage, reviewLevel } from './degradation.ts'
+import { controlled } from './delay-control.ts'
 import type { Dice } from './dice.ts'
 import type { Effect, Ending, Refused } from './effects.ts'
 import type { Input, RouteControl } from './inputs.ts'
 import { charge, select, settleSlots } from './lanes.ts'
+import { denominators, samplePaces } from './prediction.ts'
 import { growAllowances, victimFor } from './preemption.ts'
 import { earnRetry, retry } from './retry.ts'
 import { release, rescale, reviewActive, take } from './slots.ts'
 import type { Attempt, Request, Route, State } from './state.ts'
-import { learnQuota, readyAt } from './token-buckets.ts'
+import { growRates, learnQuota, noteDelay, readyAt, reserve } from './token-buckets.ts'
 import { learnUpstream } from './upstream-block.ts'
 import { checkAt, wakeNext, wakeQuota, wakeRoute } from './wakes.ts'
 
@@ -142,15 +145,21 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
   for (;;) {
     const request = select(state, now, skip)
     if (request === null) return
-    const estimate = state.costs.estimate(request.asked, state.config)
-    const late = admission.doomed(state, request, now, estimate)
-    if (late !== null) {
+    // What has just arrived was estimated a moment ago.
+    const estimate =
+      request.acceptedAt === now
+        ? request.expected
+        : state.costs.estimate(request.asked, state.config)
+    const dropped = admission.doomed(state, request, now, estimate) ?? stale(request, now)
+    if (dropped !== null) {
       admission.dequeue(state, request, now)
-      finish(state, request, late, effects)
+      finish(state, request, dropped, effects)
       continue
     }
-    const ready = readyAt(request)
+    const { quota } = request.route
+    const ready = readyAt(quota, estimate, now)
     if (ready > now) {
+      noteDelay(quota, estimate, now)
       wakeRoute(request.route, ready, now, effects)
       skip ??= new Set()
       skip.add(request.route)
@@ -158,6 +167,19 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
     }
     start(state, request, estimate, now, effects)
   }
+}
+
+/** Delay control hears of every request that leaves its queue, and may drop it (control-laws §12). */
+function stale(request: Request, now: Millis): Refused | null {
+  if (!controlled(request)) return null
+  const { cell } = request
+  const queueMs = now - request.queuedAt
+  const drop = cell.delay.leaving({ queueMs, meanService: cell.pace.meanService, now })
+  cell.queue.newestFirst = cell.delay.overloaded
+  if (!drop) return null
+  return admission.refuse('STALE', `waited ${queueMs} ms in a queue that does not get shorter`, {
+    retryAfterMs: 1_000 * cell.pace.meanService,
+  })
 }
 
 function start(
@@ -168,15 +190,14 @@ function start(
   effects: Effect[],
 ): void {
   const { route } = request
-  const by = { slots: route.limit, inputPerSecond: null, outputPerSecond: null }
-  const charged = costOf(
-    {
-      duration: estimate.duration,
-      inputTokens: state.costs.inputTokens(request.asked),
-      outputTokens: estimate.outputTokens,
-    },
-    by,
-  )
+  const by = denominators(route)
+  const charged = costOf(estimate, by)
+  if (request.attempts + request.preemptions === 0)
+    state.load.started({
+      firm: !request.lane.config.preemptible,
+      waitMs: now - request.acceptedAt,
+      now,
+    })
   charge(state, request, now, { duration: estimate.duration, cost: charged })
   admission.dequeue(state, request, now)
   request.attempts++
@@ -189,6 +210,7 @@ function start(
     estimate,
     by,
     charged,
+    reserved: reserve(route.quota, estimate, now),
     firstByteMs: hangMs,
     silenceMs: Number.isFinite(hangMs) ? hangMs : usualFirstByteMs(state, request),
     firstByte: false,
@@ -242,7 +264,8 @@ function onVerdict(
   if (request === undefined || request.attempt === null)
     throw new Error(`${key}: a verdict comes for an attempt in a slot`)
   learnUpstream(state, request, verdict, now, effects)
-  if (learnQuota(request.route, { verdict, request, now, dice }))
+  const { quota } = request.route
+  if (learnQuota(quota, { verdict, request, attempt: request.attempt, now, dice }))
     wakeQuota(state, request.route, now, effects)
   const attempt = release(state, request)
   const preempted = attempt.ending === 'preempt' && verdict.kind === 'ended'
@@ -327,7 +350,9 @@ function settle(
   if (preempted) state.wasted += duration
   settleSlots(request, duration - attempt.estimate.duration)
   request.cell.queue.settle(request.member, actual - attempt.charged)
+  noteUsage(request.tenant, actual, now)
   if (verdict.kind !== 'ok') return
+  request.cell.pace.served(duration)
   const { credit_max, waste_ratio } = state.config.file.preemption
   state.wasteCredit = Math.min(
     Math.max(credit_max, state.wasteCredit),
@@ -344,10 +369,16 @@ function settle(
         usage === null
           ? null
           : usage.inputTokens + usage.cacheCreationTokens + usage.cacheReadTokens,
+      cachedShare: usage === null ? null : cachedShareOf(usage),
       estimated: attempt.estimate.duration,
     },
     state.config,
   )
+}
+
+function cachedShareOf(usage: Usage): number | null {
+  const all = usage.inputTokens + usage.cacheCreationTokens + usage.cacheReadTokens
+  return all === 0 ? null : usage.cacheReadTokens / all
 }
 
 // ---- time ----
@@ -399,9 +430,27 @@ function onTick(
 ): void {
   for (const control of controls) applyControl(state, control)
   growAllowances(state, now)
+  growRates(state, now)
+  samplePaces(state, elapsedMs / 1_000)
+  if (reviewLevel(state, now)) {
+    rescale(state)
+    effects.push({
+      type: 'alarm',
+      name: 'degradation',
+      route: null,
+      detail: `level ${state.load.level}: ${LEVELS[state.load.level]}`,
+    })
+  }
   for (const lane of state.lanes) for (const cell of lane.cells) cell.queue.rest(elapsedMs / 1_000)
   sweepRetired(state, effects)
 }
+
+const LEVELS = [
+  'normal service',
+  'preemptible lanes keep their trickle only',
+  'preemptible lanes start nothing, holds are lent',
+  'arrivals are shed, heavy tenants of light lanes first',
+] as const
 
 // ---- control ----
 
@@ -414,6 +463,9 @@ function applyControl(state: State, control: RouteControl): void {
   route.limit = control.limit
   route.epoch = control.epoch
   route.gate = gate
+  route.peak = control.peak
+  route.heldUntil = control.heldUntil
+  route.slowUntil = control.slowUntil
   if (moved) rescale(state)
 }
 

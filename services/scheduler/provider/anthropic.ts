@@ -61,7 +61,8 @@ export function anthropicProvider(options: AnthropicProviderOptions): Provider {
           .asResponse()
           .catch((error: unknown) => attempt.unsent(error))
       } catch (error) {
-        attempt.unsent(error)
+        // Nobody hears of an end before `send` has returned.
+        queueMicrotask(() => attempt.unsent(error))
       }
       return attempt
     },

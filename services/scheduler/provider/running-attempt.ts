@@ -46,14 +46,12 @@ const OK: Finding = { kind: 'ok', cause: 'complete', mayHaveRun: true }
 
 export class Attempt implements Exchange, RunningAttempt {
   readonly headers: Readonly<Record<string, string>>
-  readonly verdict: Promise<Verdict>
   over = false
   readonly #call: AttemptCall
   readonly #sink: AttemptSink
   readonly #clock: Clock
   readonly #limits: AttemptLimits
   readonly #sentAt: Millis
-  #resolve!: (verdict: Verdict) => void
   #hangUp: ((reason: Error) => void) | null = null
   #cancelWatchdog: (() => void) | null = null
   #lastByteAt: Millis
@@ -86,9 +84,6 @@ export class Attempt implements Exchange, RunningAttempt {
     this.#limits = of.limits
     this.#sentAt = of.clock.now()
     this.#lastByteAt = this.#sentAt
-    this.verdict = new Promise((resolve) => {
-      this.#resolve = resolve
-    })
     this.#watch(of.call.firstByteMs)
   }
 
@@ -145,7 +140,7 @@ export class Attempt implements Exchange, RunningAttempt {
 
   ended(): void {
     if (this.over) return
-    if (this.#complete) return this.#settle(OK, noError, null)
+    if (this.#complete) return this.#end(this.#verdict(OK, noError, null))
     if (this.#failedStatus()) return this.#fail('status', null)
     if (this.#scanner !== null || this.#size === 0) return this.#fail('end', null)
     const body = this.#body()
@@ -155,12 +150,12 @@ export class Attempt implements Exchange, RunningAttempt {
     }
     if (field(value, 'type') === 'error') return this.#fail('error_event', null, readError(body))
     this.#usage = readUsage(field(value, 'usage'), null)
-    this.#settle(OK, noError, body)
+    this.#end(this.#verdict(OK, noError, body))
   }
 
   failed(error: unknown): void {
     if (this.over) return
-    if (this.#complete) return this.#settle(OK, noError, null)
+    if (this.#complete) return this.#end(this.#verdict(OK, noError, null))
     // The status says more than how its body broke off.
     if (this.#failedStatus()) return this.#fail('status', null)
     const code = field(error, 'code') ?? field(field(error, 'cause'), 'code')
@@ -220,16 +215,29 @@ export class Attempt implements Exchange, RunningAttempt {
     else this.#stop(this.#failedStatus() ? 'status' : 'idle')
   }
 
-  /** Ends it from our side. A complete answer stays complete. Whoever awaits the verdict hears it after the
-   *  socket was destroyed: a promise tells no one before this has returned. */
+  /** Ends it from our side. A complete answer stays complete. */
   #stop(stop: Stop, error?: UpstreamError): void {
     if (this.over) return
-    if (this.#complete) this.#settle(OK, noError, null)
-    else this.#fail(stop, null, error)
-    this.#hangUp?.(new Error(stop))
+    const verdict = this.#complete
+      ? this.#verdict(OK, noError, null)
+      : this.#failure(stop, null, error)
+    this.#end(verdict, new Error(stop))
   }
 
   #fail(stop: Stop, rawCode: string | null, error?: UpstreamError): void {
+    this.#end(this.#failure(stop, rawCode, error))
+  }
+
+  /** The one end. Whoever hears of it hears it after the socket was destroyed, where that is ours to do. */
+  #end(verdict: Verdict, hangUp?: Error): void {
+    this.over = true
+    this.#cancelWatchdog?.()
+    this.#cancelWatchdog = null
+    if (hangUp !== undefined) this.#hangUp?.(hangUp)
+    this.#sink.ended(verdict)
+  }
+
+  #failure(stop: Stop, rawCode: string | null, error?: UpstreamError): Verdict {
     const told = error ?? (this.#failedStatus() ? readError(this.#body()) : noError)
     const finding = classify({
       stop,
@@ -241,14 +249,10 @@ export class Attempt implements Exchange, RunningAttempt {
       rawCode,
       explained: this.#retryAfter().ms !== null || hasRateHeaders(this.#head),
     })
-    this.#settle(finding, told, told.body)
+    return this.#verdict(finding, told, told.body)
   }
 
-  #settle(finding: Finding, error: UpstreamError, body: Uint8Array | null): void {
-    if (this.over) return
-    this.over = true
-    this.#cancelWatchdog?.()
-    this.#cancelWatchdog = null
+  #verdict(finding: Finding, error: UpstreamError, body: Uint8Array | null): Verdict {
     const asked = this.#retryAfter()
     const verdict: Verdict = {
       ...finding,
@@ -262,7 +266,7 @@ export class Attempt implements Exchange, RunningAttempt {
       body,
     }
     if (asked.alarm) verdict.alarm = true
-    this.#resolve(verdict)
+    return verdict
   }
 
   #used(finding: Finding): Usage | null {

@@ -7,7 +7,15 @@ const who = { tenant: 'acme', lane: 'interactive', id: 'r_1', model: 'claude-a' 
 const route = 'default-claude-a'
 
 const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
-  'request.queued': { ...who, route },
+  'request.queued': {
+    ...who,
+    route,
+    stream: true,
+    max_tokens: 1_024,
+    bytes: 2_000,
+    deadline_ms: null,
+    predicted_wait_ms: 0,
+  },
   'request.dispatched': { ...who, route, attempt: 1, queue_ms: 12 },
   'request.forwarding': { ...who, route, ttft_ms: 300 },
   'request.retrying': {

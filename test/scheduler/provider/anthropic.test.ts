@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ANSWER, EVENTS } from '../../conformance/provider.ts'
-import { heard } from '../../support/heard.ts'
+import { listener } from '../../support/listener.ts'
 import { JSON_TYPE, PING, SSE_TYPE, bench, frame, type Bench } from './far-side.ts'
 
 let at: Bench
@@ -8,11 +8,6 @@ beforeEach(async () => {
   at = await bench()
 })
 afterEach(() => at.stop())
-
-const listener = () => {
-  const events = heard<string>()
-  return { events, firstByte() {}, event: (data: Uint8Array) => events.add(String(data)) }
-}
 
 describe('what is sent', () => {
   test("the caller's body, byte for byte, with the caller's headers and our key", async () => {

@@ -3,7 +3,8 @@ import {
   anthropicProvider,
   type AnthropicProviderOptions,
 } from '../../../services/scheduler/provider/anthropic.ts'
-import type { AttemptCall, AttemptSink, Provider, RunningAttempt } from '#ports'
+import type { AttemptCall, Provider } from '#ports'
+import { sendTo, type Listener, type Sent } from '../../support/listener.ts'
 import { manualClock, type ManualClock } from '../../support/manual-clock.ts'
 import { scriptedUpstream, type ScriptedUpstream } from '../../support/scripted-upstream.ts'
 
@@ -11,11 +12,10 @@ export interface Bench {
   provider: Provider
   upstream: ScriptedUpstream
   clock: ManualClock
-  send(given?: Partial<AttemptCall>, sink?: AttemptSink): RunningAttempt
+  send(given?: Partial<AttemptCall>, sink?: Listener): Sent
   stop(): Promise<void>
 }
 
-export const deaf: AttemptSink = { firstByte() {}, event() {} }
 export const JSON_TYPE = { 'content-type': 'application/json' }
 export const SSE_TYPE = { 'content-type': 'text/event-stream; charset=utf-8' }
 
@@ -32,9 +32,13 @@ export async function bench(options: Partial<AnthropicProviderOptions> = {}): Pr
     provider,
     upstream,
     clock,
-    send: (given = {}, sink = deaf) =>
-      provider.send(
+    send: (given = {}, sink) =>
+      sendTo(
+        provider,
         {
+          tenant: 'acme',
+          lane: 'interactive',
+          id: 'r_1',
           upstream: { name: 'main', baseUrl: upstream.url, apiKey: 'key', version: '2023-06-01' },
           model: 'claude-x',
           body: Buffer.from('{"model":"claude-x"}'),

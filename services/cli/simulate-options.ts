@@ -1,0 +1,76 @@
+/** Values of the options of `headgate simulate`, each checked on its own. */
+import { InvalidArgumentError } from 'commander'
+import { isToken, TOKEN_SHAPE } from '#contracts/ids'
+import type { TraceJob } from '#simulator/job'
+
+export type LaneShare = TraceJob['lanes'][number]
+export type Storm = NonNullable<TraceJob['storm']>
+
+/** Shares that are written with six digits. */
+const SUM_ERROR_MAX = 1e-6
+const LANES_MAX = 16
+const SECONDS_MAX = 1e9
+
+const NUMBER = /^\d+(\.\d+)?$/
+
+/** One of these words. */
+export function among<const Word extends string>(words: readonly Word[]) {
+  const said = words.join(', ')
+  const one = (text: string): Word => {
+    const found = words.find((word) => word === text)
+    if (found !== undefined) return found
+    throw new InvalidArgumentError(`expected one of ${said}`)
+  }
+  return Object.assign(one, { words: said })
+}
+
+/** An option that may be given again. */
+export const collected =
+  <Value>(parse: (text: string) => Value) =>
+  (text: string, before: Value[]): Value[] => [...before, parse(text)]
+
+export const numberFrom =
+  (min: number, max: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (NUMBER.test(text) && value >= min && value <= max) return value
+    throw new InvalidArgumentError(`expected a number from ${min} to ${max}`)
+  }
+
+export const wholeFrom =
+  (min: number, max: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value
+    throw new InvalidArgumentError(`expected a whole number from ${min} to ${max}`)
+  }
+
+/** `premium=0.2,interactive=0.5,batch=0.3`. */
+export function lanesOf(text: string): LaneShare[] {
+  const lanes = text.split(',').map((part) => {
+    const [name = '', share = '', ...more] = part.split('=')
+    if (!isToken(name) || !NUMBER.test(share) || Number(share) > 1 || more.length > 0)
+      throw new InvalidArgumentError(
+        `expected NAME=SHARE,… with names of ${TOKEN_SHAPE} and shares from 0 to 1, as premium=0.2,batch=0.8`,
+      )
+    return { name, share: Number(share) }
+  })
+  if (lanes.length > LANES_MAX) throw new InvalidArgumentError(`at most ${LANES_MAX} lanes`)
+  if (new Set(lanes.map(({ name }) => name)).size < lanes.length)
+    throw new InvalidArgumentError('a lane stands twice')
+  const sum = lanes.reduce((total, { share }) => total + share, 0)
+  if (Math.abs(sum - 1) > SUM_ERROR_MAX)
+    throw new InvalidArgumentError(
+      `the shares must add up to 1; they are ${Number(sum.toFixed(6))}`,
+    )
+  return lanes
+}
+
+/** `FROM:FOR`, in seconds. */
+export function stormOf(text: string): Storm {
+  const [from = '', length = '', ...more] = text.split(':')
+  const [fromS, forS] = [Number(from), Number(length)]
+  const wellFormed = NUMBER.test(from) && NUMBER.test(length) && more.length === 0
+  if (wellFormed && forS > 0 && fromS < SECONDS_MAX && forS < SECONDS_MAX) return { fromS, forS }
+  throw new InvalidArgumentError('expected FROM:FOR in seconds, FOR above 0, as 300:120')
+}

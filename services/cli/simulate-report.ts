@@ -1,0 +1,184 @@
+/** What a simulation says at its end: tables for people, the same as one object for programs. */
+import Table from 'cli-table3'
+import type { LaneFigures, RunResult } from '#simulator/job'
+
+// ---- for programs ----
+
+const DIGITS = 6
+
+/** One run as it is, several under `runs`; numbers with at most six decimals, null where unknown. */
+export function jsonOf(
+  results: readonly RunResult[],
+  of: { scale: number; capacity: number },
+): unknown {
+  const runs = results.map((result) => oneRun(result, of))
+  return rounded(
+    runs.length === 1
+      ? runs[0]
+      : { runs: runs.map((run, at) => ({ ...run, label: results[at]?.label })) },
+  )
+}
+
+function oneRun(result: RunResult, of: { scale: number; capacity: number }): object {
+  const { scenario, trace, seed, policy, figures, lanes, guardrails } = result
+  const { acceptance, findings, simulated_s } = result
+  const counts = {
+    violations: result.violations,
+    trace_hash: result.trace_hash,
+    simulated_requests: result.simulated_requests,
+    wall_ms: result.wall_ms,
+  }
+  if (scenario !== null) {
+    const more = { lanes, guardrails, acceptance, findings, simulated_s }
+    return { scenario, seed, policy, figures, ...counts, ...more }
+  }
+  const { scale, capacity } = of
+  const said = { trace, seed, policy, scale, capacity, lanes, guardrails, figures }
+  return { ...said, ...counts, findings, simulated_s }
+}
+
+function rounded(value: unknown): unknown {
+  if (typeof value === 'number')
+    return Number.isFinite(value) ? Number(value.toFixed(DIGITS)) : null
+  if (Array.isArray(value)) return value.map(rounded)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, rounded(inner)]))
+}
+
+// ---- for people ----
+
+/** All columns together, on a terminal. */
+const WIDTH = 100
+/** What a row is called, where runs stand side by side. */
+const NAME_WIDTH = 26
+/** Of a cell: a border and a space on either side. */
+const FRAME = 3
+
+const LANE_ROWS: readonly { name: keyof LaneFigures; said: string }[] = [
+  { name: 'offered', said: 'offered' },
+  { name: 'completed', said: 'completed' },
+  { name: 'refused', said: 'refused' },
+  { name: 'failed', said: 'failed' },
+  { name: 'wait_p50_s', said: 'wait P50 s' },
+  { name: 'wait_p95_s', said: 'wait P95 s' },
+  { name: 'wait_p99_s', said: 'wait P99 s' },
+  { name: 'e2e_p95_s', said: 'e2e P95 s' },
+]
+
+export function tablesOf(results: readonly RunResult[]): string {
+  const [first] = results
+  if (first === undefined) return ''
+  const tables = results.length === 1 ? singly(first) : besides(results)
+  const shown = tables.filter((table) => table.length > 0).map((table) => table.toString())
+  return [titleOf(results, first), ...shown, ...endOf(results)].join('\n')
+}
+
+function titleOf(results: readonly RunResult[], first: RunResult): string {
+  const { scenario, trace, seed, policy, simulated_s } = first
+  const what = scenario === null ? `trace ${trace}` : `scenario ${scenario}`
+  const of = results.length === 1 ? `, policy ${policy}` : ''
+  return `${what}, seed ${seed}${of}, ${number(simulated_s)} s of virtual time`
+}
+
+/** Lanes as rows. */
+function singly(result: RunResult): Table.Table[] {
+  const figures = plainTable(['figure', 'value', 'must be', ''])
+  for (const { figure, value, must, met } of result.acceptance)
+    figures.push([figure, number(value), must, verdict(met)])
+  const named = new Set(result.acceptance.map(({ figure }) => figure))
+  for (const [name, value] of Object.entries(result.figures))
+    if (!named.has(name)) figures.push([name, number(value), '', ''])
+  const lanes = plainTable(['lane', ...LANE_ROWS.map((row) => row.said.replace(' ', '\n'))])
+  for (const [name, lane] of Object.entries(result.lanes))
+    lanes.push([name, ...LANE_ROWS.map((row) => number(lane[row.name]))])
+  const guardrails = plainTable(['guardrail', 'value', 'below', ''])
+  for (const [name, { value, bound, met }] of Object.entries(result.guardrails))
+    guardrails.push([name, number(value), bound, value === null ? 'unknown' : verdict(met)])
+  return [figures, lanes, guardrails]
+}
+
+/** Runs as columns. */
+function besides(results: readonly RunResult[]): Table.Table[] {
+  const room = Math.floor((WIDTH - NAME_WIDTH - 2) / results.length) - FRAME
+  const head = results.map(({ label }) => fitted(label, room))
+  const figures = plainTable(['figure', ...head], NAME_WIDTH)
+  const musts = new Map(
+    results.flatMap((run) => run.acceptance.map((one) => [one.figure, one.must] as const)),
+  )
+  for (const [name, must] of musts)
+    figures.push([
+      `${name} ${must}`,
+      ...results.map((run) => {
+        const found = run.acceptance.find((one) => one.figure === name)
+        return found === undefined ? '-' : judged(found, room)
+      }),
+    ])
+  for (const name of namesOf(results, (run) => run.figures))
+    if (!musts.has(name))
+      figures.push([name, ...results.map((run) => number(run.figures[name] ?? null))])
+  const lanes = plainTable(['lane', ...head], NAME_WIDTH)
+  for (const lane of namesOf(results, (run) => run.lanes))
+    for (const row of LANE_ROWS)
+      lanes.push([
+        `${lane} ${row.said}`,
+        ...results.map((run) => number(run.lanes[lane]?.[row.name] ?? null)),
+      ])
+  const guardrails = plainTable(['guardrail', ...head], NAME_WIDTH)
+  for (const name of namesOf(results, (run) => run.guardrails))
+    guardrails.push([name, ...results.map((run) => guardrail(run, name, room))])
+  return [figures, lanes, guardrails]
+}
+
+function guardrail(run: RunResult, name: string, room: number): string {
+  const found = Object.entries(run.guardrails).find(([own]) => own === name)?.[1]
+  return found === undefined || found.value === null ? '-' : judged(found, room)
+}
+
+/** On two lines where one has no room. */
+function judged({ value, met }: { value: number | null; met: boolean }, room: number): string {
+  const said = `${number(value)} ${verdict(met)}`
+  return said.length > room ? said.replace(' ', '\n') : said
+}
+
+const namesOf = (results: readonly RunResult[], of: (run: RunResult) => object): string[] => [
+  ...new Set(results.flatMap((run) => Object.keys(of(run)))),
+]
+
+/** Speed and broken laws; with several runs, whose. */
+function endOf(results: readonly RunResult[]): string[] {
+  const total = (of: (run: RunResult) => number): number =>
+    results.reduce((sum, run) => sum + of(run), 0)
+  const requests = total((run) => run.simulated_requests)
+  const wallS = total((run) => run.wall_ms) / 1_000
+  const broken = results.filter((run) => run.violations > 0)
+  const whose = (run: RunResult): string => (results.length === 1 ? '' : ` by ${run.label}`)
+  const laws = broken.map((run) => `${run.violations}${whose(run)}`).join(', ')
+  return [
+    `${requests} requests in ${number(wallS)} s: ` +
+      `${number(wallS > 0 ? Math.round(requests / wallS) : null)} per second; ` +
+      `violations: ${broken.length === 0 ? '0' : laws}`,
+    ...broken.flatMap((run) => run.findings.map((finding) => `  ${finding}${whose(run)}`)),
+  ]
+}
+
+const verdict = (met: boolean): string => (met ? 'met' : 'missed')
+
+/** Four digits that count. */
+function number(value: number | null): string {
+  if (value === null || !Number.isFinite(value)) return '-'
+  if (Number.isInteger(value) || Math.abs(value) >= 1_000) return String(Math.round(value))
+  return String(Number(value.toPrecision(4)))
+}
+
+const fitted = (label: string, room: number): string =>
+  label.length > room ? `${label.slice(0, room - 1)}…` : label
+
+/** With `nameWidth` the first column wraps. */
+const plainTable = (head: string[], nameWidth?: number): Table.Table =>
+  new Table({
+    head,
+    style: { head: [], border: [], compact: true },
+    wordWrap: true,
+    wrapOnWordBoundary: false,
+    ...(nameWidth === undefined ? {} : { colWidths: [nameWidth] }),
+  })

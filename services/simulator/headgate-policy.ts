@@ -1,0 +1,168 @@
+/** Headgate itself in virtual time: the same loop, core and machines as the service, the machines run as
+ *  tables. The laws are checked from outside at every start, and from inside now and then. */
+import type { Config } from '#contracts/config'
+import type { HeadgateEvent } from '#contracts/events'
+import type { AbortWhy } from '#contracts/verdict'
+import { seededDice } from '#core/dice'
+import { violations } from '#core/invariants'
+import { Loop } from '#loop'
+import type { AttemptCall, AttemptSink, Provider, Recorder, RunningAttempt } from '#ports'
+import type { PolicyFacts, SchedulingPolicy, Wire } from './policy.ts'
+import { verdictOf } from './provider-model.ts'
+import type { SimRequest } from './sim-request.ts'
+import type { Tally } from './tally.ts'
+import type { VirtualClock } from './virtual-clock.ts'
+
+const EVENT = new TextEncoder().encode('{"type":"message_start"}')
+const UPSTREAM = { name: 'virtual', baseUrl: 'http://virtual', apiKey: null, version: '2023-06-01' }
+
+export interface HeadgateOptions {
+  config: Config
+  seed: number
+  clock: VirtualClock
+  wire: Wire
+  tally: Tally
+  /** Hears of broken laws. */
+  found: (findings: readonly string[]) => void
+  /** Compares predicted waits with real ones. */
+  predictions: boolean
+  /** Hears every event; null: none is made. */
+  recorder: Recorder | null
+}
+
+export class HeadgatePolicy implements SchedulingPolicy, Provider {
+  readonly facts: PolicyFacts = { decreases: 0, trips: 0, preemptions: 0, lowered: [] }
+  readonly loop: Loop
+  readonly #options: HeadgateOptions
+  readonly #live = new Map<string, SimRequest>()
+  readonly #limits = new Map<string, number>()
+  readonly #gates = new Map<string, string>()
+
+  constructor(options: HeadgateOptions) {
+    this.#options = options
+    this.loop = new Loop({
+      config: options.config,
+      clock: options.clock,
+      dice: seededDice(options.seed),
+      provider: this,
+      recorder: options.recorder,
+      upstream: () => UPSTREAM,
+      runner: 'tables',
+      onBug: (bug) => options.found([`bug: ${bug instanceof Error ? bug.stack : String(bug)}`]),
+    })
+  }
+
+  get live(): number {
+    return this.loop.liveCount
+  }
+
+  submit(request: SimRequest): void {
+    this.#live.set(request.id, request)
+    this.loop.request(request)
+    if (request.answers > 0) this.#live.delete(request.id)
+  }
+
+  drain(): void {
+    void this.loop.drain()
+  }
+
+  get tenants(): number {
+    return this.loop.state.tenants.size
+  }
+
+  limit(): number {
+    let limit = 0
+    for (const route of this.loop.state.routes.values()) {
+      limit += route.limit
+      this.#watch(route.id, route.limit, route.gate.state)
+    }
+    return Math.min(limit, this.loop.state.config.maxInflight)
+  }
+
+  queued(lane: string): number {
+    return this.loop.state.lanesByName.get(lane)?.queued ?? 0
+  }
+
+  check(): string[] {
+    return violations(this.loop.state, [])
+  }
+
+  atRest(): string[] {
+    const left = Object.entries(this.loop.held()).filter(([, n]) => n !== 0)
+    const held = left.map(([what, n]) => `I9: at rest ${n} ${what} are held`)
+    return [...held, ...this.check()]
+  }
+
+  // ---- the provider's port ----
+
+  send(call: AttemptCall, sink: AttemptSink): RunningAttempt {
+    const request = this.#live.get(call.id)
+    if (request === undefined) throw new Error(`${call.id}: an attempt for a request not live`)
+    this.#checkStart(call)
+    const { stream } = request
+    const attempt = this.#options.wire.send(request, {
+      firstByte: () => {
+        sink.firstByte()
+        if (stream) sink.event(EVENT)
+      },
+      ended: (verdict) => {
+        sink.ended(verdict)
+        if (request.answers > 0) this.#live.delete(request.id)
+      },
+    })
+    return { abort: (why) => attempt.abort(endedBy(why)) }
+  }
+
+  aux(): ReturnType<Provider['aux']> {
+    throw new Error('no side calls are simulated')
+  }
+
+  async close(): Promise<void> {}
+
+  // ---- laws seen from outside ----
+
+  /** I1, I2, I8 and I13 at the instant of a start; the request itself is counted already. */
+  #checkStart(call: AttemptCall): void {
+    const { state } = this.loop
+    const { found, clock, tally, predictions } = this.#options
+    const route = state.routesByModel.get(call.model)
+    if (route === undefined) return found([`${call.id}: started without a route`])
+    if (route.inflight > route.limit) found([`I1: ${call.id} started above the limit`])
+    if (route.ofGeneration > route.gate.cap) found([`I1: ${call.id} started above the breaker`])
+    if (state.inflight > state.config.maxInflight) found([`I2: ${call.id} started above G`])
+    if (clock.now() < route.quota.pausedUntil) found([`I13: ${call.id} started in a pause`])
+    this.#watch(route.id, route.limit, route.gate.state)
+    if (!predictions) return
+    const request = state.requests.get(`${call.tenant}/${call.id}`)
+    if (request === undefined || request.attempts > 1) return
+    tally.predictions.push([
+      request.predictedMs / 1_000,
+      (clock.now() - request.acceptedAt) / 1_000,
+    ])
+  }
+
+  #watch(route: string, limit: number, gate: string): void {
+    const before = this.#limits.get(route) ?? limit
+    if (limit !== before || !this.#limits.has(route)) {
+      if (limit < before) {
+        this.facts.decreases++
+        this.facts.lowered.push([this.#options.clock.now() / 1_000, limit])
+      }
+      this.#limits.set(route, limit)
+    }
+    if (this.#gates.get(route) === gate) return
+    if (gate === 'open') this.facts.trips++
+    this.#gates.set(route, gate)
+  }
+}
+
+/** One verdict per way of ending it: nobody changes them. */
+const ended = new Map<AbortWhy, ReturnType<typeof verdictOf>>()
+function endedBy(why: AbortWhy): ReturnType<typeof verdictOf> {
+  let verdict = ended.get(why)
+  if (verdict === undefined) {
+    verdict = { ...verdictOf('ended', null), cause: why, mayHaveRun: true }
+    ended.set(why, verdict)
+  }
+  return verdict
+}

@@ -1,0 +1,135 @@
+/** What may be asked of the simulator, and what it answers; both cross a process border as plain data. */
+import type { Millis, Seconds } from '#contracts/units'
+
+/** headgate: the scheduler itself. classic: the same with the guide's plain limit rule. The others are
+ *  what people run today: naive, the plain retry wrapper without any limit; fixed, the same behind a
+ *  semaphore of 64; priority, a plain priority queue over as many slots as Headgate starts with. */
+export const POLICIES = ['headgate', 'naive', 'fixed', 'classic', 'priority'] as const
+export type Policy = (typeof POLICIES)[number]
+
+/** Runs that are shown side by side, and where to write what was seen. */
+export interface Job {
+  runs: RunJob[]
+  /** Path of one self-contained HTML page; null: none. */
+  report: string | null
+  /** Path of a recording of the first run that the dashboard can play; null: none. */
+  record: string | null
+}
+
+export interface RunJob {
+  /** Shown over its column. */
+  label: string
+  policy: Policy
+  seed: number
+  /** A `headgate.yaml`; null: the scenario's own configuration, or defaults for a trace. */
+  config: string | null
+  what: ScenarioJob | TraceJob
+}
+
+export interface ScenarioJob {
+  kind: 'scenario'
+  name: string
+  /** S2: 0.6, 0.7 or 0.8; null: the scenario's own. */
+  load: number | null
+  /** S7: slots never lent, 0 to 20; null: 0. */
+  hold: number | null
+  /** S10: share of attempts that fail, 0 to 1; null: 0.01. */
+  noise: number | null
+  /** Only the first part of its time, at least 0.01; 1: all of it. */
+  part: number
+}
+
+export interface TraceJob {
+  kind: 'trace'
+  /** Three columns, or what `headgate record` wrote. */
+  path: string
+  /** Times its own speed: arrivals come closer, services stay as they are. */
+  scale: number
+  /** Slots that the provider really has and does not tell. */
+  capacity: number
+  /** For three columns only: names t1 to tN, by a Zipf law with exponent 1.1. */
+  tenants: number
+  /** For three columns only: share of each lane; they add up to 1. */
+  lanes: { name: string; share: number }[]
+  /** Only the arrivals of the first so many seconds of virtual time; null: all. */
+  forS: Seconds | null
+  /** A window in which the provider answers 529 beyond a fifth of its capacity; null: none. */
+  storm: { fromS: Seconds; forS: Seconds } | null
+}
+
+export interface RunResult {
+  label: string
+  /** Null for a trace. */
+  scenario: string | null
+  /** The file's name; null for a scenario. */
+  trace: string | null
+  seed: number
+  policy: Policy
+  /** By name; null where nothing was counted that could give the figure. */
+  figures: Record<string, number | null>
+  lanes: Record<string, LaneFigures>
+  guardrails: Record<GuardrailName, Guardrail>
+  /** What must be met, for scenarios that say so. */
+  acceptance: Acceptance[]
+  /** Broken laws; 0 is the only good number. */
+  violations: number
+  /** The first of them, in words. */
+  findings: string[]
+  /** Of every start, verdict and answer in order; equal seeds give equal hashes. */
+  trace_hash: string
+  simulated_requests: number
+  /** Virtual seconds. */
+  simulated_s: Seconds
+  wall_ms: Millis
+  series: Series
+}
+
+export interface LaneFigures {
+  offered: number
+  completed: number
+  refused: number
+  failed: number
+  wait_p50_s: number | null
+  wait_p95_s: number | null
+  wait_p99_s: number | null
+  e2e_p95_s: number | null
+}
+
+export type GuardrailName = 'ratio_429' | 'p95_e2e_s' | 'retry_amplification'
+export interface Guardrail {
+  value: number | null
+  bound: number
+  met: boolean
+}
+
+export interface Acceptance {
+  figure: string
+  /** As control-laws §17 says it: `<= 0.3`. */
+  must: string
+  value: number | null
+  met: boolean
+}
+
+/** The run over time, at most `SERIES_POINTS` points; every list is as long as `t`. */
+export interface Series {
+  t: Seconds[]
+  /** Mean of the interval. */
+  limit: number[]
+  capacity: number[]
+  inflight: number[]
+  attempts_per_s: number[]
+  answers_429_per_s: number[]
+  answers_529_per_s: number[]
+  /** Jain's index of the tenants' service so far; 1 is even. */
+  jain: (number | null)[]
+  lanes: Record<
+    string,
+    {
+      inflight: number[]
+      queued: number[]
+      wait_p50_s: (number | null)[]
+      wait_p95_s: (number | null)[]
+    }
+  >
+}
+export const SERIES_POINTS = 600

@@ -1,0 +1,106 @@
+/** The most that anybody could have served, who knew the future: work as a fluid, poured in order of arrival
+ *  into what the provider really gave, second by second. A bound, not a schedule: work is divisible, needs no
+ *  time of its own beyond fitting before its deadline, and nothing is ever refused by accident.
+ *  Resources: slots (hidden capacity, at most the operator's own global limit), and each paced dimension of
+ *  the quota with its burst. */
+import type { Seconds } from '#contracts/units'
+import type { PerMinute, ProviderSettings } from './provider-model.ts'
+import type { Source } from './workload.ts'
+
+export interface Optimum {
+  /** Slot-seconds of useful work within the run. */
+  work: Seconds
+  /** Requests, in fractions. */
+  requests: number
+  outputTokens: number
+}
+
+interface Waiting {
+  /** Share of it that is still to be served. */
+  left: number
+  service: Seconds
+  input: number
+  output: number
+  /** It must have started by then. */
+  startBy: Seconds
+}
+
+export function optimum(of: {
+  source: Source
+  provider: ProviderSettings
+  slots: number
+  until: Seconds
+}): Optimum {
+  const { provider, until } = of
+  const total: Optimum = { work: 0, requests: 0, outputTokens: 0 }
+  const budgets = {
+    requests: budgetOf(provider.quota?.requests),
+    input: budgetOf(provider.quota?.input),
+    output: budgetOf(provider.quota?.output),
+  }
+  let queue: Waiting[] = []
+  let head = 0
+  let next = of.source.next()
+  for (let second = 0; second < until; second++) {
+    let slots = Math.min(of.slots, provider.capacity(second))
+    for (const budget of Object.values(budgets)) budget.refill(second)
+    while (next !== null && next.at < (second + 1) * 1_000) {
+      const service = next.work.serviceMs / 1_000
+      const deadline = next.asked.deadlineMs === null ? Infinity : next.asked.deadlineMs / 1_000
+      queue.push({
+        left: 1,
+        service,
+        input: next.work.inputTokens,
+        output: next.work.outputTokens,
+        startBy: next.at / 1_000 + deadline - service,
+      })
+      next = of.source.next()
+    }
+    while (head < queue.length && slots > 1e-9) {
+      const one = queue[head]!
+      if (one.startBy < second) {
+        head++
+        continue
+      }
+      const part = Math.min(
+        one.left,
+        slots / one.service,
+        budgets.requests.level,
+        budgets.input.level / Math.max(1, one.input),
+        budgets.output.level / Math.max(1, one.output),
+      )
+      if (part <= 0) break
+      one.left -= part
+      slots -= part * one.service
+      budgets.requests.level -= part
+      budgets.input.level -= part * one.input
+      budgets.output.level -= part * one.output
+      total.work += part * one.service
+      total.requests += part
+      total.outputTokens += part * one.output
+      if (one.left > 1e-9) break
+      head++
+    }
+    if (head > 10_000) {
+      queue = queue.slice(head)
+      head = 0
+    }
+  }
+  return total
+}
+
+interface Budget {
+  level: number
+  refill(second: number): void
+}
+
+function budgetOf(of: PerMinute | undefined): Budget {
+  if (of === undefined) return { level: Infinity, refill() {} }
+  return {
+    level: of.burst,
+    refill(second) {
+      const rate = of.limit(second) / 60
+      this.level = Math.min(Math.max(of.burst, rate), this.level + rate)
+    },
+  }
+}

@@ -1,0 +1,95 @@
+/** One simulated request: what its caller asks, what it will take, and what became of it. It is its own
+ *  incoming message and its own reply, so that a run of millions keeps one object for each. */
+import type { Millis, Tokens } from '#contracts/units'
+import type { Accounting, DegradeStep, Refusal, UpstreamHeaders } from '#contracts/messages'
+import type { Incoming, Reply } from '#ports'
+
+/** What the provider will do for it, known to nobody before. */
+export interface Work {
+  /** How long a complete answer takes. */
+  serviceMs: Millis
+  /** Of it, until the first byte of a streamed answer. */
+  ttftMs: Millis
+  inputTokens: Tokens
+  outputTokens: Tokens
+}
+
+export interface Asked {
+  tenant: string
+  lane: string
+  model: string
+  stream: boolean
+  maxTokens: Tokens
+  deadlineMs: Millis | null
+}
+
+export type How = 'completed' | 'refused' | 'failed'
+
+const NO_STEPS: readonly DegradeStep[] = []
+const NO_HEADERS: UpstreamHeaders = {}
+
+export class SimRequest implements Incoming, Reply {
+  readonly tenant: string
+  readonly lane: string
+  readonly model: string
+  readonly stream: boolean
+  readonly maxTokens: Tokens
+  readonly deadlineMs: Millis | null
+  readonly id: string
+  readonly body: Uint8Array
+  readonly degrade = NO_STEPS
+  readonly headers = NO_HEADERS
+  readonly reply: Reply
+  readonly index: number
+  readonly work: Work
+  readonly arrivedAt: Millis
+  /** -1: never. */
+  startedAt: Millis = -1
+  starts = 0
+  answers = 0
+  readonly #onEnd: (request: SimRequest, how: How, code: string | null) => void
+
+  constructor(of: {
+    index: number
+    asked: Asked
+    work: Work
+    body: Uint8Array
+    arrivedAt: Millis
+    onEnd: (request: SimRequest, how: How, code: string | null) => void
+  }) {
+    const { asked } = of
+    this.tenant = asked.tenant
+    this.lane = asked.lane
+    this.model = asked.model
+    this.stream = asked.stream
+    this.maxTokens = asked.maxTokens
+    this.deadlineMs = asked.deadlineMs
+    this.index = of.index
+    this.id = `r${of.index}`
+    this.work = of.work
+    this.body = of.body
+    this.arrivedAt = of.arrivedAt
+    this.#onEnd = of.onEnd
+    this.reply = this
+  }
+
+  event(): void {}
+  ping(): void {}
+
+  answer(_body: Uint8Array, _accounting: Accounting): void {
+    this.ended('completed', null)
+  }
+
+  end(_accounting: Accounting): void {
+    this.ended('completed', null)
+  }
+
+  refuse(refusal: Refusal, _accounting: Accounting): void {
+    this.ended(this.starts > 0 ? 'failed' : 'refused', refusal.code)
+  }
+
+  ended(how: How, code: string | null): void {
+    this.answers++
+    this.#onEnd(this, how, code)
+  }
+}

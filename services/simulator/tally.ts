@@ -1,0 +1,232 @@
+/** What happened, counted: by lane, by tenant and by second. Windows are cut out of the seconds afterwards,
+ *  so that no figure needs a counter of its own. */
+import type { Millis, Seconds } from '#contracts/units'
+import type { Verdict } from '#contracts/verdict'
+import type { ProviderModel } from './provider-model.ts'
+import { Samples } from './samples.ts'
+import type { How, SimRequest } from './sim-request.ts'
+
+export class Tally {
+  readonly until: Seconds
+  readonly lanes = new Map<string, LaneTally>()
+  /** Every request that started, and all attempts but those that were preempted. */
+  startedRequests = 0
+  attempts = 0
+  allAttempts = 0
+  answers429 = 0
+  answers529 = 0
+  /** Slot-seconds of attempts that were preempted, and of those that ended well and in time, in the window. */
+  wasted: Seconds = 0
+  useful: Seconds = 0
+  inflight = 0
+  readonly codes = new Map<string, number>()
+  readonly perSecond = {
+    arrivals: new PerSecond(),
+    attempts: new PerSecond(),
+    /** By the second in which the attempt started. */
+    ok: new PerSecond(),
+    answers429: new PerSecond(),
+    answers529: new PerSecond(),
+    inflight: new PerSecond(),
+    limit: new PerSecond(),
+    capacity: new PerSecond(),
+  }
+  /** Predicted and real waits of requests that started, in seconds. */
+  readonly predictions: [predicted: Seconds, waited: Seconds][] = []
+  /** Completed, and refused or failed, within their deadline or after it. */
+  inTime = 0
+  late = 0
+  /** Tokens of answers that came in time and began in the window. */
+  usefulOutput = 0
+
+  constructor(until: Seconds) {
+    this.until = until
+  }
+
+  lane(name: string): LaneTally {
+    let lane = this.lanes.get(name)
+    if (lane === undefined) this.lanes.set(name, (lane = new LaneTally()))
+    return lane
+  }
+
+  arrived(request: SimRequest): void {
+    const lane = this.lane(request.lane)
+    const tenant = lane.tenant(request.tenant)
+    lane.offered++
+    tenant.offered += request.work.serviceMs / 1_000
+    lane.arrivals.push(request.arrivedAt / 1_000, tenant.index)
+    this.perSecond.arrivals.add(request.arrivedAt, 1)
+  }
+
+  started(request: SimRequest, now: Millis): void {
+    const lane = this.lane(request.lane)
+    this.inflight++
+    lane.inflight++
+    this.attempts++
+    this.allAttempts++
+    this.perSecond.attempts.add(now, 1)
+    if (request.starts++ > 0) return
+    request.startedAt = now
+    this.startedRequests++
+    const wait = (now - request.arrivedAt) / 1_000
+    lane.waits.push(wait)
+    lane.starts.push(now / 1_000, lane.tenant(request.tenant).index)
+  }
+
+  ended(request: SimRequest, verdict: Verdict, startedAt: Millis, now: Millis): void {
+    const lane = this.lane(request.lane)
+    this.inflight--
+    lane.inflight--
+    const from = Math.min(startedAt / 1_000, this.until)
+    const seconds = Math.min(now / 1_000, this.until) - from
+    if (verdict.kind === 'ok') {
+      lane.tenant(request.tenant).served += seconds
+      const { deadlineMs } = request
+      if (deadlineMs !== null && now - request.arrivedAt > deadlineMs) return
+      this.useful += seconds
+      if (startedAt < this.until * 1_000) this.usefulOutput += request.work.outputTokens
+      this.perSecond.ok.add(startedAt, 1)
+      return
+    }
+    if (verdict.status === 429) {
+      this.answers429++
+      this.perSecond.answers429.add(now, 1)
+    }
+    if (verdict.status === 529) {
+      this.answers529++
+      this.perSecond.answers529.add(now, 1)
+    }
+    if (verdict.cause === 'preempt') {
+      this.wasted += seconds
+      this.attempts--
+    }
+  }
+
+  settled(request: SimRequest, how: How, code: string | null, now: Millis): void {
+    const lane = this.lane(request.lane)
+    lane[how]++
+    if (code !== null) this.codes.set(code, (this.codes.get(code) ?? 0) + 1)
+    const total = now - request.arrivedAt
+    if (how === 'completed') lane.e2e.push(total / 1_000)
+    if (request.deadlineMs === null || request.starts === 0) return
+    if (how === 'completed' && total <= request.deadlineMs) this.inTime++
+    else if (how === 'completed' || code === 'deadline_exceeded') this.late++
+  }
+
+  sample(of: {
+    at: Seconds
+    limit: number
+    capacity: number
+    queued: (lane: string) => number
+    provider: ProviderModel
+  }): void {
+    const now = of.at * 1_000
+    this.perSecond.inflight.set(now, this.inflight)
+    this.perSecond.limit.set(now, of.limit)
+    this.perSecond.capacity.set(now, of.capacity)
+    for (const [name, lane] of this.lanes) {
+      lane.perSecond.inflight.set(now, lane.inflight)
+      lane.perSecond.queued.set(now, of.queued(name))
+    }
+  }
+}
+
+export class LaneTally {
+  offered = 0
+  completed = 0
+  refused = 0
+  failed = 0
+  inflight = 0
+  /** Arrival to first start, in seconds; in the order of `starts`. */
+  readonly waits = new Samples()
+  readonly starts = new Moments()
+  readonly arrivals = new Moments()
+  /** Arrival to the answer of completed requests, in seconds. */
+  readonly e2e = new Samples()
+  readonly tenants = new Map<string, TenantTally>()
+  readonly perSecond = { inflight: new PerSecond(), queued: new PerSecond() }
+
+  tenant(name: string): TenantTally {
+    let tenant = this.tenants.get(name)
+    if (tenant === undefined)
+      this.tenants.set(name, (tenant = { index: this.tenants.size, offered: 0, served: 0 }))
+    return tenant
+  }
+}
+
+/** Slot-seconds that one tenant asked for and got in one lane. */
+export interface TenantTally {
+  readonly index: number
+  offered: Seconds
+  served: Seconds
+}
+
+/** When something happened, and to which tenant of the lane, in order of time. */
+class Moments {
+  readonly #at = new Samples()
+  readonly #who = new Samples()
+
+  push(at: Seconds, tenant: number): void {
+    this.#at.push(at)
+    this.#who.push(tenant)
+  }
+
+  get length(): number {
+    return this.#at.length
+  }
+
+  at(index: number): Seconds {
+    return this.#at.at(index)
+  }
+
+  tenant(index: number): number {
+    return this.#who.at(index)
+  }
+}
+
+/** One number for each second of the run. */
+export class PerSecond {
+  #values = new Float64Array(4_096)
+  length = 0
+
+  add(at: Millis, by: number): void {
+    this.#values[this.#reach(at)]! += by
+  }
+
+  set(at: Millis, value: number): void {
+    this.#values[this.#reach(at)] = value
+  }
+
+  at(second: number): number {
+    return second < this.length ? this.#values[second]! : 0
+  }
+
+  /** Over seconds `from` to below `until`. */
+  sum(from: Seconds, until: Seconds): number {
+    let sum = 0
+    for (let i = Math.max(0, from); i < Math.min(until, this.length); i++) sum += this.#values[i]!
+    return sum
+  }
+
+  mean(from: Seconds, until: Seconds): number {
+    return until <= from ? 0 : this.sum(from, until) / (until - from)
+  }
+
+  least(from: Seconds, until: Seconds): number {
+    let least = Infinity
+    for (let i = from; i < Math.min(until, this.length); i++)
+      least = Math.min(least, this.#values[i]!)
+    return least
+  }
+
+  #reach(at: Millis): number {
+    const second = Math.floor(at / 1_000)
+    if (second >= this.#values.length) {
+      const grown = new Float64Array(Math.max(2 * this.#values.length, second + 1))
+      grown.set(this.#values)
+      this.#values = grown
+    }
+    if (second >= this.length) this.length = second + 1
+    return second
+  }
+}

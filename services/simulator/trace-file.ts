@@ -1,0 +1,109 @@
+/** Opens a trace for a simulation, of either kind, and says who asks for what and when. */
+import { createReadStream } from 'node:fs'
+import { beginsRecording, readRecording, type RecordedRequest } from '#contracts/recording'
+import { linesOf, readColumns, TraceError, type Lines } from '#contracts/trace-file'
+import type { Millis, Tokens } from '#contracts/units'
+
+/** Null is what the file does not tell: the simulation chooses, or the lane's own value holds. */
+export interface TraceArrival {
+  /** Since the first row, or since the start of the recording. */
+  atMs: Millis
+  tenant: string | null
+  lane: string | null
+  model: string | null
+  stream: boolean | null
+  inputTokens: Tokens
+  outputTokens: Tokens
+  maxTokens: Tokens | null
+  deadlineMs: Millis | null
+}
+
+/** Sorted by time, at most `ROWS_MAX`. A recorded request whose tokens nobody has counted, since it was
+ *  refused or failed, gets the median of its lane's known ones, else the median of all known ones. Throws a
+ *  `TraceError` that names file, line, what stands there and what is allowed. */
+export async function readTraceFile(of: {
+  path: string
+  /** Nothing that arrives later, in the file's own time; null: all of it. */
+  untilMs: Millis | null
+}): Promise<TraceArrival[]> {
+  const file: AsyncIterable<string> = createReadStream(of.path, 'utf8')
+  try {
+    return await arrivalsOf(linesOf(file, of.path), of)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    throw code === undefined ? error : new TraceError(`${of.path}: cannot be read (${code})`)
+  }
+}
+
+/** Also for lines that come from elsewhere. */
+export async function arrivalsOf(
+  lines: AsyncGenerator<string>,
+  of: { path: string; untilMs: Millis | null },
+): Promise<TraceArrival[]> {
+  const reading = { path: of.path, untilS: of.untilMs === null ? Infinity : of.untilMs / 1_000 }
+  const first = await lines.next()
+  const all: Lines = first.done === true ? [] : from(first.value, lines)
+  if (first.done !== true && beginsRecording(first.value))
+    return ofRecording(await readRecording(all, reading), of.path)
+  const { rows } = await readColumns(all, reading)
+  return rows.map(({ atS, input, output }) => ({
+    atMs: atS * 1_000,
+    tenant: null,
+    lane: null,
+    model: null,
+    stream: null,
+    inputTokens: input,
+    outputTokens: output,
+    maxTokens: null,
+    deadlineMs: null,
+  }))
+}
+
+async function* from(first: string, rest: AsyncGenerator<string>): AsyncGenerator<string> {
+  yield first
+  yield* rest
+}
+
+function ofRecording(requests: readonly RecordedRequest[], path: string): TraceArrival[] {
+  const input = substitutes(requests, (request) => request.input_tokens)
+  const output = substitutes(requests, (request) => request.output_tokens)
+  if (output === null || input === null)
+    throw new TraceError(`${path}: not one request whose input and output tokens are known`)
+  return requests.map((request) => ({
+    atMs: request.at_ms,
+    tenant: request.tenant,
+    lane: request.lane,
+    model: request.model,
+    stream: request.stream,
+    inputTokens: request.input_tokens ?? input(request.lane),
+    outputTokens: request.output_tokens ?? output(request.lane),
+    maxTokens: request.max_tokens,
+    deadlineMs: request.deadline_ms,
+  }))
+}
+
+/** The median by lane of what is known; null when nothing is. */
+function substitutes(
+  requests: readonly RecordedRequest[],
+  known: (request: RecordedRequest) => number | null,
+): ((lane: string) => number) | null {
+  const all: number[] = []
+  const byLane = new Map<string, number[]>()
+  for (const request of requests) {
+    const value = known(request)
+    if (value === null) continue
+    all.push(value)
+    const lane = byLane.get(request.lane)
+    if (lane === undefined) byLane.set(request.lane, [value])
+    else lane.push(value)
+  }
+  const overall = median(all)
+  if (overall === null) return null
+  const medians = new Map([...byLane].map(([lane, values]) => [lane, median(values)]))
+  return (lane) => medians.get(lane) ?? overall
+}
+
+function median(values: number[]): number | null {
+  values.sort((a, b) => a - b)
+  return values[Math.floor((values.length - 1) / 2)] ?? null
+}

@@ -1,0 +1,187 @@
+/** How a simulation is asked for, and in what shape it answers. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { jsonOf, tablesOf } from '../../services/cli/simulate-report.ts'
+import { runResult } from '../support/simulation.ts'
+import { inRoot } from '../support/tree.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'headgate-simulate-'))
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+const run = (...args: string[]) =>
+  spawnSync(process.execPath, [inRoot('services/cli/headgate.ts'), 'simulate', ...args], {
+    encoding: 'utf8',
+  })
+
+const trace = join(dir, 'trace.csv')
+const rows = Array.from({ length: 60 }, (_, at) => `${at / 2},100,50`)
+writeFileSync(trace, `TIMESTAMP,ContextTokens,GeneratedTokens\n${rows.join('\n')}\n`)
+const of = { scale: 1, capacity: 60 }
+
+describe('headgate simulate', () => {
+  test.each([
+    [[], 'expected either --scenario NAME (--list lists them) or --trace FILE'],
+    [['--scenario', 'S2', '--trace', trace], 'expected either --scenario NAME'],
+    [['--scenario', 'S99'], 'no scenario S99; there are S'],
+    [['--scenario', 'S2', '--list'], '--list: not together with --scenario'],
+    [['--scenario', 'S2', '--policy', 'best'], 'expected one of headgate, naive, fixed, classic'],
+    [['--scenario', 'S2', '--baseline', 'best'], 'expected one of headgate, naive, fixed, classic'],
+    [['--scenario', 'S2', '--seed', '-1'], 'expected a whole number of at least 0'],
+    [['--scenario', 'S2', '--load', '0.65'], 'expected one of 0.6, 0.7, 0.8'],
+    [['--scenario', 'S7', '--hold', '21'], 'expected a whole number from 0 to 20'],
+    [['--scenario', 'S10', '--noise', '1.1'], 'expected a number from 0 to 1'],
+    [['--scenario', 'S2', '--part', '0'], 'expected a number from 0.01 to 1'],
+    [['--scenario', 'S2', '--scale', '2'], '--scale: needs --trace FILE, not --scenario'],
+    [['--scenario', 'S2', '--storm', '1:2'], '--storm: needs --trace FILE, not --scenario'],
+    [['--trace', trace, '--load', '0.6'], '--load: needs --scenario NAME, not --trace'],
+    [['--trace', trace, '--part', '0.5'], '--part: needs --scenario NAME, not --trace'],
+    [['--trace', trace, '--scale', '1e3'], 'expected a number from 0.01 to 1000'],
+    [['--trace', trace, '--capacity', '0'], 'expected a whole number from 1 to 100000'],
+    [['--trace', trace, '--tenants', 'many'], 'expected a whole number from 1 to 100000'],
+    [['--trace', trace, '--lanes', 'premium'], 'expected NAME=SHARE,…'],
+    [['--trace', trace, '--lanes', 'a=0.5,a=0.5'], 'a lane stands twice'],
+    [['--trace', trace, '--lanes', 'a=0.5,b=0.4'], 'must add up to 1; they are 0.9'],
+    [['--trace', trace, '--for', '0'], 'expected a number above 0'],
+    [['--trace', trace, '--storm', '300'], 'expected FROM:FOR in seconds'],
+    [['--trace', trace, '--storm', '300:0'], 'expected FROM:FOR in seconds'],
+    [['--trace', trace, '--report', 'a', '--record', 'a'], 'expected two files'],
+    [
+      ['--trace', trace, ...Array.from({ length: 5 }, () => ['--baseline', 'naive']).flat()],
+      '6 columns with the first; at most 5',
+    ],
+  ])('called wrong ends with status 2: %j', (args, said) => {
+    const { status, stdout, stderr } = run(...args)
+    expect(stderr).toContain(said)
+    expect(stderr).not.toContain('    at ')
+    expect(stdout).toBe('')
+    expect(status).toBe(2)
+  })
+
+  test('refuses a parameter that the scenario lacks, and says which have it', () => {
+    const { scenarios } = listed()
+    const with_ = scenarios.find(({ parameters }) => parameters.includes('hold'))
+    const without = scenarios.find(({ parameters }) => !parameters.includes('hold'))
+    const { status, stderr } = run('--scenario', without?.name ?? '', '--hold', '4')
+    expect(stderr).toContain(`--hold: not for ${without?.name}`)
+    expect(stderr).toContain(`for ${with_?.name}`)
+    expect(status).toBe(2)
+  })
+
+  test.each([
+    [['--trace', join(dir, 'none.csv')], `${dir}/none.csv: cannot be read (ENOENT)`],
+    [['--trace', dir], `${dir}: cannot be read (EISDIR)`],
+    [['--trace', trace, '--config', join(dir, 'none.yaml')], 'none.yaml: no such file'],
+    [['--trace', trace, '--vs', join(dir, 'none.yaml')], 'none.yaml: no such file'],
+    [
+      ['--trace', trace, '--report', join(dir, 'no', 'a.html')],
+      'a.html: cannot be written (ENOENT)',
+    ],
+    [['--trace', trace, '--record', dir], 'cannot be written (EISDIR)'],
+  ])('a file that is wrong ends with status 1: %j', (args, said) => {
+    const { status, stdout, stderr } = run(...args)
+    expect(stderr).toContain(said)
+    expect(stderr).not.toContain('    at ')
+    expect(stdout).toBe('')
+    expect(status).toBe(1)
+  })
+
+  test('lists scenarios, for people and for programs', () => {
+    const { scenarios } = listed()
+    expect(scenarios.map(({ name }) => name)).toContain('S2')
+    const { stdout, status } = run('--list')
+    expect(stdout).toMatch(/^S2 .*\[--load\]$/m)
+    expect(status).toBe(0)
+  })
+
+  test('answers a trace with one object, and writes a page and a recording', () => {
+    const report = join(dir, 'report.html')
+    const recording = join(dir, 'recording.ndjson')
+    const { status, stdout, stderr } = run(
+      ...['--trace', trace, '--json', '--report', report, '--record', recording],
+    )
+    expect(stderr).toBe('')
+    const found = JSON.parse(stdout) as Record<string, unknown>
+    expect(Object.keys(found).slice(0, 12)).toEqual(OF_TRACE)
+    expect(found['seed']).toBe(1)
+    expect(status).toBe(found['violations'] === 0 ? 0 : 1)
+    expect(readFileSync(report, 'utf8')).toMatch(/^<!doctype html>/)
+    for (const line of readFileSync(recording, 'utf8').trimEnd().split('\n'))
+      expect(JSON.parse(line)).toBeTypeOf('object')
+  })
+
+  test('has a column for each run, in the order in which they were asked for', () => {
+    const config = join(dir, 'other.yaml')
+    writeFileSync(config, '')
+    const { stdout } = run('--trace', trace, '--baseline', 'naive', '--vs', config, '--json')
+    const { runs } = JSON.parse(stdout) as { runs: { label: string; policy: string }[] }
+    expect(runs.map(({ label, policy }) => [label, policy])).toEqual([
+      ['headgate', 'headgate'],
+      ['naive', 'naive'],
+      ['other.yaml', 'headgate'],
+    ])
+    expect(existsSync(config)).toBe(true)
+  })
+})
+
+function listed() {
+  const { stdout } = run('--list', '--json')
+  return JSON.parse(stdout) as { scenarios: { name: string; parameters: string[] }[] }
+}
+
+const COUNTS = ['violations', 'trace_hash', 'simulated_requests', 'wall_ms']
+const OF_SCENARIO = ['scenario', 'seed', 'policy', 'figures', ...COUNTS]
+const OF_TRACE = [
+  ...['trace', 'seed', 'policy', 'scale', 'capacity', 'lanes', 'guardrails', 'figures'],
+  ...COUNTS,
+]
+
+describe('its JSON', () => {
+  test('begins with what a program looks for, and holds no series', () => {
+    const found = jsonOf([runResult()], of) as Record<string, unknown>
+    expect(Object.keys(found).slice(0, 8)).toEqual(OF_SCENARIO)
+    expect(found).not.toHaveProperty('series')
+    const traced = jsonOf([runResult({ scenario: null, trace: 'a.csv' })], of) as object
+    expect(Object.keys(traced).slice(0, 12)).toEqual(OF_TRACE)
+  })
+
+  test('has six decimals, and null where nothing is known', () => {
+    const figures = { a: 1 / 3, b: null, c: NaN, d: Infinity, e: 1e-9, f: 12_345_678 }
+    expect(jsonOf([runResult({ figures })], of)).toMatchObject({
+      figures: { a: 0.333333, b: null, c: null, d: null, e: 0, f: 12_345_678 },
+    })
+  })
+
+  test('has several runs under one name', () => {
+    const found = jsonOf([runResult(), runResult({ label: 'naive' })], of)
+    expect(found).toMatchObject({ runs: [{ label: 'headgate' }, { label: 'naive' }] })
+  })
+})
+
+describe('its tables', () => {
+  const widest = (text: string) => Math.max(...text.split('\n').map((line) => [...line].length))
+
+  test('say what must be met, and whether it is', () => {
+    const said = tablesOf([runResult()])
+    expect(said).toMatch(/│ answers_529 +│ 67 +│ <= 100 +│ met +│/)
+    expect(said).toMatch(/│ recovery_s +│ 44\.12 +│ <= 30 +│ missed +│/)
+    expect(said).toMatch(/│ lowest_limit +│ - /)
+    expect(said).toMatch(/12345 requests in 0\.8125 s: 15194 per second; violations: 0$/)
+  })
+
+  test('fit 100 columns, with five runs and long names too', () => {
+    const label = 'a-configuration-with-a-long-name.yaml'
+    const long = { ['a_figure_with_a_name_that_is_far_too_long']: 123_456.789 }
+    const runs = Array.from({ length: 5 }, () => runResult({ label, figures: long }))
+    for (let count = 1; count <= 5; count++)
+      expect(widest(tablesOf(runs.slice(0, count)))).toBeLessThanOrEqual(100)
+  })
+
+  test('say whose laws are broken', () => {
+    const bad = runResult({ label: 'naive', violations: 2, findings: ['I3: a slot held twice'] })
+    const said = tablesOf([runResult(), bad])
+    expect(said).toContain('violations: 2 by naive\n  I3: a slot held twice by naive')
+  })
+})
