@@ -1,5 +1,6 @@
 /** `headgate simulate`: the scheduler in virtual time, on a scenario or a trace; nothing of it touches a
  *  network. The simulator is a program of its own; here its options become a job and its results words. */
+import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import { POLICIES, type Job, type Policy, type RunJob, type RunResult } from '#simulator/job'
@@ -45,6 +46,8 @@ export interface SimulateFlags {
 const RUNS_MAX = 5
 const OF_SCENARIO = ['load', 'hold', 'noise', 'part'] as const
 const OF_TRACE = ['scale', 'capacity', 'tenants', 'lanes', 'for', 'storm'] as const
+/** Columns lack them. */
+const OF_COLUMNS = ['tenants', 'lanes'] as const
 const LANES = 'premium=0.2,interactive=0.5,batch=0.3'
 
 export const simulate = (): Command => {
@@ -115,11 +118,31 @@ function check(flags: SimulateFlags, command: Command): void {
       : { names: OF_SCENARIO, needs: '--scenario NAME, not --trace' }
   const lost = foreign.names.find(given)
   if (lost !== undefined) throw new Misuse(`--${lost}: needs ${foreign.needs}`)
+  const dealt = OF_COLUMNS.find(given)
+  if (dealt !== undefined && flags.trace !== undefined && isRecording(flags.trace))
+    throw new Misuse(`--${dealt}: ${flags.trace} is a recording, which has its own`)
   const runs = 1 + flags.baseline.length + flags.vs.length
   if (runs > RUNS_MAX)
     throw new Misuse(`--baseline, --vs: ${runs} columns with the first; at most ${RUNS_MAX}`)
   if (flags.report !== undefined && flags.report === flags.record)
     throw new Misuse('--report, --record: expected two files, found the same one')
+}
+
+/** By its first character; a file that cannot be read is the simulator's to name. */
+function isRecording(path: string): boolean {
+  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false
+  const file = openSync(path, 'r')
+  try {
+    const begin = Buffer.alloc(16)
+    const length = readSync(file, begin)
+    return begin
+      .toString('utf8', 0, length)
+      .replace(/^\uFEFF/, '')
+      .trimStart()
+      .startsWith('{')
+  } finally {
+    closeSync(file)
+  }
 }
 
 function jobOf(flags: SimulateFlags): Job {
@@ -209,6 +232,7 @@ async function list(flags: SimulateFlags, command: Command): Promise<void> {
   if (others.length > 0) throw new Misuse(`--list: not together with --${others[0]}`)
   const { scenarios } = await ask<{ scenarios: ScenarioInfo[] }>({ list: true })
   if (flags.json === true) return json({ scenarios })
+  const width = Math.max(...scenarios.map(({ name }) => name.length))
   for (const { name, title, parameters } of scenarios)
-    say(`${name.padEnd(4)} ${title}${parameters.map((one) => ` [--${one}]`).join('')}`)
+    say(`${name.padEnd(width)}  ${title}${parameters.map((one) => ` [--${one}]`).join('')}`)
 }

@@ -87,13 +87,20 @@
       stroke,
       dash: DASHES[line.color % DASHES.length],
       width: line.thin ? 1 : 2,
-      points: { show: false },
+      points: { show: true, size: 4, fill: stroke, filter: () => lonely(line.values) },
       spanGaps: false,
       ...(line.filled && !plot.stacked ? { fill: `${stroke}22` } : {}),
       ...(plot.stacked && lowest ? { fill: `${stroke}44` } : {}),
       ...(line.stepped ? { paths: uPlot.paths.stepped({ align: 1 }) } : {}),
     }
   }
+
+  /** Where a value has none beside it, no line shows it. */
+  const lonely = (values) =>
+    values.flatMap((value, at) => {
+      const alone = value !== null && (values[at - 1] ?? null) === null
+      return alone && (values[at + 1] ?? null) === null ? [at] : []
+    })
 
   /** Each line on top of those before it. */
   function heights(plot, of) {

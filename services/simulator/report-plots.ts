@@ -83,7 +83,7 @@ export function plotsOf(results: readonly RunResult[]): Plot[] {
 const WAIT =
   'From arrival to first start. Thick: 95 of 100 waited less; thin: half of them did. Linear up to 1 s, logarithmic above.'
 const LIMIT =
-  'The limit follows a capacity that it cannot see. What is in flight stays under the limit.'
+  'The limit follows a capacity that nobody tells it; what is in flight should stay under both.'
 const ANSWERS = 'Attempts that started, and those that were answered 429 and 529.'
 const STACK = 'Lanes upon each other; the upper edge is all of them.'
 const QUEUED = 'Requests that wait for their turn.'

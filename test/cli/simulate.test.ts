@@ -19,6 +19,8 @@ const run = (...args: string[]) =>
 const trace = join(dir, 'trace.csv')
 const rows = Array.from({ length: 60 }, (_, at) => `${at / 2},100,50`)
 writeFileSync(trace, `TIMESTAMP,ContextTokens,GeneratedTokens\n${rows.join('\n')}\n`)
+const recorded = join(dir, 'recorded.ndjson')
+writeFileSync(recorded, '\uFEFF{"headgate":"recording","version":1}\n')
 const of = { scale: 1, capacity: 60 }
 
 describe('headgate simulate', () => {
@@ -48,6 +50,7 @@ describe('headgate simulate', () => {
     [['--trace', trace, '--storm', '300'], 'expected FROM:FOR in seconds'],
     [['--trace', trace, '--storm', '300:0'], 'expected FROM:FOR in seconds'],
     [['--trace', trace, '--report', 'a', '--record', 'a'], 'expected two files'],
+    [['--trace', recorded, '--tenants', '3'], `--tenants: ${recorded} is a recording`],
     [
       ['--trace', trace, ...Array.from({ length: 5 }, () => ['--baseline', 'naive']).flat()],
       '6 columns with the first; at most 5',
@@ -72,6 +75,7 @@ describe('headgate simulate', () => {
 
   test.each([
     [['--trace', join(dir, 'none.csv')], `${dir}/none.csv: cannot be read (ENOENT)`],
+    [['--trace', recorded], `${recorded}: the recording holds no request`],
     [['--trace', dir], `${dir}: cannot be read (EISDIR)`],
     [['--trace', trace, '--config', join(dir, 'none.yaml')], 'none.yaml: no such file'],
     [['--trace', trace, '--vs', join(dir, 'none.yaml')], 'none.yaml: no such file'],

@@ -21,6 +21,11 @@ export class RunningQuantile {
     this.#p = p
   }
 
+  /** A sample of which only a lower bound is known; it teaches when that is above the quantile. */
+  addAtLeast(bound: number): void {
+    if (this.samples > 0 && bound > this.value) this.value += 0.02 * this.value * this.#p
+  }
+
   add(sample: number): void {
     const x = sample > 0 ? sample : 0.001
     if (this.samples === 0) this.value = x
@@ -190,6 +195,24 @@ export class CostBook {
     const bucket = bucketOf(of.maxTokens)
     own.learn(sample, bucket, writing)
     model.all.learn(sample, bucket, writing)
+  }
+
+  /** An attempt that was ended before its time, after so long: it would have taken longer still. Without
+   *  these, only answers short enough to be in time would teach, and predictions would come out short. */
+  learnAtLeast(
+    of: { tenant: string; model: string; maxTokens: Tokens },
+    sample: { duration: Seconds; estimated: Seconds },
+  ): void {
+    const model = this.#models.get(of.model)
+    if (model === undefined || sample.estimated <= 0) return
+    if (sample.duration / sample.estimated > model.overrun)
+      model.overrun = Math.min(Q85.max, model.overrun * (1 + 0.02 * 0.85))
+    const bucket = bucketOf(of.maxTokens)
+    for (const habits of [model.byTenant.get(of.tenant), model.all]) {
+      if (habits === undefined || habits.speed.samples === 0) continue
+      const writing = Math.max(0, sample.duration - habits.ttft.value)
+      habits.length(bucket)?.addAtLeast(writing * habits.speed.value)
+    }
   }
 
   #model(name: string): ModelHabits {

@@ -11,9 +11,11 @@ import { freeOn, freeOverall, rescaleAllowance, reserved, usable } from './slots
 import type { Attempt, Cell, Request, State } from './state.ts'
 import { readyAt } from './token-buckets.ts'
 
-/** A victim that would soon be done anyway is left alone. */
+/** A victim that is expected to be done so soon is left alone. */
 const NEARLY_DONE: Seconds = 2
-const ALLOWANCE = { cutEvery: 2_000, growEvery: 5_000, factor: 0.5 }
+/** Times its estimate: what has run for longer would lose too much. */
+const TOO_LATE = 2
+const ALLOWANCE = { cutEvery: 2_000, growEvery: 7_000, factor: 0.5 }
 
 export interface Victim {
   request: Request
@@ -57,8 +59,11 @@ function leastLoss(state: State, cells: readonly Cell[], now: Millis): Victim | 
       const { attempt } = request
       if (attempt === null || attempt.ending !== null || attempt.forwarded) continue
       if (request.preemptions >= most) continue
-      const left = attempt.estimate.duration - (now - attempt.startedAt) / 1_000
-      if (left <= NEARLY_DONE) continue
+      const elapsed = (now - attempt.startedAt) / 1_000
+      const { duration } = attempt.estimate
+      // Past its estimate nobody knows when it ends; answers that are long already tend to go on.
+      if (elapsed > TOO_LATE * duration) continue
+      if (elapsed <= duration && duration - elapsed <= NEARLY_DONE) continue
       const one = { request, attempt }
       if (best === null || losesLess(one, best)) best = one
     }

@@ -351,6 +351,8 @@ function settle(
   settleSlots(request, duration - attempt.estimate.duration)
   request.cell.queue.settle(request.member, actual - attempt.charged)
   noteUsage(request.tenant, actual, now)
+  if (verdict.kind === 'ended')
+    state.costs.learnAtLeast(request.asked, { duration, estimated: attempt.estimate.duration })
   if (verdict.kind !== 'ok') return
   request.cell.pace.served(duration)
   const { credit_max, waste_ratio } = state.config.file.preemption
