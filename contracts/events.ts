@@ -31,6 +31,8 @@ const events = {
     route: z.string(),
     attempt: z.int(),
     queue_ms: z.int(),
+    /** The wait that was expected at admission; null: this is not the first start. */
+    predicted_wait_ms: z.int().nullable(),
   }),
   'request.forwarding': z.object({ ...aboutRequest, route: z.string(), ttft_ms: z.int() }),
   'request.retrying': z.object({

@@ -3,6 +3,20 @@ import { z } from 'zod'
 
 const counts = z.record(z.string(), z.int())
 
+/** One dimension of a quota; null where it is not paced: no limit is configured and none was learned. */
+const bucket = z
+  .object({
+    /** Configured or learned, whichever is less. */
+    limit_per_minute: z.number(),
+    /** What is used of it now: less a margin, less what 429s have cut. */
+    rate_per_minute: z.number(),
+    /** What may start at once; below 0: debt. */
+    level: z.number(),
+    /** The most that the level rises to. */
+    burst: z.number(),
+  })
+  .nullable()
+
 export const snapshot = z.object({
   instance: z.string(),
   version: z.string(),
@@ -12,7 +26,14 @@ export const snapshot = z.object({
   draining: z.boolean(),
   emergency: z.boolean(),
   bus: z.object({ kind: z.enum(['nats', 'memory']), connected: z.boolean() }),
-  global: z.object({ limit: z.int(), inflight: z.int(), queued: z.int(), backoff: z.int() }),
+  global: z.object({
+    limit: z.int(),
+    inflight: z.int(),
+    queued: z.int(),
+    backoff: z.int(),
+    /** Of degradation: 0 is none, 3 sheds. */
+    level: z.int().min(0).max(3),
+  }),
   lanes: z.array(
     z.object({
       name: z.string(),
@@ -41,6 +62,13 @@ export const snapshot = z.object({
       paused_ms: z.int(),
       blocked_ms: z.int(),
       inflight_by_lane: counts,
+      /** Routes of one quota share its buckets and its pause. */
+      quota: z.string(),
+      buckets: z.object({ requests: bucket, input_tokens: bucket, output_tokens: bucket }),
+      /** Slots of all that are kept for this route's callers while it is short of them. */
+      reserve: z.int(),
+      /** Largest load of the last 24 h. */
+      peak: z.int(),
     }),
   ),
   /** The busiest tenants, at most `metrics.tenants_max`. */
@@ -64,3 +92,4 @@ export const snapshot = z.object({
   }),
 })
 export type Snapshot = z.infer<typeof snapshot>
+export type BucketSnapshot = z.infer<typeof bucket>

@@ -2,8 +2,9 @@
  *  congestion event (control-laws §8). Pure: every function gives a new value and its reason.
  *
  *  Our differences from the textbook: a decrease needs a burst (a ratio over recent verdicts, not one
- *  error), the limit before an episode is remembered and regained by halving the gap, and the largest
- *  load of the last 24 h bounds growth. A 429 never comes here. */
+ *  error), the limit before an episode is remembered and regained by halving the gap, a raise that the
+ *  provider answers with a burst is only taken back, and the next one is half as large (decisions/0014), and
+ *  the largest load of the last 24 h bounds growth. A 429 never comes here. */
 import type { Millis } from '#contracts/units'
 
 const RING = 20
@@ -11,7 +12,7 @@ const RECENT: Millis = 10_000
 const BURST = { throttles: 4, fewFrom: 5, ofLast: 5, fewThrottles: 2 }
 /** A decrease this long after the last one is a new episode. */
 const EPISODE: Millis = 120_000
-const FAST_WINDOW = { start: 5_000, max: 30_000 }
+const FAST_WINDOW = { start: 5_000, max: 30_000, idle: 60_000 }
 const SLOW_WINDOW: Millis = 60_000
 const FACTOR = 0.7
 const RECOVERED = 0.9
@@ -34,6 +35,12 @@ export interface Aimd {
   readonly epoch: number
   /** The limit before the present episode. */
   readonly best: number
+  /** The limit before the last cut: half of the way back to it is taken at once. */
+  readonly near: number
+  /** The limit before the last raise, while no healthy window has confirmed that; null: it has, or no raise. */
+  readonly raisedFrom: number | null
+  /** The next raise beyond `near`, on the way to `best`. */
+  readonly step: number
   readonly fastWindow: Millis
   readonly lastDecrease: Millis
   /** Since the last decrease no full healthy window has passed outside recovery. */
@@ -61,6 +68,9 @@ export const begin = (settings: LimitSettings, at: Millis): Aimd => ({
   limit: settings.initial,
   epoch: 0,
   best: settings.initial,
+  near: settings.initial,
+  raisedFrom: null,
+  step: 1,
   fastWindow: FAST_WINDOW.start,
   lastDecrease: -Infinity,
   post: false,
@@ -96,17 +106,22 @@ export function throttled(
   if (by.epoch !== a.epoch) return { next: a, reason: 'same_congestion_event' }
   const ring = push(a.ring, -stamp(by.at))
   const window = { ...a.window, n: a.window.n + 1, throttles: a.window.throttles + 1 }
-  if (!burst(ring, by.at)) return { next: { ...a, ring, window }, reason: 'noise' }
+  const seen = lately(ring, by.at)
+  if (!isBurst(seen)) return { next: { ...a, ring, window }, reason: 'noise' }
+  if (a.raisedFrom !== null && a.raisedFrom < a.limit) return takenBack(a, a.raisedFrom, by)
   const fresh = by.at - a.lastDecrease > EPISODE
   const limit = Math.max(
     Math.min(settings.floor, a.limit),
-    Math.floor(FACTOR * Math.min(a.limit, by.inflight + 1)),
+    Math.floor(factorOf(seen) * Math.min(a.limit, by.inflight + 1)),
   )
   const next: Aimd = {
     ...a,
     limit,
     epoch: a.epoch + 1,
-    best: fresh ? a.limit : a.best,
+    best: fresh ? Math.max(a.limit, Math.min(a.best, peakOf(a, settings))) : a.best,
+    near: a.limit,
+    raisedFrom: null,
+    step: 1,
     fastWindow: fresh ? FAST_WINDOW.start : Math.min(FAST_WINDOW.max, 2 * a.fastWindow),
     lastDecrease: by.at,
     post: true,
@@ -114,6 +129,26 @@ export function throttled(
     window: restart(by.at, by.inflight),
   }
   return { next, reason: 'upstream_overloaded' }
+}
+
+/** The last raise was too much: what was healthy before it is known. When not even one more is possible, the
+ *  next try waits for longer. */
+function takenBack(a: Aimd, limit: number, by: { at: Millis; inflight: number }): Change {
+  const step = Math.floor((a.limit - limit) / 2)
+  const next: Aimd = {
+    ...a,
+    limit,
+    epoch: a.epoch + 1,
+    near: Math.min(a.near, limit),
+    raisedFrom: null,
+    step: Math.max(1, step),
+    fastWindow: Math.min(step === 0 ? FAST_WINDOW.idle : FAST_WINDOW.max, 2 * a.fastWindow),
+    lastDecrease: by.at,
+    post: true,
+    ring: [],
+    window: restart(by.at, by.inflight),
+  }
+  return { next, reason: 'raise_taken_back' }
 }
 
 /** The guide's plain rule: any throttle shrinks, and one healthy window regains one. */
@@ -127,7 +162,25 @@ function classicDecrease(
   return { next: { ...a, limit, lastDecrease: by.at, window }, reason: 'upstream_overloaded' }
 }
 
-function burst(ring: readonly number[], at: Millis): boolean {
+/** The more of the last verdicts are throttles, the deeper the cut: a provider that refuses one in five is
+ *  nearly right, one that refuses most is far off. Source: DCTCP (Alizadeh et al. 2010). */
+function factorOf({ recent, throttles, lastThrottles }: Lately): number {
+  const share = Math.max(throttles / recent, lastThrottles / Math.min(recent, BURST.ofLast))
+  return Math.max(FACTOR, 1 - share * share)
+}
+
+interface Lately {
+  recent: number
+  throttles: number
+  /** Among the last `BURST.ofLast`. */
+  lastThrottles: number
+}
+
+const isBurst = ({ recent, throttles, lastThrottles }: Lately): boolean =>
+  throttles >= BURST.throttles ||
+  (recent >= BURST.fewFrom && recent < RING && lastThrottles >= BURST.fewThrottles)
+
+function lately(ring: readonly number[], at: Millis): Lately {
   let recent = 0
   let throttles = 0
   let lastThrottles = 0
@@ -139,8 +192,7 @@ function burst(ring: readonly number[], at: Millis): boolean {
     throttles++
     if (recent <= BURST.ofLast) lastThrottles++
   }
-  if (throttles >= BURST.throttles) return true
-  return recent >= BURST.fewFrom && recent < RING && lastThrottles >= BURST.fewThrottles
+  return { recent, throttles, lastThrottles }
 }
 
 /** Once a second. */
@@ -169,10 +221,22 @@ export function tick(
     const reason = used ? 'held' : 'limit_not_used'
     return { next: { ...a, peaks, post, window }, reason }
   }
-  const gain = inRecovery ? Math.max(1, Math.ceil((a.best - a.limit) / 2)) : 1
+  const gain = inRecovery ? regain(a) : 1
   const limit = Math.max(a.limit, Math.min(ceilingOf({ ...a, peaks }, settings), a.limit + gain))
   const reason = limit === a.limit ? 'at_ceiling' : inRecovery ? 'regaining' : 'healthy_window'
-  return { next: { ...a, limit, peaks, post, window }, reason }
+  const raisedFrom = limit > a.limit ? a.limit : null
+  const grown = { ...a, limit, peaks, post, window, raisedFrom }
+  if (settings.mode === 'classic') return { next: { ...grown, raisedFrom: null }, reason }
+  // What works may be tried in larger steps, and sooner.
+  const step = !inRecovery ? 1 : a.limit < a.near ? a.step : 2 * a.step
+  const fastWindow = inRecovery ? Math.max(FAST_WINDOW.start, a.fastWindow / 2) : a.fastWindow
+  return { next: { ...grown, step, fastWindow }, reason }
+}
+
+/** Half of the way to where the last cut was made; beyond it, what has worked so far doubled. */
+function regain(a: Aimd): number {
+  const half = (to: number): number => Math.max(1, Math.ceil((to - a.limit) / 2))
+  return a.limit < a.near ? half(a.near) : Math.min(half(a.best), a.step)
 }
 
 /** The largest load of the last 24 h; before any, the initial limit. */
@@ -201,6 +265,9 @@ export const rampStarted = (
   ...a,
   limit: Math.max(Math.min(settings.floor, a.best), Math.floor(a.best / 2)),
   epoch: a.epoch + 1,
+  near: a.best,
+  raisedFrom: null,
+  step: 1,
   fastWindow: FAST_WINDOW.start,
   ring: [],
   window: restart(now.at, now.inflight),

@@ -248,8 +248,14 @@ export const BAND = {
   ramp: 'ramp',
 } as const satisfies Record<BreakerState, string>
 
-/** Concurrent attempts of this generation that the breaker permits, under the limit L. */
-export function capOf(snapshot: Pick<BreakerSnapshot, 'value' | 'context'>, limit: number): number {
+/** Concurrent attempts of this generation that the breaker permits, under the limit as it stands. Probes are
+ *  a share of the `usual` limit: an outage drives the limit down, and probing one at a time would make it
+ *  last (decisions/0014). */
+export function capOf(
+  snapshot: Pick<BreakerSnapshot, 'value' | 'context'>,
+  limit: number,
+  usual: number = limit,
+): number {
   switch (snapshot.value) {
     case 'closed':
       return Infinity
@@ -258,6 +264,6 @@ export function capOf(snapshot: Pick<BreakerSnapshot, 'value' | 'context'>, limi
     case 'ramp':
       return Math.max(1, Math.ceil((RAMP.shares[snapshot.context.rampStep] ?? 1) * limit))
     default:
-      return Math.max(1, Math.ceil(snapshot.context.settings.probeRatio * limit))
+      return Math.max(1, Math.ceil(snapshot.context.settings.probeRatio * Math.max(limit, usual)))
   }
 }

@@ -111,14 +111,7 @@ export const limitMachine = setup({
           },
           { actions: ['apply'] },
         ],
-        'breaker.ramping': [
-          {
-            guard: { type: 'leadsTo', params: { mode: 'steady' } },
-            target: 'steady',
-            actions: ['apply'],
-          },
-          { actions: ['apply'] },
-        ],
+        'breaker.ramping': { actions: ['apply'] },
         'ramp.limited': { target: 'held', actions: ['apply'] },
         'breaker.opened': [
           {

@@ -131,18 +131,20 @@ function check(flags: SimulateFlags, command: Command): void {
 /** By its first character; a file that cannot be read is the simulator's to name. */
 function isRecording(path: string): boolean {
   if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false
-  const file = openSync(path, 'r')
+  let file: number
   try {
-    const begin = Buffer.alloc(16)
-    const length = readSync(file, begin)
-    return begin
-      .toString('utf8', 0, length)
-      .replace(/^\uFEFF/, '')
-      .trimStart()
-      .startsWith('{')
-  } finally {
-    closeSync(file)
+    file = openSync(path, 'r')
+  } catch {
+    return false
   }
+  const begin = Buffer.alloc(16)
+  const length = readSync(file, begin)
+  closeSync(file)
+  return begin
+    .toString('utf8', 0, length)
+    .replace(/^\uFEFF/, '')
+    .trimStart()
+    .startsWith('{')
 }
 
 function jobOf(flags: SimulateFlags): Job {

@@ -156,9 +156,10 @@ export class Controllers {
 
   #gate(): Gate {
     const breaker = this.#breaker.get()
+    const { limit, best } = this.#limit.get().context.aimd
     return {
       state: BAND[breaker.value],
-      cap: capOf(breaker, this.#limit.get().context.aimd.limit),
+      cap: capOf(breaker, limit, best),
       generation: breaker.context.generation,
       until: breaker.value === 'open' ? this.#openedAt + breaker.context.openFor : null,
     }

@@ -2,7 +2,9 @@
 import type { TraceContext } from '#contracts/events'
 import type { StatusAnswer } from '#contracts/messages'
 import type { RequestState } from '#contracts/outcome'
-import type { Request } from '#core/state'
+import type { Expected } from '#core/cost'
+import { waitOfQueued } from '#core/prediction'
+import type { Request, State } from '#core/state'
 import type { Cell } from '#machines/compile'
 import type { Incoming, Millis, RunningAttempt } from './ports.ts'
 import type { Timer } from './timer-heap.ts'
@@ -24,15 +26,47 @@ export interface Live {
 }
 
 /** What status says of it now. */
-export function statusOf(live: Live): StatusAnswer {
+export function statusOf(live: Live, core: State, now: Millis): StatusAnswer {
   const { request, arrivedWall } = live
-  let position: number | null = null
-  if (request?.waiting === true) {
-    position = 0
-    for (let r = request.before; r !== null; r = r.before) position++
-  }
+  const queued = request?.waiting === true ? queuedAt(request, core, now) : NOT_QUEUED
   const attempts = request?.attempts ?? 0
-  return statusAnswer({ ...live.incoming, state: live.cell.state, attempts, position, arrivedWall })
+  const state = live.cell.state
+  return statusAnswer({ ...live.incoming, ...queued, state, attempts, arrivedWall })
+}
+
+/** Where a waiting request stands in its tenant's queue, and what it will still wait; null: not known. */
+interface Queued {
+  position: number | null
+  estimatedWaitMs: Millis | null
+}
+export const NOT_QUEUED: Queued = { position: null, estimatedWaitMs: null }
+
+/** O(requests of the same tenant before it). */
+function queuedAt(request: Request, core: State, now: Millis): Queued {
+  const ahead: Expected = { duration: 0, inputTokens: 0, outputTokens: 0 }
+  let position = 0
+  // What came before there was evidence is taken to be like this one.
+  const like = core.costs.estimate(request.asked, core.config)
+  for (let r = request.before; r !== null; r = r.before) {
+    position++
+    const expected = r.expected.evidence ? r.expected : like
+    ahead.duration += expected.duration
+    ahead.inputTokens += expected.inputTokens
+    ahead.outputTokens += expected.outputTokens
+  }
+  return { position, estimatedWaitMs: remainingWait(request, ahead, core, now) }
+}
+
+/** Null where nothing starts until somebody else decides so, and where no pace has been seen yet. */
+function remainingWait(
+  { cell, member }: Request,
+  ahead: Expected,
+  core: State,
+  now: Millis,
+): Millis | null {
+  if (cell.lane.paused || cell.cap === 0 || now < cell.route.upstream.blockedUntil) return null
+  const wait = waitOfQueued(core, { cell, member, ahead }, now)
+  return wait > 0 || cell.pace.usable > 0 ? Math.round(wait) : null
 }
 
 export const statusAnswer = (of: {
@@ -43,6 +77,7 @@ export const statusAnswer = (of: {
   state: string
   attempts: number
   position: number | null
+  estimatedWaitMs: Millis | null
   arrivedWall: Millis
 }): StatusAnswer => ({
   id: of.id,
@@ -52,7 +87,7 @@ export const statusAnswer = (of: {
   state: of.state,
   attempts: of.attempts,
   position: of.position,
-  estimated_wait_ms: null,
+  estimated_wait_ms: of.estimatedWaitMs,
   enqueued_at: new Date(of.arrivedWall).toISOString(),
 })
 

@@ -173,7 +173,7 @@ export class Loop implements Scheduler {
   status(tenant: string, id: string): StatusAnswer | null {
     const key = requestKey(tenant, id)
     const live = this.#live.get(key)
-    return live === undefined ? this.#recall(key) : statusOf(live)
+    return live === undefined ? this.#recall(key) : statusOf(live, this.state, this.#now())
   }
 
   // ---- what operators ask ----
@@ -367,6 +367,8 @@ export class Loop implements Scheduler {
           route: request.route.id,
           attempt: attempt.number,
           queue_ms: Math.round(request.queueMs),
+          predicted_wait_ms:
+            attempt.number + request.preemptions === 1 ? Math.round(request.predictedMs) : null,
         },
       }),
     )

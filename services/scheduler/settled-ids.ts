@@ -1,6 +1,6 @@
 /** Ended requests that status and cancel still know: the last `settled_max`, for `settled_ms` each. */
 import type { StatusAnswer } from '#contracts/messages'
-import { statusAnswer, type Live } from './live.ts'
+import { NOT_QUEUED, statusAnswer, type Live } from './live.ts'
 import type { Millis } from './ports.ts'
 
 /** A body is not kept. */
@@ -43,7 +43,7 @@ export class SettledIds {
   recall(key: string, now: Millis, bounds: SettledBounds): StatusAnswer | null {
     const settled = this.#byKey.get(key)
     if (settled === undefined || now - settled.at > bounds.settled_ms) return null
-    return statusAnswer({ ...settled, state: 'settled', position: null })
+    return statusAnswer({ ...settled, ...NOT_QUEUED, state: 'settled' })
   }
 
   #forget(now: Millis, { settled_max, settled_ms }: SettledBounds): void {

@@ -1,6 +1,7 @@
 /** Everything true at one instant, read from the core's state; nobody's state but ours is touched. */
-import type { Snapshot } from '#contracts/snapshot'
-import type { Lane, State, Tenant } from '#core/state'
+import type { BucketSnapshot, Snapshot } from '#contracts/snapshot'
+import type { Lane, Route, State, Tenant } from '#core/state'
+import type { TokenBucket } from '#core/token-bucket'
 import type { Loop } from './loop.ts'
 import type { Clock } from './ports.ts'
 
@@ -37,6 +38,7 @@ export function snapshotOf(of: {
       inflight: state.inflight,
       queued: state.queued,
       backoff: byState.backoff,
+      level: state.load.level,
     },
     lanes: state.lanes.map((lane) => ({
       name: lane.config.name,
@@ -49,22 +51,7 @@ export function snapshotOf(of: {
       queued: lane.queued,
       oldest_ms: oldest(lane, now),
     })),
-    routes: [...state.routes.values()].map((route) => ({
-      id: route.id,
-      model: route.config.model,
-      upstream: route.upstream.name,
-      limit: route.limit,
-      limit_state: loop.limitState(route.id),
-      breaker: route.gate.state,
-      breaker_cap: route.gate.cap === Infinity ? null : route.gate.cap,
-      inflight: route.inflight,
-      queued: route.cells.reduce((sum, cell) => sum + cell.queue.queued, 0),
-      paused_ms: Math.max(0, Math.round(route.quota.pausedUntil - now)),
-      blocked_ms: Math.max(0, Math.round(route.upstream.blockedUntil - now)),
-      inflight_by_lane: Object.fromEntries(
-        route.cells.map((cell) => [cell.lane.config.name, cell.inflight]),
-      ),
-    })),
+    routes: [...state.routes.values()].map((route) => routeOf(route, loop, now)),
     tenants: busiest(state, state.config.file.metrics.tenants_max).map((tenant) => ({
       tenant: tenant.name,
       inflight: tenant.inflight,
@@ -80,6 +67,47 @@ export function snapshotOf(of: {
     held: loop.held(),
   }
 }
+
+function routeOf(route: Route, loop: Loop, now: number): Snapshot['routes'][number] {
+  const { requests, inputTokens, outputTokens } = route.quota
+  return {
+    id: route.id,
+    model: route.config.model,
+    upstream: route.upstream.name,
+    limit: route.limit,
+    limit_state: loop.limitState(route.id),
+    breaker: route.gate.state,
+    breaker_cap: route.gate.cap === Infinity ? null : route.gate.cap,
+    inflight: route.inflight,
+    queued: route.cells.reduce((sum, cell) => sum + cell.queue.queued, 0),
+    paused_ms: Math.max(0, Math.round(route.quota.pausedUntil - now)),
+    blocked_ms: Math.max(0, Math.round(route.upstream.blockedUntil - now)),
+    inflight_by_lane: Object.fromEntries(
+      route.cells.map((cell) => [cell.lane.config.name, cell.inflight]),
+    ),
+    quota: route.quota.name,
+    buckets: {
+      requests: bucketOf(requests, now),
+      input_tokens: bucketOf(inputTokens, now),
+      output_tokens: bucketOf(outputTokens, now),
+    },
+    reserve: route.reserve.slots,
+    peak: route.peak,
+  }
+}
+
+function bucketOf(bucket: TokenBucket, now: number): BucketSnapshot {
+  if (bucket.limit === null) return null
+  return {
+    limit_per_minute: bucket.limit,
+    rate_per_minute: toTenths(bucket.rate * 60),
+    level: toTenths(bucket.levelAt(now)),
+    burst: toTenths(bucket.burst),
+  }
+}
+
+/** A burst of requests may be as small as one. Never minus zero. */
+const toTenths = (value: number): number => Math.round(value * 10) / 10 + 0
 
 /** The oldest head of the lane: heads are each tenant's oldest, but for requests that came back. */
 function oldest(lane: Lane, now: number): number | null {

@@ -19,7 +19,7 @@ export interface PartRun {
   goodput: { served: number; possible: number }
   /** Tenants that the scheduler still remembered at the end. */
   tenantsLeft: number
-  /** When the last request was over. */
+  /** When the last attempt ended. */
   overAt: Seconds
   lowestLimit(from: Seconds, until: Seconds): number
 }

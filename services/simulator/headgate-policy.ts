@@ -71,12 +71,14 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   }
 
   limit(): number {
+    const { routes, config } = this.loop.state
+    if (routes.size === 0) return Math.min(config.routeDefaults.initial, config.maxInflight)
     let limit = 0
-    for (const route of this.loop.state.routes.values()) {
+    for (const route of routes.values()) {
       limit += route.limit
       this.#watch(route.id, route.limit, route.gate.state)
     }
-    return Math.min(limit, this.loop.state.config.maxInflight)
+    return Math.min(limit, config.maxInflight)
   }
 
   queued(lane: string): number {

@@ -12,6 +12,7 @@ export interface Optimum {
   work: Seconds
   /** Requests, in fractions. */
   requests: number
+  inputTokens: number
   outputTokens: number
 }
 
@@ -32,7 +33,7 @@ export function optimum(of: {
   until: Seconds
 }): Optimum {
   const { provider, until } = of
-  const total: Optimum = { work: 0, requests: 0, outputTokens: 0 }
+  const total: Optimum = { work: 0, requests: 0, inputTokens: 0, outputTokens: 0 }
   const budgets = {
     requests: budgetOf(provider.quota?.requests),
     input: budgetOf(provider.quota?.input),
@@ -77,6 +78,7 @@ export function optimum(of: {
       budgets.output.level -= part * one.output
       total.work += part * one.service
       total.requests += part
+      total.inputTokens += part * one.input
       total.outputTokens += part * one.output
       if (one.left > 1e-9) break
       head++

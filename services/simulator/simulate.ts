@@ -22,16 +22,14 @@ import type { SchedulingPolicy } from './policy.ts'
 import type { ProviderSettings } from './provider-model.ts'
 import { COMMON, SCENARIOS, scenarioOf, type Part, type ScenarioParameters } from './scenarios.ts'
 import { seriesOf } from './series.ts'
+import { wallMs } from './system.ts'
 import { readTraceFile } from './trace-file.ts'
 import { traced, type Source } from './workload.ts'
 import { World, type WorldOptions } from './world.ts'
 
 export type RecordLine = ((line: object) => void) | null
 
-export async function simulate(
-  run: RunJob,
-  options: { record: RecordLine },
-): Promise<RunResult> {
+export async function simulate(run: RunJob, options: { record: RecordLine }): Promise<RunResult> {
   return run.what.kind === 'scenario'
     ? simulateScenario(run, run.what, [run.seed], options.record)
     : simulateTrace(run, run.what, options.record)
@@ -57,7 +55,7 @@ export function simulateScenario(
     noise: what.noise ?? PARAMETERS.noise,
   }
   const worlds: Played[] = []
-  const began = performance.now()
+  const began = wallMs()
   for (const [index, part] of scenario.parts(parameters).entries()) {
     for (const seed of seeds) {
       const until = Math.max(1, part.until * what.part)
@@ -85,7 +83,7 @@ export function simulateScenario(
   const figures = { ...figuresOf.common(), ...finite(scenario.figures(figuresOf)) }
   const must = what.part < 1 ? {} : scenario.must(parameters)
   return {
-    ...resultOf(run, worlds, figures, performance.now() - began),
+    ...resultOf(run, worlds, figures, wallMs() - began),
     scenario: scenario.name,
     trace: null,
     seed: seeds[0]!,
@@ -105,16 +103,17 @@ async function simulateTrace(
 ): Promise<RunResult> {
   const untilMs = what.forS === null ? null : what.forS * 1_000 * what.scale
   const rows = await readTraceFile({ path: what.path, untilMs })
+  const config = run.config === null ? resolve(configFile.parse({})).config : fileConfig(run.config)
+  checkLanes(config, what.lanes, rows)
   const { storm, capacity } = what
-  const until: Seconds =
-    what.forS ?? Math.ceil((rows.at(-1)?.atMs ?? 0) / 1_000 / what.scale) + 1
+  const until: Seconds = what.forS ?? Math.ceil((rows.at(-1)?.atMs ?? 0) / 1_000 / what.scale) + 1
   const source = (): Source => traced(rows, { ...what, seed: run.seed, until })
-  const began = performance.now()
+  const began = wallMs()
   const world = play({
     index: 0,
     name: 'trace',
     until,
-    config: run.config === null ? resolve(configFile.parse({})).config : fileConfig(run.config),
+    config,
     seed: run.seed,
     policy: run.policy,
     source,
@@ -131,12 +130,25 @@ async function simulateTrace(
   })
   const figures = new Run([world.run]).common()
   return {
-    ...resultOf(run, [world], figures, performance.now() - began),
+    ...resultOf(run, [world], figures, wallMs() - began),
     scenario: null,
     trace: what.path,
     seed: run.seed,
     acceptance: [],
   }
+}
+
+/** A lane that the configuration lacks would only be refused, request by request. */
+function checkLanes(
+  config: Config,
+  asked: readonly { name: string }[],
+  rows: readonly { lane: string | null }[],
+): void {
+  const known = new Set(config.lanes.map((lane) => lane.name))
+  const named = rows.some((row) => row.lane === null) ? asked.map((lane) => lane.name) : []
+  for (const name of new Set([...named, ...rows.map((row) => row.lane ?? '')]))
+    if (name !== '' && !known.has(name))
+      throw new JobError(`no lane ${name} in the configuration; there are ${[...known].join(', ')}`)
 }
 
 // ---- one world ----
@@ -189,6 +201,7 @@ function play(of: Play): Played {
   const served = {
     work: tally.useful,
     requests: tally.perSecond.ok.sum(0, Math.ceil(of.until)),
+    inputTokens: tally.usefulInput,
     outputTokens: tally.usefulOutput,
   }
   return {
@@ -203,7 +216,7 @@ function play(of: Play): Played {
       optimum: best,
       goodput: { served: served[of.unit], possible: best[of.unit] },
       tenantsLeft: world.policy.tenants,
-      overAt: world.clock.instant / 1_000,
+      overAt: world.lastEndAt / 1_000,
       lowestLimit: (from, until) => lowestLimit(world, from, until),
     },
   }

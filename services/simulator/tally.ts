@@ -37,6 +37,7 @@ export class Tally {
   inTime = 0
   late = 0
   /** Tokens of answers that came in time and began in the window. */
+  usefulInput = 0
   usefulOutput = 0
 
   constructor(until: Seconds) {
@@ -84,7 +85,10 @@ export class Tally {
       const { deadlineMs } = request
       if (deadlineMs !== null && now - request.arrivedAt > deadlineMs) return
       this.useful += seconds
-      if (startedAt < this.until * 1_000) this.usefulOutput += request.work.outputTokens
+      if (startedAt < this.until * 1_000) {
+        this.usefulInput += request.work.inputTokens
+        this.usefulOutput += request.work.outputTokens
+      }
       this.perSecond.ok.add(startedAt, 1)
       return
     }

@@ -173,7 +173,8 @@ export function traced(
           lane: one.lane ?? lane,
           model: one.model ?? 'claude',
           stream: one.stream ?? stream,
-          maxTokens: one.maxTokens ?? MAX_TOKENS.find((most) => most >= outputTokens) ?? outputTokens,
+          maxTokens:
+            one.maxTokens ?? MAX_TOKENS.find((most) => most >= outputTokens) ?? outputTokens,
           deadlineMs: one.deadlineMs,
         },
         work: {

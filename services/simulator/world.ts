@@ -36,6 +36,8 @@ export class World implements Wire {
   readonly provider: ProviderModel
   readonly findings: string[] = []
   violations = 0
+  /** When the last attempt ended. */
+  lastEndAt: Millis = 0
   readonly #options: WorldOptions
   readonly #hash = new TraceHash()
   readonly #bodies = new Map<number, Uint8Array>()
@@ -105,6 +107,7 @@ export class World implements Wire {
     this.provider.end(plan, now)
     this.#hash.add(2, now, request.index)
     this.tally.ended(request, verdict, startedAt, now)
+    this.lastEndAt = now
   }
 
   #arrive(): void {

@@ -48,7 +48,7 @@ const run = (tally: Tally, more: Partial<RunResult> = {}): RunResult => ({
     draining: false,
     emergency: false,
     bus: { kind: 'nats', connected: true },
-    global: { limit: 60, inflight: 0, queued: 0, backoff: 0 },
+    global: { limit: 60, inflight: 0, queued: 0, backoff: 0, level: 0 },
     lanes: [],
     routes: [],
     tenants: [],

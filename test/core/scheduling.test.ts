@@ -343,11 +343,19 @@ describe('preemption', () => {
     expect(cell.cap).toBe(28)
     const abort = world.effects.find((e) => e.type === 'abort-attempt')
     world.end(abort?.type === 'abort-attempt' ? abort.request.key : '', 'ended')
-    for (let i = 0; i < 11; i++) {
+    // Seven seconds of quiet for each slot, while the route is nearly full.
+    for (let i = 0; i < 14; i++) {
       world.advance(1_000)
       world.tick()
     }
     expect(cell.cap).toBe(30)
+    for (const key of world.running().slice(0, 20)) world.end(key)
+    // A second for each, once a fifth of it is free.
+    for (let i = 0; i < 3; i++) {
+      world.advance(1_000)
+      world.tick()
+    }
+    expect(cell.cap).toBe(33)
   })
 })
 

@@ -109,6 +109,7 @@ test('estimates move from the prior to the model to the tenant as evidence comes
           estimated: 6,
         },
         config,
+        1_000,
       )
   }
   expect(ask('a')).toEqual({
@@ -117,7 +118,7 @@ test('estimates move from the prior to the model to the tenant as evidence comes
     outputTokens: 300,
     evidence: false,
   })
-  expect(costs.service('m', ask('a'))).toBe(0)
+  expect(costs.service('m', ask('a'), 1_000)).toBe(0)
   teach('b', 40, 19)
   expect(ask('a').evidence).toBe(false)
   teach('b', 40, 1)
@@ -134,7 +135,9 @@ test('estimates move from the prior to the model to the tenant as evidence comes
   teach('a', 400, 20)
   expect(Math.abs(ask('a').outputTokens - 400)).toBeLessThan(20)
   expect(Math.abs(ask('b').outputTokens - 40)).toBeLessThan(2)
-  expect(costs.service('m', ask('a'))).toBeGreaterThan(ask('a').duration)
+  expect(costs.service('m', ask('a'), 1_000)).toBeGreaterThan(ask('a').duration)
+  // Nothing was learned for half a minute: what was known refuses nobody any more.
+  expect(costs.service('m', ask('a'), 31_001)).toBe(0)
 })
 
 test('what is learned of tenants is bounded', () => {
@@ -150,7 +153,7 @@ test('what is learned of tenants is bounded', () => {
   }
   const learn = (tenant: string, times: number): void => {
     for (let i = 0; i < times; i++)
-      costs.learn({ tenant, model: 'm', maxTokens: 8, bytes: 350 }, sample, config)
+      costs.learn({ tenant, model: 'm', maxTokens: 8, bytes: 350 }, sample, config, 0)
   }
   learn('old', 30)
   for (let i = 0; i < 30; i++) learn(`t${i}`, 1)

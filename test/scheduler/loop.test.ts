@@ -60,7 +60,9 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
       await world.pass(1_000, 500)
       if (route!.gate.state === 'half_open') most = Math.max(most, route!.ofGeneration)
     }
-    const cap = Math.ceil(0.1 * route!.limit)
+    // A share of the usual limit of 60: the storm has driven the present one down.
+    const cap = Math.ceil(0.1 * 60)
+    expect(route!.limit).toBeLessThan(60)
     expect(most).toBeGreaterThan(0)
     expect(most).toBeLessThanOrEqual(cap)
     await world.pass(60_000, 500)

@@ -57,7 +57,7 @@ export const limitEvents = (
   { type: 'breaker.opened', at },
   { type: 'breaker.ramping', at, inflight: pick(20) },
   { type: 'ramp.limited', at, retryAfterMs: pick(90_000) },
-  { type: 'settings.changed', settings: { ...limitInput.settings, ceiling: 10 + pick(100) }, at },
+  { type: 'settings.changed', settings: { ...limitInput.settings, ceiling: 8 + pick(100) }, at },
 ]
 
 export const lifecycleEvents = (at: number): LifecycleEvent[] => [

@@ -46,12 +46,13 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
       }),
     )
   state.load.arrived(now)
+  if (!lane.config.preemptible) route.reserve.arrived()
   if (sheds(state, lane, asked.tenant, now)) return no(shed())
   const room = makeRoom(state, cell, asked, settings)
   if (room.refused !== null) return no(room.refused)
   const deadline = now + (asked.deadlineMs ?? lane.config.timeoutMs)
   const expected = state.costs.estimate(asked, state.config)
-  const waitMs = waitOf(state, cell, asked.tenant, now)
+  const waitMs = waitOf(state, cell, { tenant: asked.tenant, expected, now })
   const late = unreachable(state, cell, { expected, waitMs, now, deadline, model: asked.model })
   if (late !== null) return no(late)
   return {
@@ -295,7 +296,7 @@ function unreachable(
   of: { expected: Estimate; waitMs: Millis; now: Millis; deadline: Millis; model: string },
 ): Refused | null {
   const { deadline, now, waitMs } = of
-  const service = state.costs.service(of.model, of.expected) * 1_000
+  const service = state.costs.service(of.model, of.expected, now) * 1_000
   if (now + waitMs + service <= deadline) return null
   const numbers = `predicted wait ${Math.round(waitMs)} ms and service ${Math.round(service)} ms exceed the deadline of ${deadline - now} ms`
   return route.gate.state === 'open'
@@ -312,7 +313,7 @@ export function doomed(
   now: Millis,
   estimate: Estimate = state.costs.estimate(request.asked, state.config),
 ): Refused | null {
-  const service = state.costs.service(request.asked.model, estimate) * 1_000
+  const service = state.costs.service(request.asked.model, estimate, now) * 1_000
   if (now + service <= request.deadline) return null
   return refuse(
     'DOOMED',

@@ -2,16 +2,20 @@
  *  Running quantiles in constant space; a tenant's own habits once it has shown 20 of them, else its
  *  model's over all tenants, else the configured prior. */
 import type { Config } from '#contracts/config'
-import type { Seconds, Tokens } from '#contracts/units'
+import type { Millis, Seconds, Tokens } from '#contracts/units'
 import { estimateInput, learnInput, untaught } from './token-estimate.ts'
 
+const GAIN = 0.02
 /** Samples before a quantile counts as evidence. */
 const EVIDENCE = 20
+/** Evidence is of use for so long. */
+const STALE: Millis = 30_000
 /** Bounds of a service prediction against the plain estimate. */
 const Q85 = { start: 1.6, min: 1, max: 4 }
 
 /** A running p-quantile in O(1). Source: control-laws §3 (a multiplicative Robbins-Monro step).
- *  Tracks a drifting distribution; its error in steady state is about 2 % of the value a step. */
+ *  Tracks a drifting distribution; its error in steady state is about 2 % of the value a step. The first
+ *  steps are larger, as 1 / samples, so that one odd beginning is soon forgotten. */
 export class RunningQuantile {
   value = 0
   samples = 0
@@ -23,13 +27,14 @@ export class RunningQuantile {
 
   /** A sample of which only a lower bound is known; it teaches when that is above the quantile. */
   addAtLeast(bound: number): void {
-    if (this.samples > 0 && bound > this.value) this.value += 0.02 * this.value * this.#p
+    if (this.samples > 0 && bound > this.value) this.value *= 1 + GAIN * this.#p
   }
 
   add(sample: number): void {
     const x = sample > 0 ? sample : 0.001
     if (this.samples === 0) this.value = x
-    else this.value += 0.02 * this.value * (x > this.value ? this.#p : this.#p - 1)
+    else
+      this.value *= 1 + Math.max(GAIN, 1 / (this.samples + 1)) * (x > this.value ? this.#p : this.#p - 1)
     this.samples++
   }
 }
@@ -92,8 +97,9 @@ class ModelHabits {
   readonly all = new Habits()
   input = untaught
   readonly byTenant = new TenantHabits()
-  /** Actual over estimated duration. */
+  /** Actual over estimated duration, within the bounds of `Q85`. */
   overrun = Q85.start
+  learnedAt: Millis = -Infinity
 }
 
 /** What a request is expected to use. */
@@ -155,12 +161,12 @@ export class CostBook {
     return ttft + of.maxTokens / speed
   }
 
-  /** How long an attempt will hold its slot in 85 of 100 cases; 0 without evidence, so that nothing is
-   *  refused on a guess. */
-  service(model: string, estimate: Estimate): Seconds {
-    if (!estimate.evidence) return 0
-    const q = this.#models.get(model)?.overrun ?? Q85.start
-    return estimate.duration * Math.min(Q85.max, Math.max(Q85.min, q))
+  /** How long an attempt will hold its slot in 85 of 100 cases; 0 without evidence, or when no answer has
+   *  come for a while: nothing is refused on a guess, and a guess that refuses everything teaches nothing. */
+  service(model: string, estimate: Estimate, now: Millis): Seconds {
+    const habits = this.#models.get(model)
+    if (!estimate.evidence || habits === undefined || now - habits.learnedAt > STALE) return 0
+    return estimate.duration * habits.overrun
   }
 
   /** What a complete answer taught. `ttft` is null for an attempt that was not streamed. */
@@ -177,8 +183,10 @@ export class CostBook {
       estimated: Seconds
     },
     config: Config,
+    now: Millis,
   ): void {
     const model = this.#model(of.model)
+    model.learnedAt = now
     if (sample.inputTokens !== null)
       model.input = learnInput({
         chars: of.bytes,
@@ -188,7 +196,7 @@ export class CostBook {
     const own = model.byTenant.grow(of.tenant, config.file.scheduling.learned_max)
     if (sample.estimated > 0) {
       const ratio = Math.max(0.001, sample.duration / sample.estimated)
-      model.overrun += 0.02 * model.overrun * (ratio > model.overrun ? 0.85 : -0.15)
+      model.overrun *= 1 + GAIN * (ratio > model.overrun ? 0.85 : -0.15)
       model.overrun = Math.min(Q85.max, Math.max(Q85.min, model.overrun))
     }
     const writing = sample.duration - (sample.ttft ?? first(own.ttft, model.all.ttft)?.value ?? 0)
@@ -206,7 +214,7 @@ export class CostBook {
     const model = this.#models.get(of.model)
     if (model === undefined || sample.estimated <= 0) return
     if (sample.duration / sample.estimated > model.overrun)
-      model.overrun = Math.min(Q85.max, model.overrun * (1 + 0.02 * 0.85))
+      model.overrun = Math.min(Q85.max, model.overrun * (1 + GAIN * 0.85))
     const bucket = bucketOf(of.maxTokens)
     for (const habits of [model.byTenant.get(of.tenant), model.all]) {
       if (habits === undefined || habits.speed.samples === 0) continue

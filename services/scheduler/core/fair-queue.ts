@@ -27,8 +27,10 @@ export class Member implements HeapItem {
   tail: Request | null = null
   /** Requests waiting here. */
   queued = 0
-  /** What its waiting requests are expected to use, together. */
+  /** What its waiting requests are expected to use, together, as far as there was evidence when they came. */
   readonly ahead: Expected = { duration: 0, inputTokens: 0, outputTokens: 0 }
+  /** Waiting requests that came before there was any. */
+  blind = 0
   /** Requests of this member in any place: waiting, in flight or in back-off. */
   live = 0
   place: 'armed' | 'idle' | 'neither' = 'neither'
@@ -147,9 +149,11 @@ export class FairQueue {
     request.waiting = true
     member.queued++
     const { ahead } = member
-    ahead.duration += request.expected.duration
-    ahead.inputTokens += request.expected.inputTokens
-    ahead.outputTokens += request.expected.outputTokens
+    if (request.expected.evidence) {
+      ahead.duration += request.expected.duration
+      ahead.inputTokens += request.expected.inputTokens
+      ahead.outputTokens += request.expected.outputTokens
+    } else member.blind++
     this.queued++
     if (this.#fullest !== null) this.#recount(this.#fullest, member)
     if (isHead) this.rearm(member)
@@ -166,7 +170,8 @@ export class FairQueue {
     request.after = null
     request.waiting = false
     member.queued--
-    this.#lessAhead(member, request.expected)
+    if (request.expected.evidence) this.#lessAhead(member, request.expected)
+    else member.blind--
     this.queued--
     if (this.#fullest !== null) this.#recount(this.#fullest, member)
     if (this.queued === 0) this.#emptied()

@@ -1,6 +1,7 @@
 /** What always holds, one function per sentence (control-laws §15). Each gives what it found wrong, or
  *  null. For tests, the simulator and `doctor`: they scan everything and belong on no hot path. */
 import type { Effect } from './effects.ts'
+import { lacking } from './isolation.ts'
 import { select } from './lanes.ts'
 import { bindingCap } from './slots.ts'
 import { doomed } from './admission.ts'
@@ -57,6 +58,12 @@ export function permitsAddUp(state: State): Finding {
       return `${route.id}: ${held} attempts of the generation, ${route.ofGeneration} counted`
   }
   return null
+}
+
+/** What routes lack is counted as they come and go. */
+export function lackingAddsUp(state: State): Finding {
+  const all = sum(state.routes.values(), lacking)
+  return all === state.lacking ? null : `routes lack ${all} slots, ${state.lacking} counted`
 }
 
 /** I8's mechanism: a tenant at its cap is outside every heap, any other with work is in it. */
@@ -128,6 +135,7 @@ const always = [
   queuesAddUp,
   onePlaceEach,
   permitsAddUp,
+  lackingAddsUp,
   parkedAtCap,
   nothingLeftToStart,
   allBackAtRest,

@@ -4,7 +4,7 @@
 import type { Millis, Seconds } from '#contracts/units'
 import type { Member } from './fair-queue.ts'
 import { bindingCap } from './slots.ts'
-import { costOf, type Denominators, type Expected } from './cost.ts'
+import { costOf, type Denominators, type Estimate, type Expected } from './cost.ts'
 import type { Cell, Route, State, Tenant } from './state.ts'
 
 /** Weights of the moving averages: of a second's pace, of its mean over a minute, of a service. */
@@ -44,11 +44,29 @@ export class Pace {
   }
 }
 
-/** What an arrival of this tenant would wait in this cell now, breaker and pause included. */
-export function waitOf(state: State, cell: Cell, tenant: string, now: Millis): Millis {
-  const member = cell.queue.members.get(tenant)
-  const queued = member === undefined ? null : member
-  return Math.max(0, gateOpensIn(cell.route, now)) + queueWait(state, cell, queued, queued?.ahead)
+/** What an arrival of this tenant would wait in this cell now, breaker and pause included. Without evidence
+ *  of how long anything takes, the queue's part of it is not guessed. */
+export function waitOf(
+  state: State,
+  cell: Cell,
+  of: { tenant: string; expected: Estimate; now: Millis },
+): Millis {
+  const gate = gateOpensIn(cell.route, of.now)
+  const { queue } = cell
+  if (queue.queued === 0 || !of.expected.evidence) return gate
+  const member = queue.members.get(of.tenant) ?? null
+  const ahead = member === null ? null : aheadOf(member, of.expected)
+  return gate + queueWait(state, cell, member, ahead)
+}
+
+/** What waits before it; requests that came before there was evidence are taken to be like itself. */
+function aheadOf({ ahead, blind }: Member, like: Expected): Expected {
+  if (blind === 0) return ahead
+  return {
+    duration: ahead.duration + blind * like.duration,
+    inputTokens: ahead.inputTokens + blind * like.inputTokens,
+    outputTokens: ahead.outputTokens + blind * like.outputTokens,
+  }
 }
 
 /** What a waiting request will still wait. */
@@ -68,7 +86,7 @@ function queueWait(
   state: State,
   cell: Cell,
   member: Member | null,
-  ahead: Expected | undefined,
+  ahead: Expected | null,
 ): Millis {
   const { queue, pace } = cell
   if (queue.queued === 0) return 0
@@ -77,7 +95,7 @@ function queueWait(
   if (vdot <= 0) return capped
   const finish = member?.finish ?? 0
   const own =
-    member === null || ahead === undefined
+    member === null || ahead === null
       ? 0
       : costOf(ahead, denominators(cell.route)) / member.tenant.weight
   const distance = Math.max(0, finish - queue.v) + own

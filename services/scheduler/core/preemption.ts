@@ -15,7 +15,14 @@ import { readyAt } from './token-buckets.ts'
 const NEARLY_DONE: Seconds = 2
 /** Times its estimate: what has run for longer would lose too much. */
 const TOO_LATE = 2
-const ALLOWANCE = { cutEvery: 2_000, growEvery: 7_000, factor: 0.5 }
+/** It grows faster while so much of the route is free, beyond the headroom: a burst is over. */
+const ALLOWANCE = {
+  cutEvery: 2_000,
+  growEvery: 7_000,
+  growEveryRoomy: 1_000,
+  roomy: 0.2,
+  factor: 0.5,
+} as const
 
 export interface Victim {
   request: Request
@@ -102,10 +109,12 @@ function cutAllowance(state: State, cell: Cell, now: Millis): void {
 export function growAllowances(state: State, now: Millis): void {
   for (const route of state.routes.values()) {
     const wanted = route.cells.some((one) => !one.lane.config.preemptible && one.queue.queued > 0)
+    const roomy = freeOn(route) > route.headroom + ALLOWANCE.roomy * usable(route)
+    const growEvery = roomy ? ALLOWANCE.growEveryRoomy : ALLOWANCE.growEvery
     for (const cell of route.cells) {
       if (!cell.lane.config.preemptible || cell.allowance === Infinity) continue
       if (wanted) cell.allowanceQuietAt = now
-      else if (now - cell.allowanceQuietAt >= ALLOWANCE.growEvery) {
+      else if (now - cell.allowanceQuietAt >= growEvery) {
         cell.allowanceQuietAt = now
         cell.allowance += 1
         const full = (cell.lane.config.cap * usable(route)) / state.config.file.scheduling.base

@@ -7,6 +7,7 @@ import { SHARED_TENANT_CAP } from '#contracts/config'
 import type { Verdict } from '#contracts/verdict'
 import type { Millis } from '#contracts/units'
 import type { Level } from './degradation.ts'
+import { inflightBy, keptForOthers, reviewReserves } from './isolation.ts'
 import type { Attempt, Cell, Lane, Request, Route, State, Tenant } from './state.ts'
 
 /** Below this many slots a trickle would be a large share: there is none. */
@@ -34,6 +35,7 @@ export function rescale(state: State): void {
       if (cell.lane.config.preemptible) capByAllowance(cell, here, level)
     }
   }
+  reviewReserves(state, 0)
 }
 
 /** After the allowance of one preemptible cell has moved. */
@@ -75,16 +77,17 @@ export const freeOn = (route: Route): number =>
 
 export const freeOverall = (state: State): number => state.config.maxInflight - state.inflight
 
-/** Slots that other lanes hold back from this one, in each scope. */
+/** Slots that other lanes hold back from this one, in each scope; overall also what other routes need. */
 export function reserved(state: State, cell: Cell): { route: number; overall: number } {
-  if (!state.anyHold) return NOTHING
+  const others = state.lacking === 0 ? 0 : keptForOthers(state, cell.route)
+  if (!state.anyHold) return others === 0 ? NOTHING : { route: 0, overall: others }
   let route = 0
   for (const other of cell.route.cells)
     if (other.lane !== cell.lane) route += Math.max(0, other.hold - other.inflight)
   let overall = 0
   for (const other of state.lanes)
     if (other !== cell.lane) overall += Math.max(0, other.hold - other.inflight)
-  return { route, overall }
+  return { route, overall: Math.max(overall, others) }
 }
 const NOTHING = { route: 0, overall: 0 }
 
@@ -102,7 +105,7 @@ export function take(state: State, request: Request, attempt: Attempt): void {
   const { cell, route, lane, tenant } = request
   request.attempt = attempt
   state.inflight++
-  route.inflight++
+  inflightBy(state, route, 1)
   route.ofGeneration++
   lane.inflight++
   cell.inflight++
@@ -117,7 +120,7 @@ export function release(state: State, request: Request): Attempt {
   if (attempt === null) throw new Error(`${request.key}: a slot is given back once`)
   request.attempt = null
   state.inflight--
-  route.inflight--
+  inflightBy(state, route, -1)
   if (attempt.generation === route.gate.generation) route.ofGeneration--
   lane.inflight--
   cell.inflight--

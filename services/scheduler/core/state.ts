@@ -9,6 +9,7 @@ import { LoadWatch } from './degradation.ts'
 import { DelayControl } from './delay-control.ts'
 import { FairQueue, type Member } from './fair-queue.ts'
 import type { Gate, NewRequest } from './inputs.ts'
+import { Reserve } from './isolation.ts'
 import { Pace } from './prediction.ts'
 import type { TokenBucket } from './token-bucket.ts'
 import { newQuota, type Reservation } from './token-buckets.ts'
@@ -205,6 +206,8 @@ export interface Route {
   /** Live requests, in any place. */
   live: number
   readonly cells: Cell[]
+  /** What it needs of the slots that all routes share. */
+  readonly reserve: Reserve
   /** Non-preemptible and preemptible. */
   readonly budgets: [RetryBudget, RetryBudget]
   /** The tenant whose request opened it. */
@@ -240,6 +243,8 @@ export interface State {
   bytes: number
   headroom: number
   anyHold: boolean
+  /** Slots that routes are short of, together. */
+  lacking: number
   /** Slot-seconds that preemption may still waste. */
   wasteCredit: Seconds
   /** Charged to nobody: aborted slot-seconds. */
@@ -269,6 +274,7 @@ export function emptyState(config: Config, now: Millis): State {
     bytes: 0,
     headroom: 0,
     anyHold: false,
+    lacking: 0,
     wasteCredit: config.file.preemption.credit_start,
     wasted: 0,
     draining: false,
@@ -376,6 +382,7 @@ export function newRoute(state: State, config: RouteConfig, opener: string): Rou
     ofGeneration: 0,
     live: 0,
     cells: [],
+    reserve: new Reserve(),
     budgets: [budget(), budget()],
     opener,
     lastSuccessAt: -Infinity,

@@ -14,6 +14,7 @@ import { controlled } from './delay-control.ts'
 import type { Dice } from './dice.ts'
 import type { Effect, Ending, Refused } from './effects.ts'
 import type { Input, RouteControl } from './inputs.ts'
+import { reviewReserves } from './isolation.ts'
 import { charge, select, settleSlots } from './lanes.ts'
 import { denominators, samplePaces } from './prediction.ts'
 import { growAllowances, victimFor } from './preemption.ts'
@@ -230,7 +231,7 @@ function firstByteMs(state: State, request: Request, estimate: Estimate): Millis
   const usual = usualFirstByteMs(state, request)
   if (asked.stream) return usual
   if (!estimate.evidence) return Infinity
-  const service = state.costs.service(asked.model, estimate)
+  const service = state.costs.service(asked.model, estimate, state.now)
   return Math.max(usual, 3_000 * service, 1_000 * state.costs.longest(asked, state.config))
 }
 
@@ -355,6 +356,7 @@ function settle(
     state.costs.learnAtLeast(request.asked, { duration, estimated: attempt.estimate.duration })
   if (verdict.kind !== 'ok') return
   request.cell.pace.served(duration)
+  if (!request.lane.config.preemptible) request.route.reserve.served(duration)
   const { credit_max, waste_ratio } = state.config.file.preemption
   state.wasteCredit = Math.min(
     Math.max(credit_max, state.wasteCredit),
@@ -375,6 +377,7 @@ function settle(
       estimated: attempt.estimate.duration,
     },
     state.config,
+    now,
   )
 }
 
@@ -434,6 +437,7 @@ function onTick(
   growAllowances(state, now)
   growRates(state, now)
   samplePaces(state, elapsedMs / 1_000)
+  reviewReserves(state, elapsedMs / 1_000)
   if (reviewLevel(state, now)) {
     rescale(state)
     effects.push({

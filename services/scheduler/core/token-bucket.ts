@@ -9,7 +9,7 @@ const SAFETY = 0.95
 /** Seconds over which accepted work is averaged when a 429 says that the rate is too high. */
 const RECENT = 20
 const CUT = { every: 10_000, factor: 0.9, deepest: 0.3, least: 0.05 }
-const GROW = { every: 10_000, quiet: 60_000, step: 0.05, slowStep: 0.025, most: 1 }
+const GROW = { every: 10_000, quiet: 30_000, step: 0.05, slowStep: 0.025, most: 1 }
 /** Room for what doubles lose when levels are added up. */
 const EPSILON = 1e-9
 

@@ -2,7 +2,7 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Config } from '#contracts/config'
 import { TOKEN } from '#contracts/ids'
-import type { Snapshot } from '#contracts/snapshot'
+import type { BucketSnapshot, Snapshot } from '#contracts/snapshot'
 import { OTHER } from './busiest.ts'
 import type { Guardrails } from './guardrails.ts'
 
@@ -23,6 +23,22 @@ export function makeGauges(registry: Registry) {
       'fleet_share',
       "Slots of a route's limit that this instance may use; without a fleet, the limit.",
       'route',
+    ),
+    level: gauge(
+      'degradation_level',
+      '0 none, 1 batch trickles, 2 batch stands, 3 sheds arrivals.',
+    ),
+    quotaLevel: gauge(
+      'quota_level',
+      'What may start at once, as a share of the burst; below 0: debt.',
+      'quota',
+      'dimension',
+    ),
+    quotaRate: gauge(
+      'quota_rate_per_minute',
+      'How fast the quota is used at most, now.',
+      'quota',
+      'dimension',
     ),
     ratio_429: gauge('guardrail_ratio_429', '429 answers per attempt over the window.'),
     p95_e2e_ms: gauge('guardrail_p95_e2e_ms', 'P95 from acceptance to final reply.'),
@@ -58,6 +74,20 @@ export function readSnapshot(to: Gauges, from: Snapshot, tenantOf: (name: string
     for (const lane of from.lanes)
       inflight.set({ lane: lane.name, route }, one.inflight_by_lane[lane.name] ?? 0)
   }
+  readQuotas(to, from)
+}
+
+/** A dimension that is not paced has no series. Routes of one quota say the same. */
+function readQuotas({ level, quotaLevel, quotaRate }: Gauges, from: Snapshot): void {
+  level.set(from.global.level)
+  quotaLevel.reset()
+  quotaRate.reset()
+  for (const { quota, buckets } of from.routes)
+    for (const [dimension, bucket] of Object.entries<BucketSnapshot>(buckets)) {
+      if (bucket === null) continue
+      quotaLevel.set({ quota, dimension }, bucket.level / bucket.burst)
+      quotaRate.set({ quota, dimension }, bucket.rate_per_minute)
+    }
 }
 
 export function readGuardrails(to: Gauges, from: Guardrails, now: number, config: Config): void {

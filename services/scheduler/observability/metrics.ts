@@ -92,10 +92,18 @@ function counting(to: {
       case 'request.queued':
         // Named from its first request on, so that its attempts are.
         tenantOf(event.data.tenant, now)
+        if (event.data.predicted_wait_ms !== null)
+          histograms.predictions.observe(
+            { lane: laneOf(event.data.lane) },
+            event.data.predicted_wait_ms,
+          )
         return
       case 'request.dispatched': {
-        const { lane, attempt, queue_ms } = event.data
-        if (attempt === 1) histograms.waits.observe({ lane: laneOf(lane) }, queue_ms)
+        const { attempt, queue_ms, predicted_wait_ms } = event.data
+        const lane = laneOf(event.data.lane)
+        if (attempt === 1) histograms.waits.observe({ lane }, queue_ms)
+        if (predicted_wait_ms !== null)
+          histograms.mistakes.observe({ lane }, Math.abs(queue_ms - predicted_wait_ms))
         return
       }
       case 'attempt.ended': {
@@ -114,6 +122,7 @@ function counting(to: {
         const model =
           data.route === null ? models.label(data.model ?? '') : modelOf(data.model, now)
         counters.requests.add(model, statusOf(data.status), lane, tenant, 1)
+        if (data.code !== null) counters.refusals.add(data.reason ?? OTHER, lane, '', '', 1)
         if (data.attempts > 0) histograms.retries.observe({ model }, data.attempts - 1)
         else if (data.queue_ms > 0) histograms.waits.observe({ lane }, data.queue_ms)
         return
@@ -154,6 +163,7 @@ function makeCounters(
     attempts: counter('attempts_total', 'Calls by the status the upstream answered.', ...call),
     preemptions: counter('preemptions_total', 'Attempts that yielded to urgent work.', 'lane'),
     tokens: counter('tokens_total', 'Tokens as the upstream counted them.', 'model', 'kind'),
+    refusals: counter('refusals_total', 'Every no, by its reason.', 'reason', 'lane'),
     dropped: counter('requests_dropped_total', 'Messages that can be answered nowhere.', 'reason'),
     alarms: counter('upstream_alarms_total', 'Faults that an operator must see.', 'name'),
   }
@@ -161,8 +171,18 @@ function makeCounters(
 
 type Histograms = ReturnType<typeof makeHistograms>
 
+const WAITS = [1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000]
+
 function makeHistograms(registry: Registry) {
   const registers = [registry]
+  const ofWaits = (name: string, help: string): Histogram<'lane'> =>
+    new Histogram({
+      name: `headgate_${name}`,
+      help,
+      labelNames: ['lane'],
+      buckets: WAITS,
+      registers,
+    })
   return {
     retries: new Histogram({
       name: 'headgate_retry_attempts_histogram',
@@ -171,13 +191,15 @@ function makeHistograms(registry: Registry) {
       buckets: [0, 1, 2, 3, 4, 5, 10, 20],
       registers,
     }),
-    waits: new Histogram({
-      name: 'headgate_queue_wait_ms',
-      help: 'Milliseconds queued before the first attempt, or before the request was given up.',
-      labelNames: ['lane'],
-      buckets: [1, 10, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000],
-      registers,
-    }),
+    waits: ofWaits(
+      'queue_wait_ms',
+      'Milliseconds queued before the first attempt, or before the request was given up.',
+    ),
+    predictions: ofWaits('predicted_wait_ms', 'The wait that was expected of a request taken in.'),
+    mistakes: ofWaits(
+      'predicted_wait_error_ms',
+      'How far the expected wait was from the true one, either way, at the first start.',
+    ),
   }
 }
 

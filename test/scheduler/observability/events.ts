@@ -16,7 +16,7 @@ const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
     deadline_ms: null,
     predicted_wait_ms: 0,
   },
-  'request.dispatched': { ...who, route, attempt: 1, queue_ms: 12 },
+  'request.dispatched': { ...who, route, attempt: 1, queue_ms: 12, predicted_wait_ms: 0 },
   'request.forwarding': { ...who, route, ttft_ms: 300 },
   'request.retrying': {
     ...who,

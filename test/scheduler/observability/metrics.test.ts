@@ -15,6 +15,8 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['retry_attempts_histogram', 'histogram'],
   ['queue_wait_ms', 'histogram'],
   ['queue_wait_ms_p95', 'gauge'],
+  ['predicted_wait_ms', 'histogram'],
+  ['predicted_wait_error_ms', 'histogram'],
   ['inflight_by_tenant', 'gauge'],
   ['circuit_breaker_state', 'gauge'],
   ['concurrency_limit', 'gauge'],
@@ -29,6 +31,10 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['requests_dropped_total', 'counter'],
   ['upstream_alarms_total', 'counter'],
   ['build_info', 'gauge'],
+  ['refusals_total', 'counter'],
+  ['degradation_level', 'gauge'],
+  ['quota_level', 'gauge'],
+  ['quota_rate_per_minute', 'gauge'],
 ]
 
 const snapshot: Snapshot = {
@@ -39,7 +45,7 @@ const snapshot: Snapshot = {
   draining: false,
   emergency: false,
   bus: { kind: 'memory', connected: true },
-  global: { limit: 60, inflight: 10, queued: 3, backoff: 0 },
+  global: { limit: 60, inflight: 10, queued: 3, backoff: 0, level: 2 },
   lanes: defaultConfig().lanes.map((lane) => ({
     name: lane.name,
     weight: lane.weight,
@@ -65,6 +71,19 @@ const snapshot: Snapshot = {
       paused_ms: 0,
       blocked_ms: 0,
       inflight_by_lane: { interactive: 7, batch: 3 },
+      quota: 'family',
+      buckets: {
+        requests: { limit_per_minute: 60, rate_per_minute: 57, level: 1.9, burst: 3.8 },
+        input_tokens: {
+          limit_per_minute: 40_000,
+          rate_per_minute: 19_000,
+          level: -4_750,
+          burst: 9_500,
+        },
+        output_tokens: null,
+      },
+      reserve: 0,
+      peak: 50,
     },
   ],
   tenants: [
@@ -138,6 +157,22 @@ test.each([
   [event('alarm'), 'upstream_alarms_total{name="key_stop"} 1'],
   [event('request.settled', { attempts: 3 }), 'retry_attempts_histogram_sum{model="claude-a"} 2'],
   [
+    event('request.queued', { predicted_wait_ms: 240 }),
+    'predicted_wait_ms_sum{lane="interactive"} 240',
+  ],
+  [
+    event('request.dispatched', { queue_ms: 12, predicted_wait_ms: 240 }),
+    'predicted_wait_error_ms_sum{lane="interactive"} 228',
+  ],
+  [
+    event('request.settled', { code: 'queue_full', reason: 'SHED', status: 429 }),
+    'refusals_total{reason="SHED",lane="interactive"} 1',
+  ],
+  [
+    event('request.settled', { lane: 'nope', code: 'invalid_request', reason: null, status: 400 }),
+    'refusals_total{reason="other",lane="other"} 1',
+  ],
+  [
     event('request.settled', { lane: 'nope', model: 'gpt', route: null, status: 404 }),
     'requests_total{model="other",status="404",lane="other",tenant="acme"} 1',
   ],
@@ -159,10 +194,26 @@ test('gauges are what the snapshot says', async () => {
     'queued{lane="batch"} 3',
     'inflight_by_tenant{tenant="acme"} 6',
     'inflight_by_tenant{tenant="other"} 4',
+    'degradation_level 2',
+    'quota_level{quota="family",dimension="requests"} 0.5',
+    'quota_level{quota="family",dimension="input_tokens"} -0.5',
+    'quota_rate_per_minute{quota="family",dimension="input_tokens"} 19000',
     'guardrail_ratio_429 0',
     'guardrail_retry_amplification 1',
   ])
     expect(text).toContain(`headgate_${line}\n`)
+})
+
+test('a dimension without a limit, and a wait that nobody could predict, have no series', async () => {
+  feed(event('request.queued', { predicted_wait_ms: null }))
+  feed(event('request.dispatched', { attempt: 2, predicted_wait_ms: null }))
+  feed(...served())
+  const text = await page()
+  expect(series(text, 'quota_level')).toHaveLength(2)
+  expect(series(text, 'quota_rate_per_minute')).toHaveLength(2)
+  expect(text).toContain('headgate_predicted_wait_ms_count{lane="interactive"} 1\n')
+  expect(text).toContain('headgate_predicted_wait_error_ms_count{lane="interactive"} 1\n')
+  expect(series(text, 'refusals_total')).toEqual([])
 })
 
 describe('bounds', () => {
