@@ -55,6 +55,8 @@ export interface Aimd {
   }
   /** Largest load per hour of the last 24: [hour, peak]. */
   readonly peaks: readonly (readonly [hour: number, peak: number])[]
+  /** The largest of them; 0: none yet. */
+  readonly peak: number
   readonly heldUntil: Millis
   readonly slowUntil: Millis
 }
@@ -77,6 +79,7 @@ export const begin = (settings: LimitSettings, at: Millis): Aimd => ({
   ring: [],
   window: { start: at, n: 0, throttles: 0, peak: 0 },
   peaks: [],
+  peak: 0,
   heldUntil: -Infinity,
   slowUntil: -Infinity,
 })
@@ -216,16 +219,17 @@ export function tick(
   const post = inRecovery ? a.post : false
   if (!healthy) return { next: { ...a, window, post }, reason: 'window_not_healthy' }
   const peaks = remember(a.peaks, at, peak)
+  const most = largest(peaks)
   const used = peak >= HEALTHY.used * a.limit
   if (!used || held(a, at)) {
     const reason = used ? 'held' : 'limit_not_used'
-    return { next: { ...a, peaks, post, window }, reason }
+    return { next: { ...a, peaks, peak: most, post, window }, reason }
   }
   const gain = inRecovery ? regain(a) : 1
-  const limit = Math.max(a.limit, Math.min(ceilingOf({ ...a, peaks }, settings), a.limit + gain))
+  const limit = Math.max(a.limit, Math.min(ceilingOf(most, settings), a.limit + gain))
   const reason = limit === a.limit ? 'at_ceiling' : inRecovery ? 'regaining' : 'healthy_window'
   const raisedFrom = limit > a.limit ? a.limit : null
-  const grown = { ...a, limit, peaks, post, window, raisedFrom }
+  const grown = { ...a, limit, peaks, peak: most, post, window, raisedFrom }
   if (settings.mode === 'classic') return { next: { ...grown, raisedFrom: null }, reason }
   // What works may be tried in larger steps, and sooner.
   const step = !inRecovery ? 1 : a.limit < a.near ? a.step : 2 * a.step
@@ -240,17 +244,12 @@ function regain(a: Aimd): number {
 }
 
 /** The largest load of the last 24 h; before any, the initial limit. */
-export function peakOf(a: Aimd, settings: LimitSettings): number {
-  let most = 0
-  for (const [, peak] of a.peaks) most = Math.max(most, peak)
-  return most === 0 ? settings.initial : most
-}
+export const peakOf = (a: Aimd, settings: LimitSettings): number =>
+  a.peak === 0 ? settings.initial : a.peak
 
 /** Nothing grows beyond what the last 24 h proved, and a little. */
-export function ceilingOf(a: Aimd, settings: LimitSettings): number {
-  const peak = a.peaks.reduce((most, [, one]) => Math.max(most, one), settings.initial)
-  return Math.min(settings.ceiling, Math.ceil(CEILING_OVER_PEAK * peak))
-}
+export const ceilingOf = (peak: number, settings: LimitSettings): number =>
+  Math.min(settings.ceiling, Math.ceil(CEILING_OVER_PEAK * Math.max(peak, settings.initial)))
 
 /** The breaker opened: an outage is not a capacity measurement, so remember what was. */
 export const tripped = (a: Aimd, at: Millis): Aimd =>
@@ -306,6 +305,12 @@ const restart = (at: Millis, inflight: number): Aimd['window'] => ({
   throttles: 0,
   peak: inflight,
 })
+
+function largest(peaks: Aimd['peaks']): number {
+  let most = 0
+  for (const one of peaks) most = Math.max(most, one[1])
+  return most
+}
 
 function remember(peaks: Aimd['peaks'], at: Millis, peak: number): Aimd['peaks'] {
   const hour = Math.floor(at / HOUR)

@@ -1,5 +1,6 @@
 /** What the charts are called and what their states mean, and the pages that show them. */
 import type { AnyStateMachine } from 'xstate'
+import type { Chart as ShownChart, ChartName } from '#contracts/dashboard'
 import { breakerMachine, type BreakerState } from './breaker.ts'
 import { drawChart, mermaid, transitions } from './chart.ts'
 import { limitMachine, type LimitState } from './concurrency-limit.ts'
@@ -8,6 +9,8 @@ import { lifecycleMachine, type LifecycleState } from './request-lifecycle.ts'
 interface Chart {
   /** The file's name under docs/charts/. */
   name: string
+  /** What the dashboard calls it. */
+  shown: ChartName
   machine: AnyStateMachine
   title: string
   /** Who has one. */
@@ -42,6 +45,7 @@ const limitStates: Record<LimitState, string> = {
 export const charts: readonly Chart[] = [
   {
     name: 'request-lifecycle',
+    shown: 'lifecycle',
     machine: lifecycleMachine,
     title: 'The life of a request',
     each: 'Every request has one.',
@@ -49,6 +53,7 @@ export const charts: readonly Chart[] = [
   },
   {
     name: 'breaker',
+    shown: 'breaker',
     machine: breakerMachine,
     title: 'The circuit breaker',
     each: 'Every route (one model on one upstream) has one. Operators see `halfOpen` and `probing` as one state, `half_open`.',
@@ -56,6 +61,7 @@ export const charts: readonly Chart[] = [
   },
   {
     name: 'concurrency-limit',
+    shown: 'limit',
     machine: limitMachine,
     title: 'The concurrency limit',
     each: 'Every route has one.',
@@ -68,6 +74,44 @@ export function renderSvg(name: string): string {
   if (chart === undefined) throw new Error(`no chart ${name}`)
   const meanings = Object.entries(chart.states).map(([state, means]) => `${state}: ${means}`)
   return drawChart(chart.machine, { title: chart.title, description: `${meanings.join('. ')}.` })
+}
+
+/** `contracts/charts.ts`: the charts as data, for programs that see no machine. */
+export function renderChartsModule(): string {
+  const all = charts.map(({ name, shown, machine, title, states }) => ({
+    ...shownChart({ name, shown, machine, title, states }),
+    mermaid: mermaid(machine),
+    config: machine.config as unknown,
+  }))
+  return [
+    '/** The machines as data and drawings, for programs that see no machine. Generated from machines/ by',
+    ' *  machines/chart-pages.ts: `npm run generate`. Do not edit. */',
+    "import type { Chart } from './dashboard.ts'",
+    '',
+    '/** Also as Mermaid text, and as the JSON that Stately imports. */',
+    'export interface DrawnChart extends Chart {',
+    '  mermaid: string',
+    '  config: unknown',
+    '}',
+    '',
+    `export const charts: readonly DrawnChart[] = ${JSON.stringify(all)}`,
+    '',
+  ].join('\n')
+}
+
+function shownChart(of: Omit<Chart, 'each'>): ShownChart {
+  const { shown, machine, states } = of
+  return {
+    name: shown,
+    title: of.title,
+    svg: renderSvg(of.name).replace(/<style>.*?<\/style>\n?/s, ''),
+    states: Object.entries(states).map(([name, means]) => ({
+      id: `${machine.id}.${name}`,
+      name,
+      means,
+    })),
+    edges: transitions(machine).map(({ does: _, ...edge }) => edge),
+  }
 }
 
 /** For the front page: what the states mean, and the drawings. */

@@ -51,10 +51,19 @@ export function mermaid(machine: AnyStateMachine): string {
   ].join('\n')
 }
 
+export interface Transition {
+  id: string
+  from: string
+  on: string
+  guard: string
+  to: string
+  does: string
+  /** False: heard without leaving the state. */
+  moves: boolean
+}
+
 /** Every transition in words. */
-export function transitions(
-  machine: AnyStateMachine,
-): { id: string; from: string; on: string; guard: string; to: string; does: string }[] {
+export function transitions(machine: AnyStateMachine): Transition[] {
   return toDirectedGraph(machine).children.flatMap((child) =>
     child.edges.map((edge) => ({
       id: edge.id,
@@ -63,6 +72,7 @@ export function transitions(
       guard: guardText(edge),
       to: edge.target.key,
       does: actionText(edge),
+      moves: edge.source !== edge.target || Boolean(edge.transition.reenter),
     })),
   )
 }

@@ -18,6 +18,8 @@ interface Edge {
   readonly to: State | null
   /** Assigns give the new context, other actions undefined. */
   readonly acts: readonly Run[]
+  /** How often it was taken, by all cells. */
+  taken: number
 }
 
 interface Timer {
@@ -41,8 +43,8 @@ export interface Cell<C, S extends string> {
 
 export interface Table<M extends AnyStateMachine> {
   readonly edges: readonly string[]
-  /** How often each edge was taken by all cells, by edge id. */
-  readonly taken: Map<string, number>
+  /** How often each edge was taken by all cells so far, by edge id. */
+  readonly taken: ReadonlyMap<string, number>
   start(
     input: InputFrom<M>,
     after?: After,
@@ -59,7 +61,7 @@ type After = (ms: Millis, call: () => void) => () => void
 
 export function compile<M extends AnyStateMachine>(machine: M): Table<M> {
   const states = new Map<string, State>()
-  const taken = new Map<string, number>()
+  const all: Edge[] = []
   refuseRoot(machine)
   for (const [name, node] of Object.entries(machine.root.states)) {
     refuseNode(name, node)
@@ -71,7 +73,7 @@ export function compile<M extends AnyStateMachine>(machine: M): Table<M> {
     })
   }
   for (const [name, node] of Object.entries(machine.root.states))
-    fillRow(machine, states, name, node, taken)
+    fillRow(machine, states, name, node, all)
   const initial = states.get(machine.root.initial.target[0]?.key ?? '')
   if (initial === undefined) throw new Error(`${machine.id}: no initial state`)
   const initialActs = actsOf(machine, entryOf(machine.root.states[initial.name]!), initial.name)
@@ -84,7 +86,7 @@ export function compile<M extends AnyStateMachine>(machine: M): Table<M> {
       if (edge.guard !== null && !edge.guard({ context: cell.context, event })) continue
       if (edge.to !== null) clearTimers(cell)
       perform(cell, edge.acts, event)
-      taken.set(edge.id, taken.get(edge.id)! + 1)
+      edge.taken++
       if (edge.to !== null) {
         cell.state = edge.to.name
         arm(cell, edge.to, event, after)
@@ -108,7 +110,15 @@ export function compile<M extends AnyStateMachine>(machine: M): Table<M> {
     arm(cell, initial, event, after)
     return cell
   }
-  return { edges: [...taken.keys()], taken, start, send } as unknown as Table<M>
+  const table = {
+    edges: all.map((edge) => edge.id),
+    get taken() {
+      return new Map(all.map((edge) => [edge.id, edge.taken]))
+    },
+    start,
+    send,
+  }
+  return table as unknown as Table<M>
 }
 
 type LooseCell = Cell<object, string>
@@ -134,7 +144,7 @@ function fillRow(
   states: Map<string, State>,
   name: string,
   node: StateNode,
-  taken: Map<string, number>,
+  all: Edge[],
 ): void {
   // `toDirectedGraph` numbers the transitions of a node in this order.
   let index = -1
@@ -154,15 +164,15 @@ function fillRow(
         ...transition.actions,
         ...(moves ? entryOf(target) : []),
       ]
-      const id = `${node.id}:${index}:0`
-      taken.set(id, 0)
       edges.push({
-        id,
+        id: `${node.id}:${index}:0`,
         guard: guardOf(machine, transition.guard, name),
         to: to ?? null,
         acts: actsOf(machine, actions, name),
+        taken: 0,
       })
     }
+    all.push(...edges)
     states.get(name)!.row.set(event, edges)
   }
 }

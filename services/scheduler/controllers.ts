@@ -11,6 +11,7 @@ import type { BreakerSettings } from '#machines/breaker'
 import { peakOf, type LimitSettings } from '#machines/aimd'
 import { clearTimers, compile, type Cell } from '#machines/compile'
 import { limitMachine, type LimitEvent, type LimitSnapshot } from '#machines/concurrency-limit'
+import { countEdges, edgePlaces, type InspectionEvent } from '#machines/edges'
 import { run, type After } from '#machines/run'
 import type { Config, RouteConfig } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
@@ -21,7 +22,17 @@ import type { HeadgateEvent, Millis, Verdict } from './ports.ts'
 interface Machine<Snapshot, Event> {
   send(event: Event): void
   get(): Snapshot
+  /** How often each edge of its chart was taken; a table keeps no count of its own. */
+  readonly counts: readonly number[]
   stop(): void
+}
+
+/** Where a machine stands, for who draws it. */
+export interface MachineView {
+  readonly state: string
+  /** When it came there, on the clock's `now`. */
+  readonly since: Millis
+  readonly counts: readonly number[]
 }
 type BreakerView = Pick<BreakerSnapshot, 'value' | 'context'>
 type LimitView = Pick<LimitSnapshot, 'value' | 'context'>
@@ -51,6 +62,8 @@ export class Controllers {
   #lastBreaker: BreakerView
   #lastLimit: LimitView
   #openedAt: Millis
+  #breakerSince: Millis
+  #limitSince: Millis
   #slow = false
 
   constructor(options: ControllersOptions) {
@@ -69,15 +82,21 @@ export class Controllers {
     const { onError } = options
     this.#breaker =
       options.runner === 'actors'
-        ? actorOf(run(breakerMachine, { input: breakerInput, after, onError }))
+        ? actorOf(breakerPlaces, (inspect) =>
+            run(breakerMachine, { input: breakerInput, after, onError, inspect }),
+          )
         : cellOf(breakerTable, breakerInput, after)
     this.#limit =
       options.runner === 'actors'
-        ? actorOf(run(limitMachine, { input: limitInput, after, onError }))
+        ? actorOf(limitPlaces, (inspect) =>
+            run(limitMachine, { input: limitInput, after, onError, inspect }),
+          )
         : cellOf(limitTable, limitInput, after)
     this.#lastBreaker = this.#breaker.get()
     this.#lastLimit = this.#limit.get()
     this.#openedAt = options.now()
+    this.#breakerSince = this.#openedAt
+    this.#limitSince = this.#openedAt
   }
 
   /** An attempt started; `probe` when the gate is half-open. */
@@ -149,6 +168,14 @@ export class Controllers {
     return this.#limit.get().value
   }
 
+  view(): { breaker: MachineView; limit: MachineView } {
+    const [breaker, limit] = [this.#breaker, this.#limit]
+    return {
+      breaker: { state: breaker.get().value, since: this.#breakerSince, counts: breaker.counts },
+      limit: { state: limit.get().value, since: this.#limitSince, counts: limit.counts },
+    }
+  }
+
   stop(): void {
     this.#breaker.stop()
     this.#limit.stop()
@@ -176,6 +203,7 @@ export class Controllers {
     const limit = this.#limit.get()
     const before = this.#lastLimit
     this.#lastLimit = limit
+    if (before.value !== limit.value) this.#limitSince = this.#options.now()
     const [from, to] = [before.context.aimd.limit, limit.context.aimd.limit]
     if (from === to && before.value === limit.value) return
     this.#options.record({
@@ -199,6 +227,7 @@ export class Controllers {
     if (before.value === breaker.value && before.context.rampStep === breaker.context.rampStep)
       return
     const at = this.#options.now()
+    if (before.value !== breaker.value) this.#breakerSince = at
     if (breaker.value === 'open') {
       this.#openedAt = at
       this.#limit.send({ type: 'breaker.opened', at })
@@ -236,14 +265,23 @@ export const breakerSettings = (config: Config): BreakerSettings => config.break
 const breakerTable = compile(breakerMachine)
 const limitTable = compile(limitMachine)
 
-function actorOf<Snapshot, Event>(actor: {
-  send(event: Event): void
-  getSnapshot(): Snapshot
-  stop(): unknown
-}): Machine<Snapshot, Event> {
+const breakerPlaces = edgePlaces(breakerMachine)
+const limitPlaces = edgePlaces(limitMachine)
+
+function actorOf<Snapshot, Event>(
+  places: ReturnType<typeof edgePlaces>,
+  start: (inspect: (event: InspectionEvent) => void) => {
+    send(event: Event): void
+    getSnapshot(): Snapshot
+    stop(): unknown
+  },
+): Machine<Snapshot, Event> {
+  const { counts, inspect } = countEdges(places)
+  const actor = start(inspect)
   return {
     send: (event) => actor.send(event),
     get: () => actor.getSnapshot(),
+    counts,
     stop: () => void actor.stop(),
   }
 }
@@ -260,6 +298,7 @@ function cellOf<S extends string, C, Event, Input>(
   return {
     send: (event) => void table.send(cell, event, after),
     get: () => ({ value: cell.state, context: cell.context }),
+    counts: [],
     stop: () => clearTimers(cell),
   }
 }

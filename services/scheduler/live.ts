@@ -1,17 +1,19 @@
-/** One live request, as the loop keeps it; the core has its own view. */
+/** One live request, as the loop keeps it; the core has its own view. The loop hands it over as what is
+ *  asked, and finds it again there. */
 import type { TraceContext } from '#contracts/events'
+import type { RequestRow, RequestsPage } from '#contracts/dashboard'
 import type { StatusAnswer } from '#contracts/messages'
 import type { RequestState } from '#contracts/outcome'
 import type { Expected } from '#core/cost'
 import { waitOfQueued } from '#core/prediction'
+import type { NewRequest } from '#core/inputs'
 import type { Request, State } from '#core/state'
 import type { Cell } from '#machines/compile'
 import type { Incoming, Millis, RunningAttempt } from './ports.ts'
 import type { Timer } from './timer-heap.ts'
 
-export interface Live {
+export interface Live extends NewRequest {
   readonly incoming: Incoming
-  readonly key: string
   readonly cell: Cell<{ since: Millis }, RequestState>
   readonly timer: Timer
   readonly arrivedWall: Millis
@@ -89,6 +91,47 @@ export const statusAnswer = (of: {
   position: of.position,
   estimated_wait_ms: of.estimatedWaitMs,
   enqueued_at: new Date(of.arrivedWall).toISOString(),
+})
+
+/** Which live requests an operator asks for; null: any. */
+export interface RequestsAsked {
+  state: RequestState | null
+  route: string | null
+  tenant: string | null
+  limit: number
+}
+
+/** Oldest first; `offset` makes wall time of the clock's `now`. */
+export function requestsOf(
+  lives: Iterable<Live>,
+  asked: RequestsAsked,
+  offset: Millis,
+): RequestsPage {
+  const { state, route, tenant, limit } = asked
+  const rows: RequestRow[] = []
+  let matching = 0
+  for (const live of lives) {
+    if (state !== null && live.cell.state !== state) continue
+    if (tenant !== null && live.incoming.tenant !== tenant) continue
+    if (route !== null && live.request?.route.id !== route) continue
+    matching++
+    if (rows.length < limit) rows.push(rowOf(live, offset))
+  }
+  return { matching, rows }
+}
+
+const rowOf = (live: Live, offset: Millis): RequestRow => ({
+  tenant: live.incoming.tenant,
+  lane: live.incoming.lane,
+  id: live.incoming.id,
+  model: live.incoming.model,
+  route: live.request?.route.id ?? null,
+  state: live.cell.state,
+  since: Math.round(live.cell.context.since + offset),
+  arrived_at: Math.round(live.arrivedWall),
+  attempts: live.request?.attempts ?? 0,
+  preemptions: live.request?.preemptions ?? 0,
+  stream: live.incoming.stream,
 })
 
 /** Who an event is about. */

@@ -4,6 +4,7 @@
  *  Never re-entrant: what arrives while a step is performed waits in line. One timer serves all due
  *  times. Time and chance come from ports, so any run can be replayed. */
 import type { Config } from '#contracts/config'
+import type { RequestsPage } from '#contracts/dashboard'
 import { traceContext } from '#contracts/events'
 import { requestKey } from '#contracts/ids'
 import {
@@ -24,7 +25,7 @@ import { explained } from '#core/token-buckets'
 import { compile } from '#machines/compile'
 import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
 import { accountingOf, outcomeOf, refusalOf, settledData } from './accounting.ts'
-import { about, statusOf, type Live } from './live.ts'
+import { about, requestsOf, statusOf, type Live, type RequestsAsked } from './live.ts'
 import type {
   AbortWhy,
   AttemptCall,
@@ -80,6 +81,9 @@ export class Loop implements Scheduler {
   readonly #tickTimer = new Timer(() => this.#tick())
   readonly #drainTimer = new Timer(() => this.#step({ type: 'drain-over' }))
   #stepping = false
+  /** When something last happened here, and when the clock last was found far beyond that. */
+  #seenAt: Millis
+  #jumpedAt: Millis = -Infinity
   #armed: { at: Millis; cancel: () => void } | null = null
   #lastTick: Millis
   #wallOffset: Millis
@@ -103,6 +107,7 @@ export class Loop implements Scheduler {
       onError: options.onBug,
     })
     this.#lastTick = now
+    this.#seenAt = now
     this.#wallOffset = options.clock.wall() - now
     this.#heap.set(this.#tickTimer, now + TICK)
     this.#arm()
@@ -118,6 +123,14 @@ export class Loop implements Scheduler {
       const live: Live = {
         incoming,
         key,
+        id: incoming.id,
+        tenant: incoming.tenant,
+        lane: incoming.lane,
+        model: incoming.model,
+        stream: incoming.stream,
+        maxTokens: incoming.maxTokens,
+        bytes: incoming.body.length,
+        deadlineMs: incoming.deadlineMs,
         cell: lifecycle.start({ at: now }),
         timer: new Timer(() => this.#step({ type: 'wake', key })),
         arrivedWall: now + this.#wallOffset,
@@ -129,20 +142,7 @@ export class Loop implements Scheduler {
         ttftMs: 0,
       }
       this.#live.set(key, live)
-      this.#step({
-        type: 'request',
-        request: {
-          key,
-          id: incoming.id,
-          tenant: incoming.tenant,
-          lane: incoming.lane,
-          model: incoming.model,
-          stream: incoming.stream,
-          maxTokens: incoming.maxTokens,
-          bytes: incoming.body.length,
-          deadlineMs: incoming.deadlineMs,
-        },
-      })
+      this.#step({ type: 'request', request: live })
     })
   }
 
@@ -229,6 +229,21 @@ export class Loop implements Scheduler {
     return this.#routes.limitState(route)
   }
 
+  /** Where the machines of every open route stand, by route. */
+  machines(): ReturnType<RouteDesk['views']> {
+    return this.#routes.views()
+  }
+
+  /** How often each edge of the lifecycle was taken, by all loops of this process, in the chart's order. */
+  lifecycleCounts(): readonly number[] {
+    return [...lifecycle.taken.values()]
+  }
+
+  /** Live requests that fit, oldest first. */
+  requests(of: RequestsAsked): RequestsPage {
+    return requestsOf(this.#live.values(), of, this.#wall() - this.#now())
+  }
+
   /** Zero at rest: what the conservation law watches. The tick and the machines' own timers are not
    *  held by requests and not counted. */
   held(): { requests: number; slots: number; probes: number; timers: number; replies: number } {
@@ -283,6 +298,8 @@ export class Loop implements Scheduler {
 
   #step(input: Input): void {
     const now = this.#now()
+    if (now - this.#seenAt > JUMP) this.#jumpedAt = now
+    this.#seenAt = now
     const effects = step(this.state, input, now, this.#options.dice)
     for (const effect of effects) this.#perform(effect, now)
   }
@@ -333,8 +350,8 @@ export class Loop implements Scheduler {
   // ---- effects, in the order of a request's life ----
 
   #queued(request: Request): void {
-    const live = this.#live.get(request.key)
-    if (live === undefined) throw new Error(`${request.key}: accepted but not live`)
+    const live = request.asked as Live
+    if (live.request !== null) throw new Error(`${request.key}: accepted twice`)
     live.request = request
     const { incoming } = live
     this.#recorder?.record(
@@ -432,7 +449,9 @@ export class Loop implements Scheduler {
     if (live.closing !== null) this.#heap.clear(live.closing)
     live.closing = null
     const now = this.#now()
-    const verdict = explained(request.route.quota, withSilence(attempt, raw, now), now)
+    // Silence that fell while the process stood still was not the upstream's.
+    const heard = attempt.startedAt < this.#jumpedAt ? raw : withSilence(attempt, raw, now)
+    const verdict = explained(request.route.quota, heard, now)
     const control = this.#routes.ended(request, attempt, verdict)
     this.#step({ type: 'verdict', key: live.key, verdict, control })
   }
@@ -658,9 +677,11 @@ export class Loop implements Scheduler {
       throw new Error(`${live.key}: ${type} is no move from ${from}`)
   }
 
+  /** What the loop handed over as asked comes back with every effect. */
   #liveOf(request: Request): Live {
-    const live = this.#live.get(request.key)
-    if (live === undefined) throw new Error(`${request.key}: an effect for a request not live`)
+    const live = request.asked as Live
+    if (live.request !== request)
+      throw new Error(`${request.key}: an effect for a request not live`)
     return live
   }
 }

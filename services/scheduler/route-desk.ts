@@ -3,7 +3,7 @@
 import type { Config } from '#contracts/config'
 import type { Input, RouteControl } from '#core/inputs'
 import type { Attempt, Request, Route } from '#core/state'
-import { Controllers } from './controllers.ts'
+import { Controllers, type MachineView } from './controllers.ts'
 import type { HeadgateEvent, Millis, Verdict } from './ports.ts'
 import { Timer, type TimerHeap } from './timer-heap.ts'
 
@@ -94,6 +94,11 @@ export class RouteDesk {
 
   limitState(id: string): string {
     return this.#desks.get(id)?.controllers.limitState ?? 'steady'
+  }
+
+  /** Where the machines of every open route stand. */
+  views(): Map<string, { breaker: MachineView; limit: MachineView }> {
+    return new Map([...this.#desks].map(([id, { controllers }]) => [id, controllers.view()]))
   }
 
   /** Pending ones, of machines and routes. */

@@ -31,6 +31,7 @@ export class SettledIds {
   #head = 0
 
   remember(live: Live, now: Millis, bounds: SettledBounds): void {
+    if (bounds.settled_max === 0) return
     const { tenant, id, lane, model } = live.incoming
     const { key, arrivedWall } = live
     const attempts = live.request?.attempts ?? 0

@@ -4,7 +4,7 @@ import type { Seconds } from '#contracts/units'
 import { jain, tenantJain } from './fairness.ts'
 import type { Optimum } from './optimum.ts'
 import type { PolicyFacts } from './policy.ts'
-import { quantileOf, type Samples } from './samples.ts'
+import { pooled, quantileOf, type Samples } from './samples.ts'
 import type { LaneTally, Tally } from './tally.ts'
 
 /** What one part of a scenario left behind, for one seed. */
@@ -86,12 +86,9 @@ export class Run {
   }
 
   e2e(lanes: readonly string[], p: number): number | null {
-    const values: number[] = []
-    for (const lane of lanes)
-      this.#each(lane, (tally) => {
-        for (const value of tally.e2e.view()) values.push(value)
-      })
-    return quantileOf(Float64Array.from(values).sort(), p)
+    const samples: Samples[] = []
+    for (const lane of lanes) this.#each(lane, (tally) => void samples.push(tally.e2e))
+    return pooled(samples).quantile(p)
   }
 
   lastStart(lane: string): number | null {
@@ -186,11 +183,9 @@ export class Run {
   }
 
   #quantile(lane: string, p: number, of: (tally: LaneTally) => Samples): number | null {
-    const values: number[] = []
-    this.#each(lane, (tally) => {
-      for (const value of of(tally).view()) values.push(value)
-    })
-    return quantileOf(Float64Array.from(values).sort(), p)
+    const samples: Samples[] = []
+    this.#each(lane, (tally) => void samples.push(of(tally)))
+    return pooled(samples).quantile(p)
   }
 
   #each(lane: string, act: (tally: LaneTally) => void): void {

@@ -1,13 +1,12 @@
 /** Headgate itself in virtual time: the same loop, core and machines as the service, the machines run as
  *  tables. The laws are checked from outside at every start, and from inside now and then. */
 import type { Config } from '#contracts/config'
-import type { HeadgateEvent } from '#contracts/events'
-import type { AbortWhy } from '#contracts/verdict'
+import type { AbortWhy, Verdict } from '#contracts/verdict'
 import { seededDice } from '#core/dice'
 import { violations } from '#core/invariants'
 import { Loop } from '#loop'
 import type { AttemptCall, AttemptSink, Provider, Recorder, RunningAttempt } from '#ports'
-import type { PolicyFacts, SchedulingPolicy, Wire } from './policy.ts'
+import type { Attempt, PolicyFacts, SchedulingPolicy, Wire, WireEvents } from './policy.ts'
 import { verdictOf } from './provider-model.ts'
 import type { SimRequest } from './sim-request.ts'
 import type { Tally } from './tally.ts'
@@ -101,18 +100,9 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     const request = this.#live.get(call.id)
     if (request === undefined) throw new Error(`${call.id}: an attempt for a request not live`)
     this.#checkStart(call)
-    const { stream } = request
-    const attempt = this.#options.wire.send(request, {
-      firstByte: () => {
-        sink.firstByte()
-        if (stream) sink.event(EVENT)
-      },
-      ended: (verdict) => {
-        sink.ended(verdict)
-        if (request.answers > 0) this.#live.delete(request.id)
-      },
-    })
-    return { abort: (why) => attempt.abort(endedBy(why)) }
+    const sent = new Sent(request, sink, this.#live)
+    sent.attempt = this.#options.wire.send(request, sent)
+    return sent
   }
 
   aux(): ReturnType<Provider['aux']> {
@@ -132,7 +122,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     if (route.inflight > route.limit) found([`I1: ${call.id} started above the limit`])
     if (route.ofGeneration > route.gate.cap) found([`I1: ${call.id} started above the breaker`])
     if (state.inflight > state.config.maxInflight) found([`I2: ${call.id} started above G`])
-    if (clock.now() < route.quota.pausedUntil) found([`I13: ${call.id} started in a pause`])
+    if (state.now < route.quota.pausedUntil) found([`I13: ${call.id} started in a pause`])
     this.#watch(route.id, route.limit, route.gate.state)
     if (!predictions) return
     const request = state.requests.get(`${call.tenant}/${call.id}`)
@@ -155,6 +145,34 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     if (this.#gates.get(route) === gate) return
     if (gate === 'open') this.facts.trips++
     this.#gates.set(route, gate)
+  }
+}
+
+/** An attempt between the loop, which may end it, and the provider, which tells of it. */
+class Sent implements WireEvents, RunningAttempt {
+  attempt: Attempt | null = null
+  readonly #request: SimRequest
+  readonly #sink: AttemptSink
+  readonly #live: Map<string, SimRequest>
+
+  constructor(request: SimRequest, sink: AttemptSink, live: Map<string, SimRequest>) {
+    this.#request = request
+    this.#sink = sink
+    this.#live = live
+  }
+
+  firstByte(): void {
+    this.#sink.firstByte()
+    if (this.#request.stream) this.#sink.event(EVENT)
+  }
+
+  ended(verdict: Verdict): void {
+    this.#sink.ended(verdict)
+    if (this.#request.answers > 0) this.#live.delete(this.#request.id)
+  }
+
+  abort(why: AbortWhy): void {
+    this.attempt?.abort(endedBy(why))
   }
 }
 

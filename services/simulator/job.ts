@@ -80,6 +80,7 @@ export interface RunResult {
   simulated_requests: number
   /** Virtual seconds. */
   simulated_s: Seconds
+  /** Of the simulation alone; figures and the best possible are worked out afterwards. */
   wall_ms: Millis
   series: Series
 }

@@ -3,6 +3,7 @@
  *  time of its own beyond fitting before its deadline, and nothing is ever refused by accident.
  *  Resources: slots (hidden capacity, at most the operator's own global limit), and each paced dimension of
  *  the quota with its burst. */
+import { IndexedHeap, type HeapItem } from '#core/indexed-heap'
 import type { Seconds } from '#contracts/units'
 import type { PerMinute, ProviderSettings } from './provider-model.ts'
 import type { Source } from './workload.ts'
@@ -16,14 +17,15 @@ export interface Optimum {
   outputTokens: number
 }
 
-interface Waiting {
+interface Waiting extends HeapItem {
+  order: number
   /** Share of it that is still to be served. */
   left: number
   service: Seconds
   input: number
   output: number
-  /** It must have started by then. */
-  startBy: Seconds
+  /** It must be over by then. */
+  endBy: Seconds
 }
 
 export function optimum(of: {
@@ -39,8 +41,10 @@ export function optimum(of: {
     input: budgetOf(provider.quota?.input),
     output: budgetOf(provider.quota?.output),
   }
-  let queue: Waiting[] = []
-  let head = 0
+  const queue = new IndexedHeap<Waiting>(
+    (a, b) => a.endBy < b.endBy || (a.endBy === b.endBy && a.order < b.order),
+  )
+  let order = 0
   let next = of.source.next()
   for (let second = 0; second < until; second++) {
     let slots = Math.min(of.slots, provider.capacity(second))
@@ -49,18 +53,19 @@ export function optimum(of: {
       const service = next.work.serviceMs / 1_000
       const deadline = next.asked.deadlineMs === null ? Infinity : next.asked.deadlineMs / 1_000
       queue.push({
+        heapAt: -1,
+        order: order++,
         left: 1,
         service,
         input: next.work.inputTokens,
         output: next.work.outputTokens,
-        startBy: next.at / 1_000 + deadline - service,
+        endBy: deadline < service ? -Infinity : next.at / 1_000 + deadline,
       })
       next = of.source.next()
     }
-    while (head < queue.length && slots > 1e-9) {
-      const one = queue[head]!
-      if (one.startBy < second) {
-        head++
+    for (let one = queue.top(); one !== undefined && slots > 1e-9; one = queue.top()) {
+      if (one.endBy <= second) {
+        queue.remove(one)
         continue
       }
       const part = Math.min(
@@ -81,11 +86,7 @@ export function optimum(of: {
       total.inputTokens += part * one.input
       total.outputTokens += part * one.output
       if (one.left > 1e-9) break
-      head++
-    }
-    if (head > 10_000) {
-      queue = queue.slice(head)
-      head = 0
+      queue.remove(one)
     }
   }
   return total
@@ -102,7 +103,7 @@ function budgetOf(of: PerMinute | undefined): Budget {
     level: of.burst,
     refill(second) {
       const rate = of.limit(second) / 60
-      this.level = Math.min(Math.max(of.burst, rate), this.level + rate)
+      this.level = Math.min(of.burst, this.level) + rate
     },
   }
 }

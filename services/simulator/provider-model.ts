@@ -92,8 +92,10 @@ export class ProviderModel {
     const capacity = this.#settings.capacity(at)
     if (this.inflight > capacity) {
       const p = Math.min(1, 1.5 * (1 - capacity / this.inflight))
-      if (p >= 1 || this.#overload() < p)
+      if (p >= 1 || this.#overload() < p) {
+        this.#output?.drain(-1, at)
         return this.#counted(after(300 + 500 * this.#delay(), verdictOf('overloaded', 529)))
+      }
     }
     return this.#served(request, at)
   }

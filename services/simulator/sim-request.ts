@@ -3,6 +3,7 @@
 import type { Millis, Tokens } from '#contracts/units'
 import type { Accounting, DegradeStep, Refusal, UpstreamHeaders } from '#contracts/messages'
 import type { Incoming, Reply } from '#ports'
+import type { Counted } from './tally.ts'
 
 /** What the provider will do for it, known to nobody before. */
 export interface Work {
@@ -47,6 +48,7 @@ export class SimRequest implements Incoming, Reply {
   startedAt: Millis = -1
   starts = 0
   answers = 0
+  counted: Counted | null = null
   readonly #onEnd: (request: SimRequest, how: How, code: string | null) => void
 
   constructor(of: {

@@ -2,7 +2,7 @@
  *  a report. */
 import { configFile, resolve, type Config } from '#contracts/config'
 import type { HeadgateEvent } from '#contracts/events'
-import type { Seconds } from '#contracts/units'
+import type { Millis, Seconds } from '#contracts/units'
 import { loadConfig } from '#config'
 import { Baseline } from './baselines.ts'
 import { Run, type PartRun } from './figures.ts'
@@ -55,7 +55,6 @@ export function simulateScenario(
     noise: what.noise ?? PARAMETERS.noise,
   }
   const worlds: Played[] = []
-  const began = wallMs()
   for (const [index, part] of scenario.parts(parameters).entries()) {
     for (const seed of seeds) {
       const until = Math.max(1, part.until * what.part)
@@ -83,7 +82,7 @@ export function simulateScenario(
   const figures = { ...figuresOf.common(), ...finite(scenario.figures(figuresOf)) }
   const must = what.part < 1 ? {} : scenario.must(parameters)
   return {
-    ...resultOf(run, worlds, figures, wallMs() - began),
+    ...resultOf(run, worlds, figures),
     scenario: scenario.name,
     trace: null,
     seed: seeds[0]!,
@@ -108,7 +107,6 @@ async function simulateTrace(
   const { storm, capacity } = what
   const until: Seconds = what.forS ?? Math.ceil((rows.at(-1)?.atMs ?? 0) / 1_000 / what.scale) + 1
   const source = (): Source => traced(rows, { ...what, seed: run.seed, until })
-  const began = wallMs()
   const world = play({
     index: 0,
     name: 'trace',
@@ -130,7 +128,7 @@ async function simulateTrace(
   })
   const figures = new Run([world.run]).common()
   return {
-    ...resultOf(run, [world], figures, wallMs() - began),
+    ...resultOf(run, [world], figures),
     scenario: null,
     trace: what.path,
     seed: run.seed,
@@ -170,6 +168,8 @@ interface Play {
 
 interface Played {
   world: World
+  /** Of wall time, for the simulation alone. */
+  tookMs: Millis
   run: PartRun
   config: Config
 }
@@ -190,7 +190,9 @@ function play(of: Play): Played {
     policy: (parts) => policyOf(of, config, parts, (findings) => world.found(findings)),
     events: of.events.filter((event) => event.at < of.until),
   })
+  const began = wallMs()
   world.run()
+  const tookMs = wallMs() - began
   const best = optimum({
     source: of.source(),
     provider: of.provider,
@@ -206,6 +208,7 @@ function play(of: Play): Played {
   }
   return {
     world,
+    tookMs,
     config,
     run: {
       part: of.index,
@@ -299,7 +302,6 @@ function resultOf(
   run: Pick<RunJob, 'label' | 'policy'>,
   worlds: readonly Played[],
   figures: Record<string, number | null>,
-  wallMs: number,
 ): Omit<RunResult, 'scenario' | 'trace' | 'seed' | 'acceptance'> {
   const all = new Run(worlds.map((one) => one.run))
   const { config } = worlds[0]!
@@ -317,7 +319,7 @@ function resultOf(
     trace_hash: worlds.length === 1 ? worlds[0]!.world.hash : foldedHash(worlds),
     simulated_requests: worlds.reduce((sum, { world }) => sum + world.requests, 0),
     simulated_s: worlds.reduce((sum, { run: { until } }) => sum + until, 0),
-    wall_ms: wallMs,
+    wall_ms: worlds.reduce((sum, one) => sum + one.tookMs, 0),
     series: seriesOf(worlds[0]!.run),
   }
 }

@@ -53,6 +53,7 @@ export class Tally {
   arrived(request: SimRequest): void {
     const lane = this.lane(request.lane)
     const tenant = lane.tenant(request.tenant)
+    request.counted = { lane, tenant }
     lane.offered++
     tenant.offered += request.work.serviceMs / 1_000
     lane.arrivals.push(request.arrivedAt / 1_000, tenant.index)
@@ -60,7 +61,7 @@ export class Tally {
   }
 
   started(request: SimRequest, now: Millis): void {
-    const lane = this.lane(request.lane)
+    const { lane, tenant } = countedOf(request)
     this.inflight++
     lane.inflight++
     this.attempts++
@@ -71,17 +72,17 @@ export class Tally {
     this.startedRequests++
     const wait = (now - request.arrivedAt) / 1_000
     lane.waits.push(wait)
-    lane.starts.push(now / 1_000, lane.tenant(request.tenant).index)
+    lane.starts.push(now / 1_000, tenant.index)
   }
 
   ended(request: SimRequest, verdict: Verdict, startedAt: Millis, now: Millis): void {
-    const lane = this.lane(request.lane)
+    const { lane, tenant } = countedOf(request)
     this.inflight--
     lane.inflight--
     const from = Math.min(startedAt / 1_000, this.until)
     const seconds = Math.min(now / 1_000, this.until) - from
     if (verdict.kind === 'ok') {
-      lane.tenant(request.tenant).served += seconds
+      tenant.served += seconds
       const { deadlineMs } = request
       if (deadlineMs !== null && now - request.arrivedAt > deadlineMs) return
       this.useful += seconds
@@ -107,7 +108,7 @@ export class Tally {
   }
 
   settled(request: SimRequest, how: How, code: string | null, now: Millis): void {
-    const lane = this.lane(request.lane)
+    const { lane } = countedOf(request)
     lane[how]++
     if (code !== null) this.codes.set(code, (this.codes.get(code) ?? 0) + 1)
     const total = now - request.arrivedAt
@@ -133,6 +134,17 @@ export class Tally {
       lane.perSecond.queued.set(now, of.queued(name))
     }
   }
+}
+
+/** Where a request is counted; looked up once. */
+export interface Counted {
+  lane: LaneTally
+  tenant: TenantTally
+}
+
+function countedOf({ counted, id }: SimRequest): Counted {
+  if (counted === null) throw new Error(`${id}: counted before it arrived`)
+  return counted
 }
 
 export class LaneTally {
@@ -194,11 +206,14 @@ export class PerSecond {
   length = 0
 
   add(at: Millis, by: number): void {
-    this.#values[this.#reach(at)]! += by
+    // The array may be another one after reaching: first reach, then look.
+    const second = this.#reach(at)
+    this.#values[second]! += by
   }
 
   set(at: Millis, value: number): void {
-    this.#values[this.#reach(at)] = value
+    const second = this.#reach(at)
+    this.#values[second] = value
   }
 
   at(second: number): number {

@@ -44,6 +44,7 @@ export class World implements Wire {
   readonly #arrivalTimer = new Timer(() => this.#arrive())
   readonly #secondTimer = new Timer(() => this.#second())
   #next = 0
+  #settled = 0
   #checkAt: Seconds = CHECK.every
   #arrivals: ReturnType<Source['next']>
 
@@ -69,6 +70,10 @@ export class World implements Wire {
     }
     if (this.policy.live > 0)
       this.found([`I9: ${this.policy.live} requests had no outcome ${PATIENCE} s after the last`])
+    else if (this.#settled < this.#next)
+      this.found([
+        `I9: ${this.#next - this.#settled} requests had no outcome, and their policy forgot them`,
+      ])
     this.found(this.policy.atRest())
     if (this.provider.inflight !== 0)
       this.found([`I9: ${this.provider.inflight} attempts are still with the provider`])
@@ -129,6 +134,7 @@ export class World implements Wire {
   readonly #onEnd = (request: SimRequest, how: How, code: string | null): void => {
     const now = this.clock.instant
     this.#hash.add(how === 'completed' ? 3 : how === 'failed' ? 4 : 5, now, request.index)
+    if (request.answers === 1) this.#settled++
     if (request.answers > 1) this.found([`I9: ${request.id} has ${request.answers} outcomes`])
     this.tally.settled(request, how, code, now)
   }

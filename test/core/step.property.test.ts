@@ -36,6 +36,7 @@ const command = fc.oneof(
   { weight: 8, arbitrary: fc.record({
     do: fc.constant('end' as const), which: fc.nat(), kind: fc.constantFrom(...kinds),
     retryAfterMs: fc.option(fc.integer({ min: 1, max: 20_000 })),
+    left: fc.option(fc.integer({ min: 0, max: 30 })), names: fc.boolean(),
   }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('progress' as const), which: fc.nat(), forwarded: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('cancel' as const), which: fc.nat() }) },
@@ -55,6 +56,8 @@ const files = [
   { llm_gateway: { max_inflight_global: 12 }, lanes: { premium: { hold: 20, queue_max: 5 }, batch: { cap: 60, trickle: 10 } }, tenants: { t1: { weight: 3, max_inflight: 1 }, t2: { lanes: ['batch'] } } },
   { llm_gateway: { max_inflight_global: 6 }, lanes: { extra: { weight: 2 } }, tenants: { unknown: 'reject', t0: {}, t1: {}, t3: { weight: 0.5 } } },
   { llm_gateway: { max_inflight_global: 9 }, routes: [{ model: 'm0', quota: 'q' }, { model: 'm1', quota: 'q', initial: 3, floor: 1 }] },
+  { llm_gateway: { max_inflight_global: 10 }, routes: [{ model: 'm0', quota: 'q', rpm: 120, otpm: 9_000 }, { model: 'm1', quota: 'q', rpm: 60 }, { model: 'm2', itpm: 4_000 }] },
+  { llm_gateway: { max_inflight_global: 4 }, lanes: { interactive: { delay_control: true }, premium: { delay_control: true } } },
 ] // prettier-ignore
 
 function perform(world: CoreWorld, c: Command): void {
@@ -82,7 +85,24 @@ function perform(world: CoreWorld, c: Command): void {
       // An attempt that we ended says so, unless its real end came first.
       const kind =
         aborted && c.which % 3 > 0 ? 'ended' : !aborted && c.kind === 'ended' ? 'ok' : c.kind
-      return void world.end(key, verdictOf(kind, { retryAfterMs: c.retryAfterMs }))
+      // Headers of a small account, and an answer that was counted, now and then.
+      const told = { limit: 300, remaining: c.left }
+      const tokens = { limit: 60_000, remaining: c.left === null ? null : c.left * 1_000 }
+      const rate =
+        c.left === null ? null : { requests: told, inputTokens: tokens, outputTokens: tokens }
+      const usage =
+        kind !== 'ok' || c.left === null
+          ? null
+          : {
+              inputTokens: 10 * c.left,
+              cacheCreationTokens: 0,
+              cacheReadTokens: c.left,
+              outputTokens: 20 * c.left,
+            }
+      return void world.end(
+        key,
+        verdictOf(kind, { retryAfterMs: c.retryAfterMs, rate, usage, namesConcurrency: c.names }),
+      )
     }
     case 'progress': {
       const key = at(world.running(), c.which)
@@ -130,7 +150,7 @@ const SEEN = [
   'queued', 'refused', 'start-attempt', 'forwarding', 'attempt-ended', 'abort-attempt', 'backoff',
   'requeued', 'settled', 'released', 'wake-at', 'route-wake-at', 'route-opened', 'route-closed', 'alarm',
   'why preempted', 'why backoff', 'completed', 'QUEUE_FULL', 'DEADLINE', 'CANCELLED', 'ATTEMPTS', 'TOO_LATE',
-  'RETRY_AFTER_TOO_LONG', 'SHUTDOWN', 'STREAM_BROKEN', 'UPSTREAM_REJECTED', 'UPSTREAM_BLOCKED',
+  'RETRY_AFTER_TOO_LONG', 'SHUTDOWN', 'STREAM_BROKEN', 'UPSTREAM_REJECTED', 'UPSTREAM_BLOCKED', 'STALE',
 ] // prettier-ignore
 
 test('whatever happens, every law holds after every step and everything is given back', () => {

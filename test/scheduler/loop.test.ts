@@ -74,6 +74,18 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
     )
   })
 
+  test('silence while the machine slept proves nothing against the upstream', async () => {
+    const world = new LoopWorld({ runner, script: () => ({ firstByteMs: Infinity }) })
+    for (let i = 0; i < 40; i++) world.request({ tenant: `t${i % 7}`, deadlineMs: 100_000 })
+    await world.pass(2_000)
+    world.jumpMs = 3_600_000
+    await world.pass(2_000)
+    expect(world.codes()).toEqual({ deadline_exceeded: 40 })
+    const [route] = world.loop.state.routes.values()
+    expect(route!.gate.state).toBe('closed')
+    expect(route!.limit).toBe(60)
+  })
+
   test('one congestion event shrinks the limit once', async () => {
     let sick = false
     const world = new LoopWorld({

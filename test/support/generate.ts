@@ -31,6 +31,11 @@ export const pages: readonly Page[] = [
     render: (chartPages) => chartPages.renderChartsPage(),
   },
   {
+    path: 'contracts/charts.ts',
+    from: 'machines/chart-pages.ts',
+    render: (chartPages) => chartPages.renderChartsModule(),
+  },
+  {
     path: 'README.md',
     from: 'machines/chart-pages.ts',
     block: 'charts',
@@ -44,7 +49,7 @@ export async function rendered(page: Page): Promise<string | null> {
   const body: string = await page.render(await import(inRoot(page.from)))
   const text = page.block === undefined ? body : withBlock(read(page.path), page.block, body)
   const path = inRoot(page.path)
-  return page.path.endsWith('.md')
+  return /\.(md|ts)$/.test(page.path)
     ? format(text, { ...(await resolveConfig(path)), filepath: path })
     : text
 }

@@ -34,7 +34,8 @@ export class RunningQuantile {
     const x = sample > 0 ? sample : 0.001
     if (this.samples === 0) this.value = x
     else
-      this.value *= 1 + Math.max(GAIN, 1 / (this.samples + 1)) * (x > this.value ? this.#p : this.#p - 1)
+      this.value *=
+        1 + Math.max(GAIN, 1 / (this.samples + 1)) * (x > this.value ? this.#p : this.#p - 1)
     this.samples++
   }
 }

@@ -200,21 +200,22 @@ export function noteUsage(tenant: Tenant, cost: Seconds, now: Millis): void {
   tenant.usageAt = now
 }
 
-/** What comes next for a request that would be refused: a step that it opted in to and that has not been
- *  tried, or null for the refusal itself. */
+/** What comes next for a request that would be refused: the first step from `tried` on that it opted in to
+ *  and that can help, with how many are tried then; or null for the refusal itself. */
 export function nextStep(of: {
   steps: readonly DegradeStep[]
   tried: number
   reason: Reason
   /** An event of an answer has been passed on: nothing else can be served any more. */
   forwarded: boolean
-}): DegradeStep | null {
+}): { step: DegradeStep; tried: number } | null {
   if (of.forwarded || !onLadder(of.reason)) return null
-  const step = of.steps[of.tried] ?? null
-  // Another model gets no attempts that this one used up; what was cached, or comes later, needs none.
-  if (step === 'fallback' && of.reason === 'ATTEMPTS')
-    return nextStep({ ...of, tried: of.tried + 1 })
-  return step
+  for (let i = of.tried; i < of.steps.length; i++) {
+    const step = of.steps[i]!
+    // Another model gets no attempts that this one used up; what was cached, or comes later, needs none.
+    if (step !== 'fallback' || of.reason !== 'ATTEMPTS') return { step, tried: i + 1 }
+  }
+  return null
 }
 
 /** The first model of the chain on which `admits` says yes. */

@@ -2,10 +2,10 @@
  *  null. For tests, the simulator and `doctor`: they scan everything and belong on no hot path. */
 import type { Effect } from './effects.ts'
 import { lacking } from './isolation.ts'
-import { select } from './lanes.ts'
-import { bindingCap } from './slots.ts'
+import { select, wantedByOthers } from './lanes.ts'
+import { bindingCap, freeOn, freeOverall } from './slots.ts'
 import { doomed } from './admission.ts'
-import type { Route, State } from './state.ts'
+import type { Request, Route, State } from './state.ts'
 import { readyAt } from './token-buckets.ts'
 
 type Finding = string | null
@@ -114,6 +114,48 @@ export function startsWithinBounds(state: State, effects: readonly Effect[]): Fi
   return null
 }
 
+/** I3: beyond its trickle a preemptible lane starts only where no other lane has an eligible head, and leaves
+ *  the headroom free. Seen after the step: within it, other lanes go first and heads only leave. */
+export function batchYields(state: State, effects: readonly Effect[]): Finding {
+  for (const effect of effects) {
+    if (effect.type !== 'start-attempt' || effect.request.attempt === null) continue
+    const { route, lane, cell, key } = effect.request
+    if (!lane.config.preemptible) continue
+    if (cell.inflight <= cell.trickle && lane.inflight <= lane.trickle) continue
+    if (wantedByOthers(route, state.now)) return `I3: ${key} started where another lane has a head`
+    if (freeOn(route) < route.headroom || freeOverall(state) < state.headroom)
+      return `I3: ${key} started into the headroom`
+  }
+  return null
+}
+
+/** I4: no start comes before one that a guarantee of at least its own weight entitles to go first. */
+export function guaranteesFirst(_state: State, effects: readonly Effect[]): Finding {
+  const inLane = new Map<unknown, number>()
+  const inCell = new Map<unknown, number>()
+  let entitled: Request | null = null
+  // From the last start back: what was in flight before each is what is, less those that came after.
+  for (const effect of effects.toReversed()) {
+    if (effect.type !== 'start-attempt') continue
+    const { request } = effect
+    const { lane, cell } = request
+    const laneBefore = (inLane.get(lane) ?? lane.inflight) - 1
+    const cellBefore = (inCell.get(cell) ?? cell.inflight) - 1
+    inLane.set(lane, laneBefore)
+    inCell.set(cell, cellBefore)
+    const own = laneBefore < lane.guarantee && cellBefore < cell.guarantee
+    if (
+      entitled !== null &&
+      entitled.route === request.route &&
+      entitled.lane !== lane &&
+      (!own || lane.config.weight < entitled.lane.config.weight)
+    )
+      return `I4: ${request.key} started before ${entitled.key}, which a guarantee entitled`
+    if (own) entitled = request
+  }
+  return null
+}
+
 /** I9: at rest every counter is zero. */
 export function allBackAtRest(state: State): Finding {
   if (state.requests.size > 0) return null
@@ -141,13 +183,15 @@ const always = [
   allBackAtRest,
 ]
 
+const ofStarts = [startsWithinBounds, batchYields, guaranteesFirst]
+
 /** Everything that is wrong now; empty when all is well. */
 export function violations(state: State, effects: readonly Effect[]): string[] {
   const found = always.map((law) => {
     const finding = law(state)
     return finding === null ? null : `${law.name}: ${finding}`
   })
-  found.push(startsWithinBounds(state, effects))
+  for (const law of ofStarts) found.push(law(state, effects))
   return found.filter((one) => one !== null)
 }
 

@@ -53,8 +53,10 @@ export function waitOf(
 ): Millis {
   const gate = gateOpensIn(cell.route, of.now)
   const { queue } = cell
-  if (queue.queued === 0 || !of.expected.evidence) return gate
+  if (!of.expected.evidence) return gate
   const member = queue.members.get(of.tenant) ?? null
+  const tenant = state.tenants.get(of.tenant)
+  if (queue.queued === 0) return gate + (tenant === undefined ? 0 : capWait(state, cell, tenant, 0))
   const ahead = member === null ? null : aheadOf(member, of.expected)
   return gate + queueWait(state, cell, member, ahead)
 }

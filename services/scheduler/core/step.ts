@@ -30,7 +30,8 @@ export function step(state: State, input: Input, at: Millis, dice: Dice): Effect
   state.now = now
   const effects: Effect[] = []
   receive(state, input, now, dice, effects)
-  if (!state.draining) fill(state, now, effects)
+  // Bytes that come free nothing.
+  if (!state.draining && input.type !== 'progress') fill(state, now, effects)
   if (input.type === 'request') {
     const request = state.requests.get(input.request.key)
     if (request !== undefined && request.acceptedAt === now && !request.answered)
@@ -151,7 +152,7 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
       request.acceptedAt === now
         ? request.expected
         : state.costs.estimate(request.asked, state.config)
-    const dropped = admission.doomed(state, request, now, estimate) ?? stale(request, now)
+    const dropped = admission.doomed(state, request, now, estimate)
     if (dropped !== null) {
       admission.dequeue(state, request, now)
       finish(state, request, dropped, effects)
@@ -164,6 +165,12 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
       wakeRoute(request.route, ready, now, effects)
       skip ??= new Set()
       skip.add(request.route)
+      continue
+    }
+    const old = stale(request, now)
+    if (old !== null) {
+      admission.dequeue(state, request, now)
+      finish(state, request, old, effects)
       continue
     }
     start(state, request, estimate, now, effects)

@@ -4,6 +4,7 @@
  *
  *  Needs are reserved at the start and settled with the answer, both ways. The provider's headers speak of
  *  the instant when it admitted the attempt: what was reserved since is taken off. */
+import { routeId } from '#contracts/ids'
 import type { Millis, Tokens } from '#contracts/units'
 import { verdicts, type RateHeaders, type Verdict } from '#contracts/verdict'
 import type { Estimate } from './cost.ts'
@@ -155,14 +156,14 @@ export function explained(quota: Quota, verdict: Verdict, now: Millis): Verdict 
     : verdict
 }
 
-/** The configured limits of a quota: the least that any of its routes names. */
+/** The configured limits of a quota: the least that any of its routes names, asked for or not. */
 export function configureQuota(state: State, quota: Quota, now: Millis): void {
   let [rpm, itpm, otpm] = [Infinity, Infinity, Infinity]
-  for (const route of state.routes.values()) {
-    if (route.quota !== quota) continue
-    rpm = Math.min(rpm, route.config.rpm ?? Infinity)
-    itpm = Math.min(itpm, route.config.itpm ?? Infinity)
-    otpm = Math.min(otpm, route.config.otpm ?? Infinity)
+  for (const route of state.config.routes ?? []) {
+    if ((route.quota ?? routeId(route)) !== quota.name) continue
+    rpm = Math.min(rpm, route.rpm ?? Infinity)
+    itpm = Math.min(itpm, route.itpm ?? Infinity)
+    otpm = Math.min(otpm, route.otpm ?? Infinity)
   }
   const orNull = (limit: number): number | null => (limit === Infinity ? null : limit)
   quota.requests.configure(orNull(rpm), now)
