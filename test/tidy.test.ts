@@ -54,7 +54,11 @@ const rooms: readonly Room[] = [
     may: new RegExp(`^\\./(?!main|wire|operator-desk|embed|system)[^/]+$|${LOOP_SEES.source}`),
   },
   { at: 'services/gateway/', may: /^(\.\/|#contracts\/|#client$|fastify$|@fastify\/)/ },
-  { at: 'services/dashboard/', may: /^(\.\/|#contracts\/)/ },
+  { at: 'services/dashboard/page/', may: /^\.\//, types: /^#contracts\// },
+  {
+    at: 'services/dashboard/',
+    may: /^(\.\/|#contracts\/|node:(crypto|fs|module|zlib)$)/,
+  },
   { at: 'services/simulated-provider/', may: /^(\.\/|#contracts\/|node:)/ },
   ...['main', 'trace-file'].map((name) => ({
     at: `services/simulator/${name}.ts`,
@@ -288,6 +292,7 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   'node:fs',
   'node:crypto',
   'node:http',
+  'node:zlib',
 ].flatMap((text) => [
   { text, type: false },
   { text, type: true },

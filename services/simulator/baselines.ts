@@ -56,6 +56,9 @@ export class Baseline implements SchedulingPolicy {
       }
   }
 
+  cancel(): void {}
+  configure(): void {}
+
   get tenants(): number {
     return 0
   }

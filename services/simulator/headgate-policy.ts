@@ -65,6 +65,16 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     void this.loop.drain()
   }
 
+  cancel(everyNth: number): void {
+    let n = 0
+    for (const { tenant, id, answers } of [...this.#live.values()])
+      if (answers === 0 && ++n % everyNth === 0) this.loop.cancel(tenant, id)
+  }
+
+  configure(config: Config): void {
+    this.loop.configure(config)
+  }
+
   get tenants(): number {
     return this.loop.state.tenants.size
   }

@@ -47,7 +47,7 @@ async function answer(job: Job | ListJob): Promise<ToParent> {
   const results: RunResult[] = []
   for (const run of job.runs) {
     const first = results.length === 0 ? recording : null
-    results.push(await simulate(run, { record: first?.write ?? null }))
+    results.push(await simulate(run, { record: first?.write ?? null, series: job.report !== null }))
     first?.close()
   }
   report?.write(results)

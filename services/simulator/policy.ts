@@ -1,4 +1,5 @@
 /** Whoever decides when a request is sent: Headgate itself, or what people run instead of it. */
+import type { Config } from '#contracts/config'
 import type { Verdict } from '#contracts/verdict'
 import type { Plan } from './provider-model.ts'
 import type { SimRequest } from './sim-request.ts'
@@ -16,6 +17,10 @@ export interface SchedulingPolicy {
   check(): string[]
   /** The run is over: everything must be at rest. */
   atRest(): string[]
+  /** Callers take back every n-th of their live requests; nothing where nobody can. */
+  cancel(everyNth: number): void
+  /** Another configuration, while requests run; nothing where there is none. */
+  configure(config: Config): void
   /** Tenants that it remembers. */
   readonly tenants: number
   /** What only some policies can tell. */

@@ -1,6 +1,7 @@
 /** The acceptance scenarios of control-laws §17 and those beyond it, as data: who asks, what the provider
  *  gives, what is measured, what must be met. A scenario has one or more parts, each a run of its own. */
 import type { Seconds } from '#contracts/units'
+import { COMMON, configOf, type Tree } from './common.ts'
 import { shareMean } from './figures.ts'
 import * as measure from './figures.ts'
 import type { ProviderSettings } from './provider-model.ts'
@@ -37,18 +38,6 @@ export interface Scenario {
   /** By figure, `<= 0.3` or `>= 0.85`; a number may depend on the parameters. */
   must: (parameters: ScenarioParameters) => Record<string, string>
 }
-
-/** Common setting of §17. d_est starts at the mean service of an interactive call. */
-export const COMMON = {
-  llm_gateway: { max_inflight_global: 60 },
-  concurrency_limit: { initial: 60, ceiling: 60 },
-  priors: { ttft_ms: 1, tokens_per_s: 60, output_tokens: 360 },
-  lanes: {
-    premium: { timeout_ms: 86_400_000 },
-    interactive: { timeout_ms: 86_400_000 },
-    batch: { timeout_ms: 86_400_000 },
-  },
-} as const
 
 const I = { prefix: 'i', count: 20 }
 const P = { prefix: 'p', count: 5 }
@@ -92,6 +81,115 @@ const atLoad = (load: number): { I: Caller; P: Caller } => ({
 })
 const unlimited: ProviderSettings = { capacity: () => Infinity }
 const within = (at: Seconds, from: Seconds, until: Seconds): boolean => at >= from && at < until
+
+/** Everything at once: all faults, quotas, cancels, changed configurations, a bad clock, many lanes, routes
+ *  and tenants, with every law looked at each second. The same over random commands on the bare core, step by
+ *  step: test/core/step.property.test.ts. */
+const S1: Scenario = {
+  name: 'S1',
+  title: 'everything goes wrong, and no law is broken',
+  parameters: [],
+  parts: () => [turmoil(1, 1, 1), turmoil(3, 2, 8), turmoil(6, 4, 50)],
+  figures: (run) => ({
+    completed: run.sum((tally) =>
+      [...tally.lanes.values()].reduce((n, lane) => n + lane.completed, 0),
+    ),
+    preemptions_s: run.sum((tally) => tally.wasted),
+    trips: run.mostOf((part) => part.facts.trips),
+    decreases: run.mostOf((part) => part.facts.decreases),
+  }),
+  must: () => ({ trips: '>= 1', decreases: '>= 1' }),
+}
+
+function turmoil(lanes: number, routes: number, tenants: number): Part {
+  const until = 600
+  const names = ['premium', 'interactive', 'batch', 'fourth', 'fifth', 'sixth'].slice(0, lanes)
+  const models = Array.from({ length: routes }, (_, i) => `m${i}`)
+  const file = (of: { slots: number; rpm: number; hold: number; delay: boolean }): Tree => ({
+    llm_gateway: { max_inflight_global: of.slots },
+    lanes: {
+      premium: { hold: of.hold, queue_max: 40 },
+      interactive: { delay_control: of.delay, timeout_ms: 20_000, queue_max: 60 },
+      batch: { queue_max: 100 },
+      ...Object.fromEntries(names.slice(3).map((name, i) => [name, { weight: i + 0.5 }])),
+    },
+    routes: models.map((model, i) => ({
+      model,
+      quota: i < 2 ? 'shared' : model,
+      ...(i % 2 === 0 ? { rpm: of.rpm } : {}),
+    })),
+    tenants: { x1: { weight: 3, max_inflight: 2 } },
+  })
+  const files = [
+    file({ slots: 60, rpm: 600, hold: 0, delay: false }),
+    file({ slots: 20, rpm: 200, hold: 4, delay: true }),
+    file({ slots: 40, rpm: 90, hold: 20, delay: true }),
+  ]
+  const kinds = [
+    'overloaded',
+    'fault',
+    'hang',
+    'broken',
+    'unexplained',
+    'ramp_limited',
+    'rejected',
+  ] as const
+  return {
+    name: `${lanes} lanes, ${routes} routes, ${tenants} tenants`,
+    until,
+    config: files[0]!,
+    source: (seed, end) =>
+      merged(
+        names.flatMap((lane, i) =>
+          models.map((model, j) =>
+            poisson(
+              {
+                lane,
+                model,
+                tenants: { prefix: 'x', count: tenants },
+                rate: () => 12 / lanes / routes,
+                rateMost: 12 / lanes / routes,
+                service: lane === 'batch' ? 12 : 4,
+                until: end,
+                ...(i % 2 === j % 2 ? { ttft: 0.5 } : {}),
+                deadline: i % 3 === 0 ? 15 : null,
+              },
+              seed,
+              `${lane} ${model}`,
+            ),
+          ),
+        ),
+      ),
+    provider: {
+      capacity: (at) => (at % 150 < 100 ? 60 : at % 150 < 130 ? 12 : 0),
+      quota: {
+        requests: { limit: (at) => (at % 200 < 120 ? 900 : 120), burst: 20 },
+        output: { limit: () => 200_000, burst: 100_000 },
+        headers: routes % 2 === 0,
+      },
+      faults: kinds.map((kind, i) => ({
+        kind,
+        share: 0.03,
+        from: 20 + 40 * i,
+        until: until - 60,
+      })),
+    },
+    events: [
+      ...Array.from({ length: until }, (_, at) => ({ at, act: (world: World) => world.check() })),
+      ...[50, 110, 230, 370, 480].map((at) => ({
+        at,
+        act: (world: World) => world.policy.cancel(3),
+      })),
+      ...[90, 180, 270, 360, 450].map((at, i) => ({
+        at,
+        act: (world: World) => world.policy.configure(configOf(files[(i + 1) % files.length]!)),
+      })),
+      { at: 300, act: (world) => void (world.clock.skewMs -= 5_000) },
+      { at: 420, act: (world) => void (world.clock.skewMs += 3_600_000) },
+    ],
+    unit: 'work',
+  }
+}
 
 const S2: Scenario = {
   name: 'S2',
@@ -768,6 +866,7 @@ const giants: Scenario = {
 }
 
 export const SCENARIOS: readonly Scenario[] = [
+  S1,
   S2,
   S3,
   S4,

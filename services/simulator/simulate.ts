@@ -4,6 +4,7 @@ import { configFile, resolve, type Config } from '#contracts/config'
 import type { HeadgateEvent } from '#contracts/events'
 import type { Millis, Seconds } from '#contracts/units'
 import { loadConfig } from '#config'
+import { configOf } from './common.ts'
 import { Baseline } from './baselines.ts'
 import { Run, type PartRun } from './figures.ts'
 import { HeadgatePolicy } from './headgate-policy.ts'
@@ -20,19 +21,25 @@ import { JobError } from './job-error.ts'
 import { optimum } from './optimum.ts'
 import type { SchedulingPolicy } from './policy.ts'
 import type { ProviderSettings } from './provider-model.ts'
-import { COMMON, SCENARIOS, scenarioOf, type Part, type ScenarioParameters } from './scenarios.ts'
-import { seriesOf } from './series.ts'
+import { SCENARIOS, scenarioOf, type Part, type ScenarioParameters } from './scenarios.ts'
+import { NO_SERIES, seriesOf } from './series.ts'
 import { wallMs } from './system.ts'
 import { readTraceFile } from './trace-file.ts'
 import { traced, type Source } from './workload.ts'
 import { World, type WorldOptions } from './world.ts'
 
-export type RecordLine = ((line: object) => void) | null
+export interface SimulateOptions {
+  /** Hears every event of the first run; null: nobody listens. */
+  record: ((line: object) => void) | null
+  /** Keep what a plot needs; else the series are empty. */
+  series: boolean
+}
+const PLAIN: SimulateOptions = { record: null, series: false }
 
-export async function simulate(run: RunJob, options: { record: RecordLine }): Promise<RunResult> {
+export async function simulate(run: RunJob, options: SimulateOptions = PLAIN): Promise<RunResult> {
   return run.what.kind === 'scenario'
-    ? simulateScenario(run, run.what, [run.seed], options.record)
-    : simulateTrace(run, run.what, options.record)
+    ? simulateScenario(run, run.what, [run.seed], options)
+    : simulateTrace(run, run.what, options)
 }
 
 export const PARAMETERS: ScenarioParameters = { load: 0.8, hold: 0, noise: 0.01 }
@@ -42,7 +49,7 @@ export function simulateScenario(
   run: Pick<RunJob, 'label' | 'policy' | 'config'>,
   what: { name: string; part: number } & Record<keyof ScenarioParameters, number | null>,
   seeds: readonly number[],
-  record: RecordLine = null,
+  options: SimulateOptions = PLAIN,
 ): RunResult {
   const scenario = scenarioOf(what.name)
   if (scenario === undefined)
@@ -73,7 +80,7 @@ export function simulateScenario(
           events: part.events ?? [],
           unit: part.unit,
           predictions: part.predictions ?? false,
-          record: first ? record : null,
+          record: first ? options.record : null,
         }),
       )
     }
@@ -82,7 +89,7 @@ export function simulateScenario(
   const figures = { ...figuresOf.common(), ...finite(scenario.figures(figuresOf)) }
   const must = what.part < 1 ? {} : scenario.must(parameters)
   return {
-    ...resultOf(run, worlds, figures),
+    ...resultOf(run, worlds, figures, options.series),
     scenario: scenario.name,
     trace: null,
     seed: seeds[0]!,
@@ -98,7 +105,7 @@ const STORM_SHARE = 0.2
 async function simulateTrace(
   run: RunJob,
   what: Extract<RunJob['what'], { kind: 'trace' }>,
-  record: RecordLine,
+  options: SimulateOptions,
 ): Promise<RunResult> {
   const untilMs = what.forS === null ? null : what.forS * 1_000 * what.scale
   const rows = await readTraceFile({ path: what.path, untilMs })
@@ -124,11 +131,11 @@ async function simulateTrace(
     events: [],
     unit: 'work',
     predictions: false,
-    record,
+    record: options.record,
   })
   const figures = new Run([world.run]).common()
   return {
-    ...resultOf(run, [world], figures),
+    ...resultOf(run, [world], figures, options.series),
     scenario: null,
     trace: what.path,
     seed: run.seed,
@@ -163,7 +170,7 @@ interface Play {
   events: NonNullable<Part['events']>
   unit: Part['unit']
   predictions: boolean
-  record: RecordLine
+  record: SimulateOptions['record']
 }
 
 interface Played {
@@ -273,27 +280,6 @@ function lowestLimit(world: World, from: Seconds, until: Seconds): number {
 
 // ---- configuration ----
 
-type Tree = { [key: string]: unknown }
-
-/** The common setting of the scenarios with what a part says on top. */
-function configOf(own: Tree): Config {
-  const { config, contradictions } = resolve(configFile.parse(over(COMMON, own)))
-  if (contradictions.length > 0) throw new Error(contradictions.join('; '))
-  return config
-}
-
-function over(base: Tree, own: Tree): Tree {
-  const merged: Tree = { ...base }
-  for (const [key, value] of Object.entries(own)) {
-    const below = merged[key]
-    merged[key] = isTree(below) && isTree(value) ? over(below, value) : value
-  }
-  return merged
-}
-
-const isTree = (value: unknown): value is Tree =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
 const fileConfig = (path: string): Config => loadConfig({ path, emergency: false }).config
 
 // ---- the result ----
@@ -302,12 +288,13 @@ function resultOf(
   run: Pick<RunJob, 'label' | 'policy'>,
   worlds: readonly Played[],
   figures: Record<string, number | null>,
+  withSeries: boolean,
 ): Omit<RunResult, 'scenario' | 'trace' | 'seed' | 'acceptance'> {
   const all = new Run(worlds.map((one) => one.run))
   const { config } = worlds[0]!
-  const names = config.lanes
-    .map((lane) => lane.name)
-    .filter((name) => all.all.some(({ tally }) => tally.lanes.has(name)))
+  const seen = new Set(all.all.flatMap(({ tally }) => [...tally.lanes.keys()]))
+  const configured = config.lanes.map((lane) => lane.name).filter((name) => seen.has(name))
+  const names = [...new Set([...configured, ...seen])]
   return {
     label: run.label,
     policy: run.policy,
@@ -320,7 +307,7 @@ function resultOf(
     simulated_requests: worlds.reduce((sum, { world }) => sum + world.requests, 0),
     simulated_s: worlds.reduce((sum, { run: { until } }) => sum + until, 0),
     wall_ms: worlds.reduce((sum, one) => sum + one.tookMs, 0),
-    series: seriesOf(worlds[0]!.run),
+    series: withSeries ? seriesOf(worlds[0]!.run) : NO_SERIES,
   }
 }
 

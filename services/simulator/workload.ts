@@ -156,12 +156,13 @@ export function traced(
   const streams = seeded(of.seed, 'trace streams')
   const times = seeded(of.seed, 'trace services')
   const ttft = lognormal(TRACE_TTFT)
+  const names = Array.from({ length: of.tenants }, (_, i) => `t${i + 1}`)
   let row = 0
   return {
     next() {
       const one = rows[row++]
       if (one === undefined || one.atMs > of.until * of.scale * 1_000) return null
-      const tenant = `t${tenants() + 1}`
+      const tenant = names[tenants()]!
       const lane = drawnLane(of.lanes, lanes())
       const stream = streams() < 0.5
       const ttftMs = Math.max(1, Math.round(ttft(times) * 1_000))

@@ -118,7 +118,7 @@ function load(
   })
 }
 
-function prompt(stream: boolean): Buffer {
+export function prompt(stream: boolean): Buffer {
   const body = {
     model: 'claude-bench',
     max_tokens: 256,
@@ -131,13 +131,13 @@ function prompt(stream: boolean): Buffer {
 }
 
 /** User and system time of one process so far. */
-function cpuSeconds(pid: number): number {
+export function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
-async function start(
+export async function start(
   file: string,
   args: string[],
   env: Record<string, string>,

@@ -28,6 +28,7 @@ const one = (name: string, of: { load?: number; hold?: number; noise?: number } 
 }
 
 export const CASES: readonly Case[] = [
+  one('S1'),
   one('S2', { load: 0.6 }),
   one('S2', { load: 0.7 }),
   one('S2', { load: 0.8 }),

@@ -3,6 +3,7 @@
  *  What must be met and is not is marked in the report, and said at the end. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
+import { format, resolveConfig } from 'prettier'
 import { POLICIES, type Policy, type RunResult } from '#simulator/job'
 import { reportText, traceText, type Row } from '#simulator/report-text'
 import { scenarioOf } from '#simulator/scenarios'
@@ -29,7 +30,7 @@ const rows: Row[] = CASES.map((one) => {
   console.log(`${name}: done`)
   return { scenario: name, title: scenarioOf(one.name)!.title, results }
 })
-writeFileSync(inRoot('docs/simulation.md'), reportText({ rows, seeds: SEEDS }))
+await write('docs/simulation.md', reportText({ rows, seeds: SEEDS }))
 
 if (existsSync(inRoot(TRACE))) {
   const traced = []
@@ -45,7 +46,7 @@ if (existsSync(inRoot(TRACE))) {
           config: null,
           what: { ...what, path: inRoot(TRACE) },
         }
-        runs.push(await simulate(job, { record: null }))
+        runs.push(await simulate(job))
       }
       results.set(policy, runs)
       if (policy === 'headgate') violations += runs.reduce((sum, run) => sum + run.violations, 0)
@@ -54,7 +55,7 @@ if (existsSync(inRoot(TRACE))) {
     console.log(`${name}: done`)
   }
   const text = traceText({ file: TRACE.split('/').at(-1)!, rows: traced, seeds: TRACE_SEEDS })
-  writeFileSync(inRoot('docs/simulation-trace.md'), text)
+  await write('docs/simulation-trace.md', text)
 } else console.log(`the trace ${TRACE} is not here; docs/simulation-trace.md is left as it is`)
 
 execFileSync(
@@ -69,6 +70,11 @@ execFileSync(
   ],
   { stdio: 'inherit', cwd: inRoot('.'), env: { ...process.env, HEADGATE_RUNS: String(RUNS) } },
 )
+
+async function write(path: string, text: string): Promise<void> {
+  const settings = await resolveConfig(inRoot(path))
+  writeFileSync(inRoot(path), await format(text, { ...settings, parser: 'markdown' }))
+}
 
 for (const line of missed) console.log(`missed: ${line}`)
 console.log(

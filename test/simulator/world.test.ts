@@ -52,8 +52,9 @@ describe('a run repeats', () => {
   test('several seeds are one result of them all', () => {
     const job = { label: 'test', policy: 'fixed', config: null } as const
     const what = { name: 'S2', part: 0.05, load: null, hold: null, noise: null }
-    const [one, two] = [1, 2].map((seed) => simulateScenario(job, what, [seed]))
-    const both = simulateScenario(job, what, [1, 2])
+    const plotted = { record: null, series: true }
+    const [one, two] = [1, 2].map((seed) => simulateScenario(job, what, [seed], plotted))
+    const both = simulateScenario(job, what, [1, 2], plotted)
     expect(both.simulated_requests).toBe(one!.simulated_requests + two!.simulated_requests)
     expect(both.simulated_s).toBe(120)
     expect(both.seed).toBe(1)

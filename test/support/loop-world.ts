@@ -36,6 +36,8 @@ export class LoopWorld {
     provider?: Provider
     /** False: the loop has no recorder; default true. */
     recorded?: boolean
+    /** Hears each event as it is recorded. */
+    onEvent?: (event: HeadgateEvent) => void
   }) {
     this.provider = scriptedProvider({
       clock: this.clock,
@@ -46,7 +48,7 @@ export class LoopWorld {
       clock: { ...this.clock, now: () => this.clock.now() + this.jumpMs },
       dice: seededDice(of.seed ?? 1),
       provider: of.provider ?? this.provider,
-      recorder: of.recorded === false ? null : { record: (event) => this.events.push(event) },
+      recorder: of.recorded === false ? null : { record: (event) => this.#record(event, of) },
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
       runner: of.runner ?? 'actors',
       onBug: (bug) => this.bugs.push(bug),
@@ -93,6 +95,11 @@ export class LoopWorld {
         counts[code] = (counts[code] ?? 0) + 1
       }
     return counts
+  }
+
+  #record(event: HeadgateEvent, of: { onEvent?: (event: HeadgateEvent) => void }): void {
+    this.events.push(event)
+    of.onEvent?.(event)
   }
 
   #reply(id: string): Reply {

@@ -82,6 +82,8 @@ export class PlainPolicy implements SchedulingPolicy {
   }
 
   drain(): void {}
+  cancel(): void {}
+  configure(): void {}
   limit(): number {
     return 0
   }

@@ -5,7 +5,7 @@ import { lacking } from './isolation.ts'
 import { select, wantedByOthers } from './lanes.ts'
 import { bindingCap, freeOn, freeOverall } from './slots.ts'
 import { doomed } from './admission.ts'
-import type { Request, Route, State } from './state.ts'
+import type { Cell, Lane, Request, Route, State } from './state.ts'
 import { readyAt } from './token-buckets.ts'
 
 type Finding = string | null
@@ -80,16 +80,16 @@ export function parkedAtCap(state: State): Finding {
   return null
 }
 
-/** I5: after a step nothing is left that could start. */
+/** I5: after a step nothing is left that could start and would be in time. */
 export function nothingLeftToStart(state: State): Finding {
   if (state.draining) return null
   const skip = new Set<Route>()
   for (;;) {
     const request = select(state, state.now, skip)
     if (request === null) return null
-    if (doomed(state, request, state.now) !== null) return `${request.key} is doomed and waits`
     const need = state.costs.estimate(request.asked, state.config)
-    if (readyAt(request.route.quota, need, state.now) <= state.now)
+    const inTime = doomed(state, request, state.now, need) === null
+    if (inTime && readyAt(request.route.quota, need, state.now) <= state.now)
       return `${request.key} could start and did not`
     skip.add(request.route)
   }
@@ -117,11 +117,9 @@ export function startsWithinBounds(state: State, effects: readonly Effect[]): Fi
 /** I3: beyond its trickle a preemptible lane starts only where no other lane has an eligible head, and leaves
  *  the headroom free. Seen after the step: within it, other lanes go first and heads only leave. */
 export function batchYields(state: State, effects: readonly Effect[]): Finding {
-  for (const effect of effects) {
-    if (effect.type !== 'start-attempt' || effect.request.attempt === null) continue
-    const { route, lane, cell, key } = effect.request
-    if (!lane.config.preemptible) continue
-    if (cell.inflight <= cell.trickle && lane.inflight <= lane.trickle) continue
+  for (const { request, inLane, inCell } of startsBackwards(effects)) {
+    const { route, lane, cell, key } = request
+    if (!lane.config.preemptible || (inLane < lane.trickle && inCell < cell.trickle)) continue
     if (wantedByOthers(route, state.now)) return `I3: ${key} started where another lane has a head`
     if (freeOn(route) < route.headroom || freeOverall(state) < state.headroom)
       return `I3: ${key} started into the headroom`
@@ -131,22 +129,13 @@ export function batchYields(state: State, effects: readonly Effect[]): Finding {
 
 /** I4: no start comes before one that a guarantee of at least its own weight entitles to go first. */
 export function guaranteesFirst(_state: State, effects: readonly Effect[]): Finding {
-  const inLane = new Map<unknown, number>()
-  const inCell = new Map<unknown, number>()
   let entitled: Request | null = null
-  // From the last start back: what was in flight before each is what is, less those that came after.
-  for (const effect of effects.toReversed()) {
-    if (effect.type !== 'start-attempt') continue
-    const { request } = effect
-    const { lane, cell } = request
-    const laneBefore = (inLane.get(lane) ?? lane.inflight) - 1
-    const cellBefore = (inCell.get(cell) ?? cell.inflight) - 1
-    inLane.set(lane, laneBefore)
-    inCell.set(cell, cellBefore)
-    const own = laneBefore < lane.guarantee && cellBefore < cell.guarantee
+  for (const { request, inLane, inCell } of startsBackwards(effects)) {
+    const { lane, cell, route } = request
+    const own = inLane < lane.guarantee && inCell < cell.guarantee
     if (
       entitled !== null &&
-      entitled.route === request.route &&
+      entitled.route === route &&
       entitled.lane !== lane &&
       (!own || lane.config.weight < entitled.lane.config.weight)
     )
@@ -154,6 +143,23 @@ export function guaranteesFirst(_state: State, effects: readonly Effect[]): Find
     if (own) entitled = request
   }
   return null
+}
+
+/** The starts of one step, last first, each with what its lane held before it, overall and on the route. */
+function* startsBackwards(
+  effects: readonly Effect[],
+): Generator<{ request: Request; inLane: number; inCell: number }> {
+  const lanes = new Map<Lane, number>()
+  const cells = new Map<Cell, number>()
+  for (const effect of effects.toReversed()) {
+    if (effect.type !== 'start-attempt' || effect.request.attempt === null) continue
+    const { request } = effect
+    const inLane = (lanes.get(request.lane) ?? request.lane.inflight) - 1
+    const inCell = (cells.get(request.cell) ?? request.cell.inflight) - 1
+    lanes.set(request.lane, inLane)
+    cells.set(request.cell, inCell)
+    yield { request, inLane, inCell }
+  }
 }
 
 /** I9: at rest every counter is zero. */

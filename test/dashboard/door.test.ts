@@ -1,0 +1,243 @@
+/** The dashboard over real HTTP: its files, its stream, and acts that are refused. */
+import { connect } from 'node:net'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { frame as frameShape } from '#contracts/dashboard'
+import { pageFiles, type Feed } from '#dashboard'
+import type { Operator } from '#ports'
+import { dashboardDoor } from '../../services/scheduler/http/dashboard-door.ts'
+import { startHttp, type HttpOptions } from '../../services/scheduler/http/server.ts'
+import { recording } from '../../services/scheduler/observability/record.ts'
+import { simulatedFaults } from '../../services/scheduler/provider/simulated-faults.ts'
+import {
+  startSimulatedProvider,
+  type SimulatedProvider,
+} from '../../services/simulated-provider/listener.ts'
+import { event } from '../scheduler/observability/events.ts'
+import { fed, stillSnapshot } from '../support/fed.ts'
+import type { ManualClock } from '../support/manual-clock.ts'
+
+const TOKEN = 'a-long-admin-token'
+const files = pageFiles()
+
+let asked: unknown[]
+let server: { url: string; close(): Promise<void> }
+let feed: Feed
+let clock: ManualClock
+
+const told = (what: unknown): Promise<unknown> => Promise.resolve(asked.push(what))
+const operator: Operator = {
+  snapshot: () => ({}),
+  config: told,
+  emergency: told,
+  lane: told,
+  drain: () => told('drain'),
+}
+
+async function start(more: Partial<HttpOptions> = {}): Promise<void> {
+  server = await startHttp({
+    host: '127.0.0.1',
+    port: 0,
+    operator,
+    recorder: recording({ buffer: 10, sinks: [] }),
+    metrics: { page: () => Promise.resolve({ contentType: 'text/plain', body: '' }) },
+    ready: () => [],
+    adminToken: TOKEN,
+    clock,
+    mount: (app) => dashboardDoor(app, { files, feed }),
+    ...more,
+  })
+}
+
+beforeEach(async () => {
+  asked = []
+  ;({ feed, clock } = fed())
+  await start()
+})
+afterEach(async () => {
+  feed.close()
+  await server.close()
+})
+
+const get = (path: string, init?: RequestInit): Promise<Response> => fetch(server.url + path, init)
+const post = (op: string, body: unknown, token = TOKEN): Promise<Response> =>
+  get(`/api/admin/${op}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}` },
+    body: JSON.stringify(body),
+  })
+
+describe('the page', () => {
+  test('every file comes with its type, an etag, and a policy that lets nothing inline run', async () => {
+    for (const [path, { type, etag }] of files) {
+      const answer = await get(path)
+      expect(answer.status, path).toBe(200)
+      expect(answer.headers.get('content-type')).toBe(type)
+      const policy = answer.headers.get('content-security-policy') ?? ''
+      expect(policy).toContain("default-src 'self'")
+      expect(policy).not.toContain('unsafe')
+      expect(answer.headers.get('x-content-type-options')).toBe('nosniff')
+      await answer.arrayBuffer()
+      const again = await get(path, { headers: { 'if-none-match': etag } })
+      expect(again.status, path).toBe(304)
+    }
+    expect((await get('/page/main.ts')).status).toBe(404)
+    expect((await get('/page/..%2ffeed.js')).status).toBe(404)
+  })
+
+  test('whatever the encoding, the text is the same', async () => {
+    const texts = await Promise.all(
+      ['br', 'gzip', 'identity', 'br;q=0.5, gzip'].map(async (encoding) => {
+        const answer = await get('/vendor/uplot.js', { headers: { 'accept-encoding': encoding } })
+        return { encoding: answer.headers.get('content-encoding'), text: await answer.text() }
+      }),
+    )
+    expect(texts.map(({ encoding }) => encoding)).toEqual(['br', 'gzip', null, 'br'])
+    expect(new Set(texts.map(({ text }) => text)).size).toBe(1)
+  })
+
+  test('nothing of it comes from elsewhere, and all of it is small', () => {
+    let size = 0
+    for (const [path, file] of files) {
+      size += file.br.length
+      const text = file.plain.toString()
+      if (!path.startsWith('/vendor/')) expect(text, path).not.toMatch(/\b(src|href)="(https?:)?\/\//)
+      expect(text, path).not.toMatch(/from '#/)
+    }
+    expect(size).toBeLessThan(150_000)
+  })
+})
+
+describe('the feed', () => {
+  test('is hello and then frames', async () => {
+    const answer = await get('/api/feed')
+    expect(answer.headers.get('content-type')).toContain('text/event-stream')
+    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader()
+    let text = ''
+    const until = async (wanted: string): Promise<void> => {
+      while (!text.includes(wanted)) text += (await reader.read()).value ?? ''
+    }
+    await until('event: hello')
+    clock.advance(1_000)
+    await until('event: frame')
+    await until('\n\nevent: frame')
+    const [, data = ''] = /event: frame\ndata: (.*)/.exec(text) ?? []
+    while (!text.endsWith('\n\n')) text += (await reader.read()).value ?? ''
+    frameShape.parse(JSON.parse(/event: frame\ndata: (.*)/.exec(text)?.[1] ?? data))
+    await reader.cancel()
+  })
+
+  test('a reader that takes nothing is let go before it costs memory', async () => {
+    await server.close()
+    const name = 'x'.repeat(300_000)
+    const large = stillSnapshot({ tenants: [{ tenant: name, inflight: 1, queued: 1 }] })
+    ;({ feed, clock } = fed({ snapshot: () => large }))
+    await start()
+    const { port } = new URL(server.url)
+    const socket = connect(Number(port), '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write(`GET /api/feed HTTP/1.1\r\nhost: 127.0.0.1:${port}\r\n\r\n`)
+    socket.pause()
+    const probe = fed()
+    const open = (): number => {
+      const frames = JSON.parse(feed.history({}).body) as { t: number[] }
+      return frames.t.length
+    }
+    // The kernel takes some megabytes before anybody notices.
+    let seconds = 0
+    const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+    let closed = false
+    void gone.then(() => (closed = true))
+    socket.once('connect', () => socket.pause())
+    while (!closed && seconds++ < 500) {
+      clock.advance(1_000)
+      await new Promise((turn) => setImmediate(turn))
+      if (seconds > 150) socket.resume()
+    }
+    expect(closed).toBe(true)
+    expect(open()).toBeGreaterThan(30)
+    probe.feed.close()
+  })
+})
+
+describe('what is asked', () => {
+  test('tenants and requests answer as JSON; what does not fit is a 400, what is unknown a 404', async () => {
+    const hostile = '<img onerror=alert(1)>'
+    feed.record(event('request.settled', { tenant: hostile }))
+    const answer = await get('/api/tenants?search=IMG')
+    expect(answer.headers.get('content-type')).toContain('application/json')
+    expect(await answer.json()).toMatchObject({ rows: [{ tenant: hostile }] })
+    expect((await get(`/api/tenants/${encodeURIComponent(hostile)}`)).status).toBe(200)
+    expect((await get('/api/tenants?limit=-1')).status).toBe(400)
+    expect((await get('/api/tenants?sort=tenant&sort=share')).status).toBe(400)
+    expect((await get('/api/tenants/nobody')).status).toBe(404)
+    expect((await get('/api/requests?state=x')).status).toBe(400)
+    expect((await get('/api/requests/acme/r_1')).status).toBe(200 + 0)
+    expect((await get('/api/requests/acme/none')).status).toBe(404)
+    expect((await get('/api/history?span=year')).status).toBe(400)
+  })
+})
+
+describe('acts', () => {
+  test('a wrong token does nothing, on any of them', async () => {
+    const acts: [string, unknown][] = [
+      ['emergency', { on: true }],
+      ['lane', { lane: 'batch', paused: true }],
+      ['drain', {}],
+      ['fault', { kind: 'storm' }],
+    ]
+    for (const [op, body] of acts) {
+      const answer = await post(op, body, 'wrong')
+      expect(answer.status, op).toBe(401)
+    }
+    expect(asked).toEqual([])
+  })
+
+  test('another site may not act, even with the token', async () => {
+    const headers = { authorization: `Bearer ${TOKEN}`, origin: 'https://elsewhere.example' }
+    const answer = await get('/api/admin/fault', { method: 'POST', headers, body: '{}' })
+    expect(answer.status).toBe(403)
+  })
+
+  test('without the simulated provider there are no faults', async () => {
+    const answer = await post('fault', { kind: 'storm' })
+    expect(answer.status).toBe(404)
+    expect(JSON.stringify(await answer.json())).toContain('simulated provider')
+  })
+})
+
+describe('faults of the simulated provider', () => {
+  let provider: SimulatedProvider
+
+  beforeEach(async () => {
+    await server.close()
+    provider = await startSimulatedProvider({ port: 0 })
+    const faults = simulatedFaults({ baseUrl: provider.url, clock })
+    ;({ feed, clock } = fed({ faults: () => faults.lasting() }))
+    await start({ fault: (ask) => faults.set(ask) })
+  })
+  afterEach(() => provider.close())
+
+  const inForce = async (): Promise<string[]> => {
+    const answer = await fetch(`${provider.url}/_sim/faults`)
+    const { faults } = (await answer.json()) as { faults: { kind: string }[] }
+    return faults.map(({ kind }) => kind)
+  }
+
+  test('each kind is set at the provider, and off ends all', async () => {
+    const kinds = ['storm', 'quota_drop', 'hang']
+    for (const kind of kinds) expect((await post('fault', { kind })).status).toBe(200)
+    expect(await inForce()).toEqual(['storm_529', 'quota_drop', 'hang_before_headers'])
+    expect(await (await post('fault', { kind: 'off' })).json()).toEqual({ faults: [] })
+    expect(await inForce()).toEqual([])
+  })
+
+  test('an odd fault is refused in words; a provider that is gone is said to be', async () => {
+    for (const body of [{ kind: 'meteor' }, { kind: 'storm', for_ms: 1e9 }, { kind: 'hang', x: 1 }, []])
+      expect((await post('fault', body)).status, JSON.stringify(body)).toBe(400)
+    expect(await inForce()).toEqual([])
+    await provider.close()
+    const answer = await post('fault', { kind: 'storm' })
+    expect(answer.status).toBe(502)
+    expect(JSON.stringify(await answer.json())).toContain('does not answer')
+  })
+})

@@ -1,0 +1,288 @@
+/** The feed over a real loop: what a page sees is what the machines do. */
+import { describe, expect, test } from 'vitest'
+import { charts } from '#contracts/charts'
+import {
+  frame as frameShape,
+  hello as helloShape,
+  history,
+  life,
+  requestsPage,
+} from '#contracts/dashboard'
+import type { Frame } from '#contracts/dashboard'
+import { breakerMachine } from '#machines/breaker'
+import { compile } from '#machines/compile'
+import { limitMachine } from '#machines/concurrency-limit'
+import { edgePlaces } from '#machines/edges'
+import { lifecycleMachine } from '#machines/request-lifecycle'
+import { event } from '../scheduler/observability/events.ts'
+import { fed, fedByLoop, stillSnapshot } from '../support/fed.ts'
+import type { Act } from '../support/scripted-provider.ts'
+
+const good: Act = { events: ['{}'], endMs: 200, end: { kind: 'ok', status: 200 } }
+const storm: Act = { end: { kind: 'overloaded', status: 529, errorType: 'overloaded_error' } }
+
+const edgesOf = (name: string) => charts.find((one) => one.name === name)!.edges
+/** Moves into and out of each state, by the counts of a chart's edges. */
+function flows(name: string, counts: readonly number[], of: string): { in: number; out: number } {
+  const moves = edgesOf(name).map((edge, i) => ({ ...edge, count: counts[i] ?? 0 }))
+  const sum = (fits: (edge: (typeof moves)[number]) => boolean): number =>
+    moves.filter((edge) => edge.moves && fits(edge)).reduce((all, { count }) => all + count, 0)
+  return { in: sum(({ to }) => to === of), out: sum(({ from }) => from === of) }
+}
+
+describe('charts', () => {
+  test('have their edges in the order in which tables and actors count them', () => {
+    const machines = { breaker: breakerMachine, limit: limitMachine, lifecycle: lifecycleMachine }
+    for (const chart of charts) {
+      const machine = machines[chart.name]
+      expect(chart.edges.map(({ id }) => id)).toEqual(compile(machine as never).edges)
+      expect(edgePlaces(machine).size).toBe(chart.edges.length)
+      for (const { id } of [...chart.states, ...chart.edges])
+        expect(chart.svg).toContain(`data-id="${id}"`)
+      expect(chart.svg).not.toContain('<style')
+    }
+  })
+})
+
+describe('over a storm', () => {
+  test('every frame shows the state the machines are in, and edges add up to it', async () => {
+    let sick = false
+    const { world, page, feed } = fedByLoop({ script: () => (sick ? storm : good) })
+    const seen = new Set<string>()
+    let made = 0
+    const traffic = async (seconds: number): Promise<void> => {
+      for (let s = 0; s < seconds; s++) {
+        for (let i = 0; i < 10; i++) {
+          world.request({ tenant: `t${made++ % 7}`, deadlineMs: 60_000 })
+          await world.pass(100)
+        }
+        const [view] = world.loop.machines().values()
+        const [route] = page.frames().at(-1)?.routes ?? []
+        if (view === undefined || route === undefined) continue
+        seen.add(view.breaker.state)
+        check(route)
+      }
+    }
+    const check = (route: Frame['routes'][number]): void => {
+      const { state, counts, since } = route.breaker_machine
+      for (const { name } of charts.find((one) => one.name === 'breaker')!.states) {
+        const flow = flows('breaker', counts, name)
+        const here = (name === 'closed' ? 1 : 0) + flow.in - flow.out
+        expect(here, name).toBe(name === state ? 1 : 0)
+      }
+      expect(since).toBeGreaterThan(world.clock.wall() - world.clock.now() - 1)
+      expect(since).toBeLessThanOrEqual(world.clock.wall())
+    }
+    await traffic(3)
+    sick = true
+    await traffic(10)
+    sick = false
+    await traffic(90)
+    expect([...seen]).toEqual(expect.arrayContaining(['closed', 'open', 'ramp']))
+    const frames = page.frames()
+    for (const one of frames) frameShape.parse(one)
+    const moved = frames.at(-1)!.transitions.filter(({ machine }) => machine === 'breaker')
+    const told = moved.map(({ from, to, reason }) => `${from} ${to} ${reason}`)
+    expect(told).toContain('closed open error_rate')
+    expect(told).toContain('half_open ramp probes_succeeded')
+    expect(told.at(-1)).toBe('ramp closed ramp_passed')
+    const id = frames.at(-1)!.routes[0]!.id
+    const kept = history.parse(JSON.parse(feed.history({ route: id }).body))
+    expect(kept.t.length).toBe(kept.route!.band.length)
+    expect([...new Set(kept.route!.band)]).toEqual(expect.arrayContaining([0, 1, 3]))
+    expect(Math.max(...kept.route!.http_529.map(Number))).toBeGreaterThan(0)
+    expect(world.bugs).toEqual([])
+  })
+
+  test('requests per state and flow per edge are those of the loop', async () => {
+    const { world, page, feed } = fedByLoop({
+      file: { llm_gateway: { max_inflight_global: 1 } },
+      script: () => ({ ...good, events: ['{}'], gapMs: 100, endMs: 5_000 }),
+    })
+    for (let i = 0; i < 5; i++) world.request({ tenant: 'a' })
+    await world.pass(2_000)
+    const now = page.frames().at(-1)!
+    expect(now.lifecycle.states).toMatchObject(world.loop.requestsByState())
+    expect(now.lifecycle.states).toMatchObject({ forwarding: 1, queued: 4 })
+    const { counts } = now.lifecycle
+    expect(flows('lifecycle', counts, 'running')).toEqual({ in: 1, out: 1 })
+    expect(page.frames()[0]!.lifecycle.flow.reduce((a, b) => a + b)).toBe(2)
+    expect(now.lifecycle.flow.reduce((a, b) => a + b)).toBe(0)
+
+    const listed = requestsPage.parse(
+      JSON.parse(feed.requests({ state: 'queued', limit: '3' }).body),
+    )
+    expect(listed.matching).toBe(4)
+    expect(listed.rows.map(({ state }) => state)).toEqual(['queued', 'queued', 'queued'])
+    expect(feed.requests({ state: 'asleep' }).status).toBe(400)
+    const none = JSON.parse(feed.requests({ route: 'other' }).body)
+    expect(none).toEqual({ matching: 0, rows: [] })
+  })
+
+  test('a request that was retried can be seen from queue to end', async () => {
+    const { world, feed } = fedByLoop({ script: (index) => (index === 0 ? storm : good) })
+    const id = world.request({ tenant: 'a' })
+    await world.pass(60_000)
+    const told = life.parse(JSON.parse(feed.request('a', id).body))
+    expect(told.spans.map(({ kind }) => kind)).toEqual([
+      'queued',
+      'attempt',
+      'backoff',
+      'queued',
+      'attempt',
+      'streaming',
+      'settled',
+    ])
+    expect(told.spans[1]).toMatchObject({ verdict: 'overloaded', status: 529, attempt: 1 })
+    expect(told).toMatchObject({ state: 'settled', outcome: 'completed', cut: false })
+    for (const one of told.spans) expect(one.to_ms).toBeGreaterThanOrEqual(one.from_ms)
+    expect(feed.request('a', 'nobody').status).toBe(404)
+  })
+})
+
+describe('hello and frames', () => {
+  test('hello says what a page needs before its first frame', () => {
+    const { page } = fed({ admin: 'token', faults: () => [] })
+    const said = helloShape.parse(page.hello())
+    expect(said).toMatchObject({ admin: 'token', simulated: true, instance: 'one' })
+    expect(said.charts.map(({ name }) => name).sort()).toEqual(['breaker', 'lifecycle', 'limit'])
+  })
+
+  test('a page that joins late gets hello and the last frame at once', () => {
+    const { feed, clock, page } = fed()
+    clock.advance(3_000)
+    feed.disconnect(page)
+    const late = new (page.constructor as new () => typeof page)()
+    feed.connect(late)
+    expect(late.messages().map(({ name }) => name)).toEqual(['hello', 'frame'])
+    expect(late.frames()[0]!.seq).toBe(3)
+  })
+
+  test('after the end no timer is left and pages are let go', () => {
+    const { feed, clock, page } = fed()
+    feed.close()
+    expect(clock.pending()).toBe(0)
+    expect(page.ended).toBe(true)
+  })
+})
+
+describe('every event moves what it should', () => {
+  const after = (...events: ReturnType<typeof event>[]): Frame => {
+    const { feed, clock, page } = fed({
+      snapshot: () =>
+        stillSnapshot({
+          lanes: [
+            {
+              name: 'interactive',
+              weight: 1,
+              preemptible: false,
+              paused: false,
+              guarantee: 1,
+              cap: 1,
+              inflight: 0,
+              queued: 0,
+              oldest_ms: null,
+            },
+          ],
+        }),
+    })
+    for (const one of events) feed.record(one)
+    clock.advance(1_000)
+    return frameShape.parse(page.frames().at(-1))
+  }
+  const none = after()
+
+  test('request.queued is accepted', () => {
+    expect(after(event('request.queued')).rates).toEqual({ ...none.rates, accepted: 1 })
+  })
+
+  test('request.dispatched tells the wait of its lane, of a first start only', () => {
+    const [lane] = after(event('request.dispatched', { queue_ms: 400 })).lanes
+    expect(lane!.wait_p50_ms).toBeGreaterThan(350)
+    expect(lane!.wait_p95_ms).toBeLessThan(450)
+    expect(after(event('request.dispatched', { attempt: 2 })).lanes[0]!.wait_p50_ms).toBe(null)
+  })
+
+  test('request.retrying is a retry', () => {
+    expect(after(event('request.retrying')).rates).toEqual({ ...none.rates, retries: 1 })
+  })
+
+  test('request.settled is settled, and refused if it was', () => {
+    expect(after(event('request.settled')).rates).toEqual({ ...none.rates, settled: 1 })
+    const refused = after(event('request.settled', { outcome: 'refused', code: 'queue_full' }))
+    expect(refused.rates).toEqual({ ...none.rates, settled: 1, refused: 1 })
+  })
+
+  test('request.preempted is listed and counted', () => {
+    const { rates, preemptions } = after(event('request.preempted'))
+    expect(rates).toEqual({ ...none.rates, preempted: 1 })
+    expect(preemptions).toMatchObject([{ seq: 1, tenant: 'acme', lane: 'batch', wasted_ms: 800 }])
+  })
+
+  test('attempt.ended counts its status, and whose the 429s are', () => {
+    const ends = after(
+      event('attempt.ended', { status: 429, tenant: 'greedy' }),
+      event('attempt.ended', { status: 429, tenant: 'greedy' }),
+      event('attempt.ended', { status: 429, tenant: 'modest' }),
+      event('attempt.ended', { status: 529 }),
+      event('attempt.ended'),
+    )
+    expect(ends.rates).toEqual({ ...none.rates, attempts: 5, http_429: 3, http_529: 1 })
+    expect(ends.concentration_429.tenants).toEqual([
+      { name: 'greedy', part: 0.667 },
+      { name: 'modest', part: 0.333 },
+    ])
+    expect(ends.concentration_429.routes).toEqual([{ name: 'default-claude-a', part: 1 }])
+  })
+
+  test('breaker and limit are transitions, with their reasons', () => {
+    const { transitions } = after(
+      event('breaker', { from: 'closed', state: 'open', reason: 'error_rate' }),
+      event('limit', { from: 12, limit: 6, reason: 'upstream_overloaded' }),
+    )
+    expect(transitions).toMatchObject([
+      { seq: 1, machine: 'breaker', from: 'closed', to: 'open', reason: 'error_rate' },
+      { seq: 2, machine: 'limit', from: '12', to: '6', reason: 'upstream_overloaded' },
+    ])
+  })
+
+  test('alarm is listed', () => {
+    const { alarms } = after(event('alarm', { name: 'abort_unconfirmed' }))
+    expect(alarms).toMatchObject([{ seq: 1, name: 'abort_unconfirmed' }])
+  })
+
+  test('guardrail is a breach with its culprits, until it is met again', () => {
+    let met = true
+    const { feed, clock, page } = fed({
+      snapshot: () =>
+        stillSnapshot({ guardrails: [{ name: 'ratio_429', value: 0.2, bound: 0.05, met }] }),
+    })
+    clock.advance(5_000)
+    const before = page.frames().at(-1)!
+    expect(before.guardrails[0]).toMatchObject({ met: true, since: page.hello().started_at })
+    met = false
+    feed.record(event('attempt.ended', { status: 429, tenant: 'greedy' }))
+    const at = clock.wall()
+    feed.record({
+      name: 'guardrail',
+      at,
+      data: { name: 'ratio_429', met: false, value: 0.2, bound: 0.05 },
+    })
+    clock.advance(3_000)
+    const during = page.frames().at(-1)!
+    expect(during.guardrails[0]).toMatchObject({ met: false, since: at })
+    expect(during.breaches).toMatchObject([
+      { name: 'ratio_429', from_at: at, until_at: null, tenant: 'greedy' },
+    ])
+    met = true
+    clock.advance(2_000)
+    const { breaches, guardrails } = page.frames().at(-1)!
+    expect(breaches[0]!.until_at).toBe(guardrails[0]!.since)
+    expect(breaches.length).toBe(1)
+  })
+
+  test('request.forwarding and request.dropped move no count', () => {
+    expect(after(event('request.forwarding')).rates).toEqual(none.rates)
+    expect(after(event('request.dropped')).rates).toEqual(none.rates)
+  })
+})

@@ -1,0 +1,51 @@
+/** Pages that read slowly, and many of them. */
+import { expect, test } from 'vitest'
+import { PATIENCE, READERS_MAX } from '../../services/dashboard/readers.ts'
+import { fed, Page } from '../support/fed.ts'
+
+test('all pages get the same bytes, made once', () => {
+  const { feed, clock, page } = fed()
+  const other = new Page()
+  feed.connect(other)
+  clock.advance(1_000)
+  expect(other.got.at(-1)).toBe(page.got.at(-1))
+})
+
+test('a frame is made of nothing when no page is open', () => {
+  let asked = 0
+  const { feed, clock, page } = fed({ faults: () => ({ toJSON: () => (asked++, []) }) as never })
+  feed.disconnect(page)
+  clock.advance(5_000)
+  expect(asked).toBe(0)
+})
+
+test('a slow page misses frames, holds none back, and is whole again after', () => {
+  const { clock, page } = fed()
+  clock.advance(2_000)
+  page.busy = true
+  clock.advance(10_000)
+  const before = page.got.length
+  page.busy = false
+  clock.advance(1_000)
+  expect(page.got.length).toBe(before + 1)
+  const [last, previous] = [page.frames().at(-1)!, page.frames().at(-2)!]
+  expect(last.seq - previous.seq).toBe(11)
+  expect(last.readers.skipped).toBe(10)
+})
+
+test('a page that takes nothing for long is let go', () => {
+  const { clock, page } = fed()
+  page.busy = true
+  clock.advance(PATIENCE * 1_000)
+  expect(page.ended).toBe(true)
+  page.busy = false
+  const got = page.got.length
+  clock.advance(5_000)
+  expect(page.got.length).toBe(got)
+})
+
+test('no more pages than are served', () => {
+  const { feed } = fed()
+  const more = Array.from({ length: READERS_MAX }, () => feed.connect(new Page()))
+  expect(more.filter(Boolean).length).toBe(READERS_MAX - 1)
+})

@@ -1,0 +1,123 @@
+/** A dashboard's feed with a hand on everything that it reads. */
+import type { Frame, Hello } from '#contracts/dashboard'
+import type { Snapshot } from '#contracts/snapshot'
+import { feed, type Feed, type FeedOptions, type Reader } from '#dashboard'
+import { quantileWindow } from '../../services/scheduler/observability/quantile-window.ts'
+import { snapshotOf } from '../../services/scheduler/snapshot.ts'
+import { LoopWorld } from './loop-world.ts'
+import { manualClock, type ManualClock } from './manual-clock.ts'
+
+/** A reader that takes everything, unless told not to. */
+export class Page implements Reader {
+  readonly got: Uint8Array[] = []
+  busy = false
+  ended = false
+
+  ready(): boolean {
+    return !this.busy
+  }
+
+  send(bytes: Uint8Array): void {
+    this.got.push(bytes)
+  }
+
+  end(): void {
+    this.ended = true
+  }
+
+  messages(): { name: string; data: unknown }[] {
+    const text = this.got.map((bytes) => new TextDecoder().decode(bytes)).join('')
+    return [...text.matchAll(/^event: (\w+)\ndata: ([^\n]*)\n\n/gm)].map(
+      ([, name = '', data = '']) => ({
+        name,
+        data: JSON.parse(data) as unknown,
+      }),
+    )
+  }
+
+  frames(): Frame[] {
+    return this.messages().flatMap(({ name, data }) => (name === 'frame' ? [data as Frame] : []))
+  }
+
+  hello(): Hello {
+    return this.messages().find(({ name }) => name === 'hello')?.data as Hello
+  }
+}
+
+export const stillSnapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
+  instance: 'one',
+  version: '0',
+  at: '2026-01-01T00:00:00.000Z',
+  uptime_ms: 0,
+  draining: false,
+  emergency: false,
+  bus: { kind: 'memory', connected: true },
+  global: { limit: 10, inflight: 0, queued: 0, backoff: 0, level: 0 },
+  lanes: [],
+  routes: [],
+  tenants: [],
+  requests_by_state: {
+    queued: 0,
+    running: 0,
+    forwarding: 0,
+    backoff: 0,
+    aborting: 0,
+    settled: 0,
+  },
+  guardrails: [],
+  held: { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 },
+  ...of,
+})
+
+/** Alone, on a clock that moves when told. */
+export function fed(of: Partial<FeedOptions> = {}): { feed: Feed; clock: ManualClock; page: Page } {
+  const clock = manualClock()
+  const made = feed({
+    instance: 'one',
+    version: '0',
+    clock,
+    snapshot: () => stillSnapshot(),
+    machines: () => new Map(),
+    lifecycleCounts: () => [],
+    requests: () => ({ matching: 0, rows: [] }),
+    loads: () => [],
+    quantiles: quantileWindow,
+    guardrailWindowMs: () => 300_000,
+    admin: 'off',
+    faults: null,
+    ...of,
+  })
+  const page = new Page()
+  made.connect(page)
+  return { feed: made, clock, page }
+}
+
+/** Over a real loop with real machines. */
+export function fedByLoop(of: Omit<ConstructorParameters<typeof LoopWorld>[0], 'onEvent'>): {
+  world: LoopWorld
+  feed: Feed
+  page: Page
+} {
+  let into: Feed | null = null
+  const world = new LoopWorld({ ...of, onEvent: (event) => into?.record(event) })
+  const { clock, loop } = world
+  const made = fed({
+    clock,
+    snapshot: () =>
+      snapshotOf({
+        loop,
+        guardrails: [],
+        clock,
+        instance: 'one',
+        version: '0',
+        startedAt: 0,
+        bus: { kind: 'memory', connected: true },
+      }),
+    machines: () => loop.machines(),
+    lifecycleCounts: () => loop.lifecycleCounts(),
+    requests: (asked) => loop.requests(asked),
+    loads: () => loop.state.active,
+  })
+  into = made.feed
+  return { world, feed: made.feed, page: made.page }
+}
