@@ -1,10 +1,11 @@
 /** `npm run build`: the source as Node can run it inside node_modules, where it strips no types. Emits
  *  beside `dist/` and swaps, so that a failed build leaves the last good one. */
 import { spawnSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
-import { writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { pageScript } from '../services/dashboard/page-script.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
@@ -15,6 +16,7 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 process.on('exit', () => rmSync(fresh, { recursive: true, force: true }))
 compile()
 copyAssets()
+writePage()
 writeManifest()
 checkDoors()
 rmSync(dist, { recursive: true, force: true })
@@ -42,6 +44,17 @@ function copyAssets() {
       recursive: true,
       filter: (from) => !/(\.ts|\.md|tsconfig\.json)$/.test(from),
     })
+}
+
+/** The dashboard's page, as a browser runs it. */
+function writePage() {
+  const page = join('services', 'dashboard', 'page')
+  for (const name of readdirSync(join(root, page))) {
+    if (!name.endsWith('.ts')) continue
+    const script = pageScript(readFileSync(join(root, page, name), 'utf8'), name)
+    writeFileSync(join(fresh, page, name.replace(/\.ts$/, '.js')), script)
+  }
+  rmSync(join(fresh, page, 'tsconfig.json'), { force: true })
 }
 
 /** Node and the compiler both take the nearest package.json: here the `#` names end in `.js`. */

@@ -8,6 +8,10 @@ export interface DrawnChart extends Chart {
   config: unknown
 }
 
+/** What a drawing wears where it stands alone. */
+export const CHART_STYLE =
+  '.headgate-chart{font:11px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}.headgate-chart .paper{fill:#fff;stroke:#d0d7de}.headgate-chart .state rect{fill:#f6f8fa;stroke:#57606a}.headgate-chart .state .name{font:600 14px system-ui,"Segoe UI",Helvetica,Arial,"DejaVu Sans",sans-serif;fill:#1f2328}.headgate-chart .state line{stroke:#d0d7de}.headgate-chart .state .start{fill:#1f2328;stroke:none}.headgate-chart .edge path{fill:none;stroke:#57606a;stroke-width:1.3}.headgate-chart .head{fill:#57606a}.headgate-chart .edge rect{fill:#fff}.headgate-chart .on{fill:#1f2328}.headgate-chart .guard{fill:#0550ae}.headgate-chart .does{fill:#6e7781}@media(prefers-color-scheme:dark){.headgate-chart .paper{fill:#0d1117;stroke:#30363d}.headgate-chart .state rect{fill:#161b22;stroke:#8b949e}.headgate-chart .state .name,.headgate-chart .on{fill:#e6edf3}.headgate-chart .state line{stroke:#30363d}.headgate-chart .state .start{fill:#e6edf3}.headgate-chart .edge path{stroke:#8b949e}.headgate-chart .head{fill:#8b949e}.headgate-chart .edge rect{fill:#0d1117}.headgate-chart .guard{fill:#79c0ff}.headgate-chart .does{fill:#8b949e}}'
+
 export const charts: readonly DrawnChart[] = [
   {
     name: 'lifecycle',

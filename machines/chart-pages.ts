@@ -2,7 +2,7 @@
 import type { AnyStateMachine } from 'xstate'
 import type { Chart as ShownChart, ChartName } from '#contracts/dashboard'
 import { breakerMachine, type BreakerState } from './breaker.ts'
-import { drawChart, mermaid, transitions } from './chart.ts'
+import { CHART_STYLE, drawChart, mermaid, transitions } from './chart.ts'
 import { limitMachine, type LimitState } from './concurrency-limit.ts'
 import { lifecycleMachine, type LifecycleState } from './request-lifecycle.ts'
 
@@ -94,6 +94,9 @@ export function renderChartsModule(): string {
     '  config: unknown',
     '}',
     '',
+    '/** What a drawing wears where it stands alone. */',
+    `export const CHART_STYLE = ${JSON.stringify(CHART_STYLE)}`,
+    '',
     `export const charts: readonly DrawnChart[] = ${JSON.stringify(all)}`,
     '',
   ].join('\n')
@@ -104,7 +107,7 @@ function shownChart(of: Omit<Chart, 'each'>): ShownChart {
   return {
     name: shown,
     title: of.title,
-    svg: renderSvg(of.name).replace(/<style>.*?<\/style>\n?/s, ''),
+    svg: renderSvg(of.name).replace(`<style>${CHART_STYLE}</style>\n`, ''),
     states: Object.entries(states).map(([name, means]) => ({
       id: `${machine.id}.${name}`,
       name,

@@ -21,7 +21,7 @@ export function drawChart(machine: AnyStateMachine, options: ChartOptions): stri
     `<svg xmlns="http://www.w3.org/2000/svg" class="headgate-chart" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="${id}-title ${id}-desc">`,
     `<title id="${id}-title">${escape(options.title)}</title>`,
     `<desc id="${id}-desc">${escape(options.description)}</desc>`,
-    `<style>${STYLE}</style>`,
+    `<style>${CHART_STYLE}</style>`,
     `<defs><marker id="${id}-head" class="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 8 4 0 8z"/></marker></defs>`,
     `<rect class="paper" width="${width}" height="${height}" rx="8"/>`,
     ...arrows.map((arrow, i) => drawArrow(arrow, { of: id, i })),
@@ -289,7 +289,7 @@ const round = (n: number): string => String(Math.round(n * 10) / 10)
 // ---- the drawing ----
 
 /** Plain colours and a media query: every viewer that draws SVG follows, also as an `<img>`. */
-const STYLE = [
+export const CHART_STYLE = [
   '.headgate-chart{font:11px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}',
   '.headgate-chart .paper{fill:#fff;stroke:#d0d7de}',
   '.headgate-chart .state rect{fill:#f6f8fa;stroke:#57606a}',

@@ -14,6 +14,7 @@ const VERBS: Record<string, () => Promise<() => Command>> = {
   top: async () => (await import('./top.ts')).top,
   simulate: async () => (await import('./simulate.ts')).simulate,
   record: async () => (await import('./record.ts')).record,
+  machines: async () => (await import('./machines.ts')).machines,
   emergency: async () => (await import('./emergency.ts')).emergency,
   doctor: async () => (await import('./doctor.ts')).doctor,
   provider: async () => (await import('./provider.ts')).provider,

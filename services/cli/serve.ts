@@ -3,7 +3,7 @@
 import { Command } from 'commander'
 import { sayEnd, startProgram } from './program.ts'
 import { onStop } from './signals.ts'
-import { env, Failure, messageOf, Misuse } from './terminal.ts'
+import { env, Failure, INSPECT_HELP, inspectOf, messageOf, Misuse, port } from './terminal.ts'
 
 export const serve = (): Command =>
   new Command('serve')
@@ -16,12 +16,16 @@ export const serve = (): Command =>
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
     .option('--gateway', 'not part of this version')
-    .action(async (flags: { config?: string; gateway?: true }) => {
+    .option('--inspect [port]', INSPECT_HELP, port)
+    .action(async (flags: { config?: string; gateway?: true; inspect?: number | true }) => {
       if (flags.gateway === true)
         throw new Misuse('--gateway: the HTTP door is not part of this version; leave it out')
       process.exitCode = await inForeground({
         name: 'scheduler',
-        env: { HEADGATE_CONFIG: flags.config ?? env('HEADGATE_CONFIG') },
+        env: {
+          HEADGATE_CONFIG: flags.config ?? env('HEADGATE_CONFIG'),
+          HEADGATE_INSPECT: inspectOf(flags.inspect),
+        },
       })
     })
 

@@ -19,6 +19,8 @@ export interface StackOptions {
   simulated: Record<string, unknown> | null
   /** When the environment has no word on it. */
   logLevel: string
+  /** Where the machines are offered to an inspector; undefined: nowhere. */
+  inspect?: string | undefined
 }
 
 export interface Stack {
@@ -27,6 +29,8 @@ export interface Stack {
   /** Why there is no server. */
   readonly noNats: string | null
   readonly httpUrl: string
+  /** Null: the machines are offered to no inspector. */
+  readonly inspectUrl: string | null
   readonly adminToken: { token: string; made: boolean }
   readonly simulatedUrl: string | null
   /** The configuration's. */
@@ -86,19 +90,24 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
   const simulatedUrl = simulated?.ready.url ?? null
   const given = env('HEADGATE_ADMIN_TOKEN')
   const adminToken = { token: given ?? secret(), made: given === undefined }
-  const scheduler = await parts.start<{ http: string | null }>({
+  const scheduler = await parts.start<{ http: string | null; inspect: string | null }>({
     name: 'scheduler',
     env: {
       HEADGATE_CONFIG: options.configPath ?? env('HEADGATE_CONFIG'),
       HEADGATE_HTTP_PORT: String(await httpPort(options)),
       HEADGATE_ADMIN_TOKEN: adminToken.token,
       HEADGATE_BUS: nats.url === null ? 'memory' : undefined,
+      HEADGATE_INSPECT: options.inspect,
       LOG_LEVEL: env('LOG_LEVEL') ?? options.logLevel,
       ...(nats.url === null ? {} : { NATS_URL: nats.url }),
       // A key of yours never leaves for a simulated provider.
       ...(simulatedUrl === null
         ? {}
-        : { ANTHROPIC_BASE_URL: simulatedUrl, ANTHROPIC_API_KEY: 'simulated' }),
+        : {
+            ANTHROPIC_BASE_URL: simulatedUrl,
+            ANTHROPIC_API_KEY: 'simulated',
+            HEADGATE_SIMULATED_URL: simulatedUrl,
+          }),
     },
   })
   const httpUrl = scheduler.ready.http ?? ''
@@ -110,6 +119,7 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
     nats: nats.url === null ? null : { url: nats.url, source: nats.source },
     noNats: nats.url === null ? nats.reason : null,
     httpUrl,
+    inspectUrl: scheduler.ready.inspect,
     adminToken,
     simulatedUrl,
     subjectPrefix: config.subject_prefix,

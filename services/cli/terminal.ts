@@ -63,6 +63,13 @@ function whole(of: { text: string; min: number; max: number; what: string }): nu
   throw new InvalidArgumentError(`expected ${of.what}`)
 }
 
+export const INSPECT_HELP =
+  "offer the running machines to Stately's inspector, on loopback (default port: any free one)"
+
+/** For the scheduler's environment: the port, 0 for any, or what the environment said already. */
+export const inspectOf = (flag: number | true | undefined): string | undefined =>
+  flag === undefined ? env('HEADGATE_INSPECT') : String(flag === true ? 0 : flag)
+
 export function positive(text: string): number {
   const value = Number(text)
   if (text.trim() !== '' && value > 0 && value < 1e9) return value

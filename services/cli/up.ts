@@ -14,13 +14,25 @@ import type { ReplayReport } from './replay-report.ts'
 import { Interrupted, isSimulated, keepStack, type Stack, type StackKeeper } from './stack.ts'
 import { onStop } from './signals.ts'
 import { now } from './system.ts'
-import { CALL, env, Failure, Misuse, MODEL, port, say, tell } from './terminal.ts'
+import {
+  CALL,
+  env,
+  Failure,
+  INSPECT_HELP,
+  inspectOf,
+  Misuse,
+  MODEL,
+  port,
+  say,
+  tell,
+} from './terminal.ts'
 import { version } from './version.ts'
 
 interface UpFlags extends ReplayFlags {
   config?: string
   natsPort?: number
   httpPort?: number
+  inspect?: number | true
 }
 
 export const up = (): Command =>
@@ -48,6 +60,7 @@ const command = (): Command =>
       port,
     )
     .option('--http-port <port>', "the operator's port (default: 8780 or the next free one)", port)
+    .option('--inspect [port]', INSPECT_HELP, port)
 
 function live(flags: UpFlags): Promise<number> {
   const simulated = env('ANTHROPIC_API_KEY') === undefined
@@ -107,6 +120,7 @@ const stackOf = (flags: UpFlags) => ({
   configPath: flags.config,
   natsPort: flags.natsPort,
   httpPort: flags.httpPort,
+  inspect: inspectOf(flags.inspect),
 })
 
 /** Runs until it ends or somebody says stop; whichever it is, nothing is left behind. */
@@ -153,7 +167,9 @@ export function banner(stack: Stack, line: (text: string) => void): void {
       '            Only this command reaches it. For a real one put nats-server 2.10 or later on PATH.',
     )
   }
-  line(`  operator  ${stack.httpUrl}  (/metrics /api/snapshot /api/events)`)
+  line(`  dashboard ${stack.httpUrl}  (also /metrics /api/snapshot /api/events)`)
+  if (stack.inspectUrl !== null)
+    line(`  inspector ${stack.inspectUrl}  (the machines, in Stately's inspector)`)
   line(
     adminToken.made
       ? `  token     ${adminToken.token}  (Authorization: Bearer, for POST /api/admin/…)`

@@ -12,6 +12,7 @@ import { peakOf, type LimitSettings } from '#machines/aimd'
 import { clearTimers, compile, type Cell } from '#machines/compile'
 import { limitMachine, type LimitEvent, type LimitSnapshot } from '#machines/concurrency-limit'
 import { countEdges, edgePlaces, type InspectionEvent } from '#machines/edges'
+import type { Inspection, Watched } from '#machines/inspection'
 import { run, type After } from '#machines/run'
 import type { Config, RouteConfig } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
@@ -52,6 +53,8 @@ export interface ControllersOptions {
   /** A machine moved by itself: the core must hear of it. */
   onMoved: () => void
   onError: (error: unknown) => void
+  /** Who watches the machines; null: nobody. */
+  inspection: Inspection | null
 }
 
 export class Controllers {
@@ -80,15 +83,17 @@ export class Controllers {
     const breakerInput = { settings: breakerSettings(config), random: options.random }
     const limitInput = { settings, at: options.now() }
     const { onError } = options
+    const watch = (machine: string): Watched | null =>
+      options.inspection?.watch(`${machine} ${route.id}`) ?? null
     this.#breaker =
       options.runner === 'actors'
-        ? actorOf(breakerPlaces, (inspect) =>
+        ? actorOf(breakerPlaces, watch('breaker'), (inspect) =>
             run(breakerMachine, { input: breakerInput, after, onError, inspect }),
           )
         : cellOf(breakerTable, breakerInput, after)
     this.#limit =
       options.runner === 'actors'
-        ? actorOf(limitPlaces, (inspect) =>
+        ? actorOf(limitPlaces, watch('limit'), (inspect) =>
             run(limitMachine, { input: limitInput, after, onError, inspect }),
           )
         : cellOf(limitTable, limitInput, after)
@@ -270,6 +275,7 @@ const limitPlaces = edgePlaces(limitMachine)
 
 function actorOf<Snapshot, Event>(
   places: ReturnType<typeof edgePlaces>,
+  watched: Watched | null,
   start: (inspect: (event: InspectionEvent) => void) => {
     send(event: Event): void
     getSnapshot(): Snapshot
@@ -277,12 +283,22 @@ function actorOf<Snapshot, Event>(
   },
 ): Machine<Snapshot, Event> {
   const { counts, inspect } = countEdges(places)
-  const actor = start(inspect)
+  const actor = start(
+    watched === null
+      ? inspect
+      : (event) => {
+          inspect(event)
+          watched.inspect(event)
+        },
+  )
   return {
     send: (event) => actor.send(event),
     get: () => actor.getSnapshot(),
     counts,
-    stop: () => void actor.stop(),
+    stop() {
+      actor.stop()
+      watched?.end()
+    },
   }
 }
 

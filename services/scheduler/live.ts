@@ -10,11 +10,14 @@ import type { NewRequest } from '#core/inputs'
 import type { Request, State } from '#core/state'
 import type { Cell } from '#machines/compile'
 import type { Incoming, Millis, RunningAttempt } from './ports.ts'
+import type { Shadow } from './shadow-requests.ts'
 import type { Timer } from './timer-heap.ts'
 
 export interface Live extends NewRequest {
   readonly incoming: Incoming
   readonly cell: Cell<{ since: Millis }, RequestState>
+  /** Beside the cell, for whoever inspects; null: not sampled. */
+  readonly shadow: Shadow | null
   readonly timer: Timer
   readonly arrivedWall: Millis
   readonly trace: TraceContext | null

@@ -23,6 +23,7 @@ import { emptyState, type Attempt, type Request, type State } from '#core/state'
 import { step } from '#core/step'
 import { explained } from '#core/token-buckets'
 import { compile } from '#machines/compile'
+import type { Inspection } from '#machines/inspection'
 import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
 import { accountingOf, outcomeOf, refusalOf, settledData } from './accounting.ts'
 import { about, requestsOf, statusOf, type Live, type RequestsAsked } from './live.ts'
@@ -43,6 +44,7 @@ import type {
 } from './ports.ts'
 import { RouteDesk } from './route-desk.ts'
 import { SettledIds } from './settled-ids.ts'
+import { ShadowRequests, type Shadow } from './shadow-requests.ts'
 import { Timer, TimerHeap } from './timer-heap.ts'
 
 const TICK: Millis = 1_000
@@ -62,6 +64,8 @@ export interface LoopOptions {
   upstream: (name: string) => AttemptCall['upstream']
   /** How the controllers run; the service uses actors, the simulator tables. */
   runner: 'actors' | 'tables'
+  /** Who watches the machines; absent: nobody. */
+  inspection?: Inspection | null
   /** A broken invariant: the process should say so and end. */
   onBug: (error: unknown) => void
 }
@@ -77,6 +81,7 @@ export class Loop implements Scheduler {
   readonly #live = new Map<string, Live>()
   readonly #settled = new SettledIds()
   readonly #routes: RouteDesk
+  readonly #shadows: ShadowRequests | null
   readonly #waiting: (() => void)[] = []
   readonly #tickTimer = new Timer(() => this.#tick())
   readonly #drainTimer = new Timer(() => this.#step({ type: 'drain-over' }))
@@ -105,7 +110,12 @@ export class Loop implements Scheduler {
       record: (event) => this.#recorder?.record(event),
       step: (input) => this.#step(input),
       onError: options.onBug,
+      inspection: options.inspection ?? null,
     })
+    this.#shadows =
+      options.inspection == null
+        ? null
+        : new ShadowRequests({ inspection: options.inspection, onError: options.onBug })
     this.#lastTick = now
     this.#seenAt = now
     this.#wallOffset = options.clock.wall() - now
@@ -132,6 +142,7 @@ export class Loop implements Scheduler {
         bytes: incoming.body.length,
         deadlineMs: incoming.deadlineMs,
         cell: lifecycle.start({ at: now }),
+        shadow: this.#shadows?.begin(key, now) ?? null,
         timer: new Timer(() => this.#step({ type: 'wake', key })),
         arrivedWall: now + this.#wallOffset,
         trace: traceContext(incoming.headers),
@@ -675,6 +686,19 @@ export class Loop implements Scheduler {
     const from = live.cell.state
     if (!lifecycle.send(live.cell, { type, at }))
       throw new Error(`${live.key}: ${type} is no move from ${from}`)
+    if (live.shadow !== null) this.#follow(live, live.shadow, { type, at })
+  }
+
+  /** A shadow stands where its cell stands, or one of them is wrong. */
+  #follow(live: Live, shadow: Shadow, event: LifecycleEvent): void {
+    shadow.send(event)
+    const { state } = live.cell
+    if (shadow.state() !== state) {
+      const detail = `a request's actor is in ${shadow.state()} where its table is in ${state}`
+      const data = { name: 'shadow_disagrees', route: live.request?.route.id ?? null, detail }
+      this.#recorder?.record({ name: 'alarm', at: this.#wall(), data })
+    }
+    if (state === 'settled') shadow.end()
   }
 
   /** What the loop handed over as asked comes back with every effect. */

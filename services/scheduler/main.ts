@@ -16,7 +16,14 @@ import { wire, type Wired } from './wire.ts'
 
 /** What a parent over IPC is told. */
 export type ToParent =
-  | { type: 'ready'; http: string | null; instance: string; durable: boolean; bus: string }
+  | {
+      type: 'ready'
+      http: string | null
+      inspect: string | null
+      instance: string
+      durable: boolean
+      bus: string
+    }
   | { type: 'failed'; message: string }
 
 /** Sockets per upstream, opened as needed: never the bound that counts, also when a changed configuration
@@ -63,6 +70,7 @@ async function main(): Promise<void> {
       port: portOf('HEADGATE_HTTP_PORT', 8780),
       adminToken: env('HEADGATE_ADMIN_TOKEN') ?? null,
     },
+    inspectPort: env('HEADGATE_INSPECT') === undefined ? null : portOf('HEADGATE_INSPECT', 0),
     version: versionOf(),
     env,
     onBug(bug) {
@@ -73,12 +81,14 @@ async function main(): Promise<void> {
     },
   })
   log.info('ready', { at: wired.httpUrl ?? '' })
+  if (wired.inspectUrl !== null) log.warn(`the machines can be inspected at ${wired.inspectUrl}`)
   drainOnSignals(wired, log)
   if (process.send === undefined) return
   if (bus.kind === 'memory') bridge(bus, process)
   const ready: ToParent = {
     type: 'ready',
     http: wired.httpUrl,
+    inspect: wired.inspectUrl,
     instance: wired.instance,
     durable: settings.durable,
     bus: bus.kind,

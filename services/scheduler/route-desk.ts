@@ -3,6 +3,7 @@
 import type { Config } from '#contracts/config'
 import type { Input, RouteControl } from '#core/inputs'
 import type { Attempt, Request, Route } from '#core/state'
+import type { Inspection } from '#machines/inspection'
 import { Controllers, type MachineView } from './controllers.ts'
 import type { HeadgateEvent, Millis, Verdict } from './ports.ts'
 import { Timer, type TimerHeap } from './timer-heap.ts'
@@ -18,6 +19,8 @@ export interface RouteDeskOptions {
   /** A machine moved by itself, or a route's time has come. */
   step: (input: Input) => void
   onError: (error: unknown) => void
+  /** Who watches the machines; null: nobody. */
+  inspection: Inspection | null
 }
 
 interface Desk {

@@ -1,11 +1,15 @@
 /** The composition root: sees every room, decides nothing. Builds the scheduler from its parts and
  *  gives them back in order. */
 import { randomBytes } from 'node:crypto'
+import type { Config } from '#contracts/config'
 import { makeId } from '#contracts/ids'
 import { refusal } from '#contracts/messages'
 import { subjects as subjectsOf } from '#contracts/subjects'
+import { feed, pageFiles } from '#dashboard'
+import { inspection } from '#machines/inspection'
 import type { Loaded } from './config/load.ts'
 import { watchConfig } from './config/watch.ts'
+import { dashboardDoor } from './http/dashboard-door.ts'
 import { startHttp } from './http/server.ts'
 import { Loop } from './loop.ts'
 import { discovery, hasPeer } from './nats/discovery.ts'
@@ -14,6 +18,7 @@ import { outbox } from './nats/outbox.ts'
 import { guardrails, watchGuardrails, type Guardrails } from './observability/guardrails.ts'
 import { logRecorder, type Log } from './observability/log.ts'
 import { createMetrics } from './observability/metrics.ts'
+import { quantileWindow } from './observability/quantile-window.ts'
 import { publishEvents, recording, type Recording } from './observability/record.ts'
 import {
   type Bus,
@@ -24,6 +29,7 @@ import {
   type Provider,
 } from './ports.ts'
 import { operatorDesk } from './operator-desk.ts'
+import { simulatedFaults } from './provider/simulated-faults.ts'
 import { snapshotOf } from './snapshot.ts'
 import { upstreams } from './upstreams.ts'
 
@@ -41,6 +47,8 @@ export interface WireOptions {
   dice: Dice
   log: Log
   http: { host: string; port: number; adminToken: string | null } | null
+  /** Where the machines are offered to Stately's inspector, on loopback; null or absent: nowhere. */
+  inspectPort?: number | null
   version: string
   /** The environment's word on upstreams: keys by variable, and another address for the first one. */
   env: (name: string) => string | undefined
@@ -52,6 +60,7 @@ export interface WireOptions {
 export interface Wired {
   readonly instance: string
   readonly httpUrl: string | null
+  readonly inspectUrl: string | null
   readonly loop: Loop
   readonly operator: Operator
   readonly recording: Recording
@@ -89,12 +98,15 @@ export async function wire(of: WireOptions): Promise<Wired> {
       metrics,
       publishEvents({ bus, subjects, instance, clock }),
       { record: (event) => watch.record(event) },
+      { record: (event) => dashboard?.record(event) },
     ],
   })
   const watch = watchGuardrails({ monitor: () => monitor, emit: recorded, clock })
 
   // ---- the scheduler ----
   const upstream = upstreams(() => loop.state.config, of.env)
+  const inspectPort = of.inspectPort ?? null
+  const watching = inspectPort === null ? null : inspection({ wall: () => clock.wall() })
   const loop = new Loop({
     config: loaded.config,
     clock,
@@ -103,6 +115,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     recorder: recorded,
     upstream,
     runner: of.runner ?? 'actors',
+    inspection: watching,
     onBug: of.onBug,
   })
   const snapshot = () =>
@@ -115,6 +128,26 @@ export async function wire(of: WireOptions): Promise<Wired> {
       startedAt,
       bus: { kind: bus.kind, connected: bus.connected() },
     })
+
+  const faults = simulatedAt(loaded.config, upstream, of.env('HEADGATE_SIMULATED_URL'))
+  const panel = faults === null ? null : simulatedFaults({ baseUrl: faults, clock })
+  const dashboard =
+    of.http === null
+      ? null
+      : feed({
+          instance,
+          version: of.version,
+          clock,
+          snapshot,
+          machines: () => loop.machines(),
+          lifecycleCounts: () => loop.lifecycleCounts(),
+          requests: (asked) => loop.requests(asked),
+          loads: () => loop.state.active,
+          quantiles: quantileWindow,
+          guardrailWindowMs: () => loop.state.config.file.guardrails.window_seconds * 1_000,
+          admin: of.http.adminToken === null ? 'off' : 'token',
+          faults: panel === null ? null : () => panel.lasting(),
+        })
 
   // ---- doors ----
   const desk = operatorDesk({
@@ -198,11 +231,22 @@ export async function wire(of: WireOptions): Promise<Wired> {
           recorder: recorded,
           metrics,
           clock,
+          ...(panel === null ? {} : { fault: (ask) => panel.set(ask) }),
+          mount(app) {
+            if (dashboard !== null) dashboardDoor(app, { files: pageFiles(), feed: dashboard })
+          },
           ready: () => [
             ...(bus.connected() ? [] : ['NATS is not connected']),
             ...(draining ? ['draining'] : []),
           ],
         })
+
+  const inspector =
+    inspectPort === null || watching === null
+      ? null
+      : await (
+          await import('./http/inspect-door.ts')
+        ).startInspectDoor({ port: inspectPort, source: watching })
 
   // ---- the end ----
   let drained: Promise<void> | null = null
@@ -223,6 +267,8 @@ export async function wire(of: WireOptions): Promise<Wired> {
     await found.close()
     watch.close()
     await bus.flush().catch(() => log.warn('NATS is away: the last answers may not have left'))
+    dashboard?.close()
+    await inspector?.close()
     await http?.close()
     loop.stop()
     await of.provider.close()
@@ -233,10 +279,22 @@ export async function wire(of: WireOptions): Promise<Wired> {
   return {
     instance,
     httpUrl: http?.url ?? null,
+    inspectUrl: inspector?.url ?? null,
     loop,
     operator,
     recording: recorded,
     hurry: () => loop.hurry(),
     stop: () => (stopped ??= end()),
   }
+}
+
+/** Where the simulated provider's controls are, if every request goes to it. */
+function simulatedAt(
+  config: Config,
+  upstream: (name: string) => { baseUrl: string },
+  url: string | undefined,
+): string | null {
+  if (url === undefined) return null
+  const all = Object.keys(config.file.upstreams).map((name) => upstream(name).baseUrl)
+  return all.every((one) => one === url) ? url : null
 }

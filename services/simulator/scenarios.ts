@@ -3,7 +3,7 @@
 import type { Seconds } from '#contracts/units'
 import { COMMON, configOf, type Tree } from './common.ts'
 import { shareMean } from './figures.ts'
-import * as measure from './figures.ts'
+import type * as measure from './figures.ts'
 import type { ProviderSettings } from './provider-model.ts'
 import type { World } from './world.ts'
 import { bursts, merged, poisson, type Source, type Stream } from './workload.ts'

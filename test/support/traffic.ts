@@ -42,7 +42,9 @@ export async function openTraffic(servers: string): Promise<Traffic> {
       const timer = setInterval(() => {
         owed += (perSecond * TICK_MS) / 1_000
         for (; owed >= 1; owed--) {
-          const asked = stream ? client.stream(body, { lane }).final : client.request(body, { lane })
+          const asked = stream
+            ? client.stream(body, { lane }).final
+            : client.request(body, { lane })
           void asked.catch(() => {}).finally(() => ended++)
         }
       }, TICK_MS)

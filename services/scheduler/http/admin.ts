@@ -1,6 +1,7 @@
 /** `POST /api/admin/<op>`: the admin subjects of the contract, for an operator with the token. */
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { readAdmin } from '#contracts/admin'
+import { faultAsk, type FaultAsk } from '#contracts/dashboard'
 import { ADMIN_OPS } from '#contracts/subjects'
 import { obey, OperatorError, type Operator } from '#ports'
 import { originGuard, tokenGuard, type Denial } from './guard.ts'
@@ -10,7 +11,12 @@ export const ADMIN_BODY_BYTES_MAX = 1_000_000
 
 export function admin(
   app: FastifyInstance,
-  of: { operator: Operator; token: string | null },
+  of: {
+    operator: Operator
+    token: string | null
+    /** Absent: no simulated provider is in use. */
+    fault?: ((ask: FaultAsk) => Promise<unknown>) | undefined
+  },
 ): void {
   const checkToken = tokenGuard(of.token)
   void app.register(async (scope) => {
@@ -26,6 +32,20 @@ export function admin(
       { parseAs: 'string', bodyLimit: ADMIN_BODY_BYTES_MAX },
       (_request, body, done) => done(null, body),
     )
+    scope.post('/api/admin/fault', async (request, reply) => {
+      if (of.fault === undefined) {
+        const message = 'faults are for the simulated provider, and none is in use'
+        return deny(reply, { status: 404, type: 'not_found_error', message })
+      }
+      const read = faultAsk.safeParse(jsonOf(request.body))
+      if (!read.success) return deny(reply, invalid(read.error.issues[0]?.message ?? 'unreadable'))
+      try {
+        return reply.send(await of.fault(read.data))
+      } catch (error) {
+        if (!(error instanceof OperatorError)) throw error
+        return deny(reply, { status: 502, type: 'api_error', message: error.message })
+      }
+    })
     scope.post<{ Params: { op: string } }>('/api/admin/:op', async (request, reply) => {
       const op = ADMIN_OPS.find((one) => one === request.params.op)
       if (op === undefined) {
@@ -42,6 +62,15 @@ export function admin(
       }
     })
   })
+}
+
+/** Undefined: none. */
+function jsonOf(body: unknown): unknown {
+  try {
+    return JSON.parse(typeof body === 'string' ? body : '')
+  } catch {
+    return undefined
+  }
 }
 
 const invalid = (message: string): Denial => ({

@@ -5,6 +5,7 @@ import fastify, {
   type FastifyReply,
   type FastifyServerOptions,
 } from 'fastify'
+import type { FaultAsk } from '#contracts/dashboard'
 import type { Clock, Operator } from '#ports'
 import { admin, ADMIN_BODY_BYTES_MAX, deny } from './admin.ts'
 import { eventStream, type EventSource } from './event-stream.ts'
@@ -23,6 +24,8 @@ export interface HttpOptions {
   /** Null: every administration request is refused. */
   adminToken: string | null
   clock: Clock
+  /** Sets a fault of the simulated provider; absent: none is in use. */
+  fault?: (ask: FaultAsk) => Promise<unknown>
   /** Adds routes of its own, the dashboard's; may take `/`. Its replies may replace the strict headers. */
   mount?: (app: FastifyInstance) => void | Promise<void>
   /** Hears of faults of ours, answered as 500. */
@@ -55,7 +58,7 @@ export async function startHttp(of: HttpOptions): Promise<{ url: string; close()
   metricsPage(app, of.metrics)
   app.get('/api/snapshot', () => of.operator.snapshot())
   const streams = eventStream(app, { source: of.recorder, clock: of.clock })
-  admin(app, { operator: of.operator, token: of.adminToken })
+  admin(app, { operator: of.operator, token: of.adminToken, fault: of.fault })
   await of.mount?.(app)
   if (!app.hasRoute({ method: 'GET', url: '/' })) {
     app.get('/', (_request, reply) => reply.type('text/html; charset=utf-8').send(PAGE))
@@ -70,8 +73,9 @@ export async function startHttp(of: HttpOptions): Promise<{ url: string; close()
   }
 }
 
-/** Against senders that are slow on purpose, and against many of them. */
-const CONNECTIONS_MAX = 256
+/** Against senders that are slow on purpose, and against many of them. A page holds one for its feed and up to
+ *  five for what it asks. */
+const CONNECTIONS_MAX = 1_600
 const LIMITS = {
   bodyLimit: ADMIN_BODY_BYTES_MAX,
   requestTimeout: 10_000,

@@ -1,0 +1,461 @@
+/** What the dashboard's page gets from its server, and what it may ask.
+ *
+ *  `GET /api/feed` is a stream of server-sent events: one `hello`, then a `frame` a second. A reader that is
+ *  too slow misses frames, never parts of one: each frame is whole, and every count in it is since the start
+ *  of the process, so a difference between any two frames is right. `GET /api/history` gives what was before.
+ *  Times called `at`, `since`, `from_at` and the like are wall time in milliseconds since 1970; durations end
+ *  in `_ms`. Names of tenants, lanes and models are other people's text: show them as text.
+ *
+ *  `/` is the page folder's `index.html`. Its other files stand under `/page/`: every `*.css`, and every
+ *  `*.ts` as `*.js`, types taken out and `./x.ts` in its imports turned into `./x.js`; a page module imports
+ *  `./` and nothing else, but for types. `/vendor/uplot.js` is uPlot as a classic script (`window.uPlot`),
+ *  `/vendor/uplot.css` its styles. Nothing inline runs: scripts and styles come from files, and an element's
+ *  style is set by script. An error answer is `apiError`. */
+import { z } from 'zod'
+import { OUTCOMES, REQUEST_STATES } from './outcome.ts'
+import { snapshot } from './snapshot.ts'
+
+/** A frame a second. */
+export const FRAME_MS = 1_000
+
+// ---- charts ----
+
+export const CHART_NAMES = ['breaker', 'limit', 'lifecycle'] as const
+export type ChartName = (typeof CHART_NAMES)[number]
+
+/** One machine as data and as a drawing; the same ids in both. */
+export const chart = z.object({
+  name: z.enum(CHART_NAMES),
+  title: z.string(),
+  /** Without a `<style>`: the page's own speaks of `.headgate-chart .paper`, `.state`, `.state .name`,
+   *  `.state .start`, `.edge`, `.hears`, `.head`, `.on`, `.guard` and `.does`. Each `<g class="state">` carries
+   *  `data-id` = a state's `id`; each `<g class="edge">` (an arrow) and `<g class="hears">` (a line in a
+   *  state's box) carries `data-id` = an edge's `id`. */
+  svg: z.string(),
+  /** `id` is machine and state: `breaker.open`. `name` is what `state` says elsewhere: `open`. */
+  states: z.array(z.object({ id: z.string(), name: z.string(), means: z.string() })),
+  /** In the order in which `counts` speaks of them. */
+  edges: z.array(
+    z.object({
+      id: z.string(),
+      from: z.string(),
+      to: z.string(),
+      on: z.string(),
+      guard: z.string(),
+      /** False: heard without leaving the state. */
+      moves: z.boolean(),
+    }),
+  ),
+})
+export type Chart = z.infer<typeof chart>
+
+/** How often each edge of a chart was taken since the start, in the order of `chart.edges`. */
+const edgeCounts = z.array(z.int())
+
+// ---- hello ----
+
+export const hello = z.object({
+  instance: z.string(),
+  version: z.string(),
+  /** Wall time of the scheduler's start. Another one than before: it has restarted. */
+  started_at: z.int(),
+  at: z.int(),
+  charts: z.array(chart),
+  lanes: z.array(z.object({ name: z.string(), weight: z.number(), preemptible: z.boolean() })),
+  knobs: z.object({
+    frame_ms: z.int(),
+    /** Over how long the guardrails look. */
+    guardrail_window_ms: z.int(),
+    /** Most of a lane's queue wait P50 and P95 in a frame: over how long. */
+    wait_window_ms: z.int(),
+    transitions_max: z.int(),
+    settled_lives_max: z.int(),
+    tenants_page_max: z.int(),
+    requests_max: z.int(),
+  }),
+  /** `token`: acts need `Authorization: Bearer`. `off`: no token is set and every act is refused. */
+  admin: z.enum(['token', 'off']),
+  /** True: the only upstream is the simulated provider, and its faults may be set. */
+  simulated: z.boolean(),
+})
+export type Hello = z.infer<typeof hello>
+
+// ---- frame ----
+
+/** One machine of one route. */
+const machineNow = z.object({
+  /** A `name` of the chart's states; of the breaker, `halfOpen` and `probing` are two. */
+  state: z.string(),
+  since: z.int(),
+  counts: edgeCounts,
+})
+
+const laneNow = snapshot.shape.lanes.element.extend({
+  /** Of first starts of the last `wait_window_ms`; null: none. */
+  wait_p50_ms: z.number().nullable(),
+  wait_p95_ms: z.number().nullable(),
+})
+
+const routeNow = snapshot.shape.routes.element.extend({
+  breaker_machine: machineNow,
+  limit_machine: machineNow,
+  /** Upstream answers of this status since the start. */
+  http_429: z.int(),
+  http_529: z.int(),
+  attempts: z.int(),
+})
+
+/** One move of a controller. */
+export const transition = z.object({
+  /** Counts up by one. */
+  seq: z.int(),
+  at: z.int(),
+  machine: z.enum(['breaker', 'limit']),
+  route: z.string(),
+  /** States for the breaker (`closed`, `ramp`, `half_open`, `open`); for the limit, numbers as text. */
+  from: z.string(),
+  to: z.string(),
+  reason: z.string(),
+})
+export type Transition = z.infer<typeof transition>
+
+export const preemption = z.object({
+  seq: z.int(),
+  at: z.int(),
+  tenant: z.string(),
+  lane: z.string(),
+  id: z.string(),
+  route: z.string(),
+  wasted_ms: z.int(),
+})
+export type Preemption = z.infer<typeof preemption>
+
+const alarm = z.object({
+  seq: z.int(),
+  at: z.int(),
+  name: z.string(),
+  route: z.string().nullable(),
+  detail: z.string(),
+})
+
+const dial = z.object({
+  name: z.enum(['ratio_429', 'p95_e2e_ms', 'retry_amplification']),
+  /** Null: no sample. */
+  value: z.number().nullable(),
+  bound: z.number(),
+  met: z.boolean(),
+  /** Since when `met` is what it is. */
+  since: z.int(),
+})
+
+/** One breach of a guardrail, over or not. */
+const breach = z.object({
+  name: dial.shape.name,
+  value: z.number(),
+  bound: z.number(),
+  from_at: z.int(),
+  /** Null: it lasts. */
+  until_at: z.int().nullable(),
+  /** Who had most of the 429s, or of the retries, of the last minutes, when it broke. */
+  route: z.string().nullable(),
+  tenant: z.string().nullable(),
+})
+
+/** Whose the 429s of the last minutes are: each one's part of all, largest first, at most five. */
+const parts = z.array(z.object({ name: z.string(), part: z.number() }))
+
+export const frame = z.object({
+  at: z.int(),
+  /** Counts up by one a second; a gap: frames were missed. */
+  seq: z.int(),
+  uptime_ms: z.int(),
+  draining: z.boolean(),
+  emergency: z.boolean(),
+  bus: snapshot.shape.bus,
+  global: snapshot.shape.global,
+  lanes: z.array(laneNow),
+  routes: z.array(routeNow),
+  /** The busiest, at most twenty. */
+  tenants: snapshot.shape.tenants,
+  held: snapshot.shape.held,
+  lifecycle: z.object({
+    /** Requests per state of the chart; `settled`: answered, and something is still held. */
+    states: z.record(z.enum(REQUEST_STATES), z.int()),
+    counts: edgeCounts,
+    /** Moves per edge within the last second. */
+    flow: edgeCounts,
+  }),
+  /** Of the last second. */
+  rates: z.object({
+    accepted: z.int(),
+    refused: z.int(),
+    settled: z.int(),
+    attempts: z.int(),
+    retries: z.int(),
+    preempted: z.int(),
+    http_429: z.int(),
+    http_529: z.int(),
+  }),
+  concentration_429: z.object({ count: z.number(), routes: parts, tenants: parts }),
+  guardrails: z.array(dial),
+  /** Newest last, at most fifty. */
+  breaches: z.array(breach),
+  /** The last ones, newest last; `seq` tells which are new. */
+  transitions: z.array(transition),
+  preemptions: z.array(preemption),
+  alarms: z.array(alarm),
+  /** Faults that were set through the dashboard and still last. */
+  faults: z.array(z.object({ kind: z.string(), model: z.string().nullable(), until_at: z.int() })),
+  /** Instances of one fleet; empty while there is none. */
+  fleet: z.array(z.object({ instance: z.string(), leader: z.boolean(), share: z.number() })),
+  /** Pages connected, and frames that slow ones have missed. */
+  readers: z.object({ open: z.int(), skipped: z.int() }),
+})
+export type Frame = z.infer<typeof frame>
+export type FrameRoute = z.infer<typeof routeNow>
+export type FrameLane = z.infer<typeof laneNow>
+
+// ---- history ----
+
+/** How a breaker's band stands in a column. */
+export const BANDS = ['closed', 'ramp', 'half_open', 'open'] as const
+
+const column = z.array(z.number().nullable())
+
+export const historyQuery = z.object({
+  span: z.enum(['live', 'day']).default('live'),
+  route: z.string().max(64).optional(),
+})
+
+/** `GET /api/history?span=live|day&route=<id>`: columns of equal length for uPlot, oldest first. `live` is 15
+ *  minutes a second apart, `day` 24 hours a minute apart (means; of `band` and waits the largest). Without
+ *  `route`, or with one that is not known, `route` is null. */
+export const history = z.object({
+  span: z.enum(['live', 'day']),
+  step_ms: z.int(),
+  /** Seconds since 1970, as uPlot wants them. */
+  t: z.array(z.number()),
+  /** All routes together; rates are per second. */
+  total: z.object({
+    limit: column,
+    inflight: column,
+    queued: column,
+    attempts: column,
+    settled: column,
+    http_429: column,
+    http_529: column,
+  }),
+  lanes: z.array(
+    z.object({
+      name: z.string(),
+      inflight: column,
+      queued: column,
+      wait_p50_ms: column,
+      wait_p95_ms: column,
+    }),
+  ),
+  /** Those that have a history. */
+  routes: z.array(z.string()),
+  route: z
+    .object({
+      id: z.string(),
+      limit: column,
+      inflight: column,
+      /** Place in `BANDS`. */
+      band: column,
+      http_429: column,
+      http_529: column,
+      /** Level over burst, below 0 in debt; null: not paced. */
+      requests: column,
+      input_tokens: column,
+      output_tokens: column,
+    })
+    .nullable(),
+})
+export type History = z.infer<typeof history>
+
+// ---- tenants ----
+
+export const TENANT_SORTS = [
+  'tenant',
+  'inflight',
+  'queued',
+  'share',
+  'settled',
+  'refused',
+  'http_429',
+  'tokens',
+] as const
+export type TenantSort = (typeof TENANT_SORTS)[number]
+export const TENANTS_PAGE_MAX = 200
+
+const whole = (most: number) => z.coerce.number().int().min(0).max(most)
+
+export const tenantsQuery = z.object({
+  search: z.string().max(64).default(''),
+  sort: z.enum(TENANT_SORTS).default('inflight'),
+  dir: z.enum(['asc', 'desc']).default('desc'),
+  offset: whole(1_000_000_000).default(0),
+  limit: whole(TENANTS_PAGE_MAX).default(50),
+})
+export type TenantsQuery = z.infer<typeof tenantsQuery>
+
+/** Counts are since the start, or since the tenant was last forgotten for idleness. */
+export const tenantRow = z.object({
+  tenant: z.string(),
+  inflight: z.int(),
+  queued: z.int(),
+  /** Its part of all attempts' time lately (weights halve each minute), 0 to 1. */
+  share: z.number(),
+  settled: z.int(),
+  refused: z.int(),
+  http_429: z.int(),
+  /** Input and output. */
+  tokens: z.int(),
+  last_at: z.int(),
+})
+export type TenantRow = z.infer<typeof tenantRow>
+
+/** `GET /api/tenants?search=&sort=&dir=&offset=&limit=`: `sort` of `TENANT_SORTS` (inflight), `dir` asc or desc
+ *  (desc), `limit` to 200 (50). `search`: part of a name, in either case of letters. */
+export const tenantsPage = z.object({
+  /** Known in all, and that match the search. */
+  total: z.int(),
+  matching: z.int(),
+  offset: z.int(),
+  rows: z.array(tenantRow),
+})
+export type TenantsPage = z.infer<typeof tenantsPage>
+
+/** Requests now alive, oldest first; from `GET /api/requests?state=&route=&tenant=&limit=` (all optional;
+ *  `limit` to 200, 50). `matching` counts those that are not listed too. */
+export const requestRow = z.object({
+  tenant: z.string(),
+  lane: z.string(),
+  id: z.string(),
+  model: z.string(),
+  route: z.string().nullable(),
+  state: z.enum(REQUEST_STATES),
+  /** In this state. */
+  since: z.int(),
+  arrived_at: z.int(),
+  attempts: z.int(),
+  preemptions: z.int(),
+  stream: z.boolean(),
+})
+export type RequestRow = z.infer<typeof requestRow>
+export const REQUESTS_MAX = 200
+export const requestsQuery = z.object({
+  state: z.enum(REQUEST_STATES).optional(),
+  route: z.string().max(64).optional(),
+  tenant: z.string().max(64).optional(),
+  limit: whole(REQUESTS_MAX).default(50),
+})
+export const requestsPage = z.object({ matching: z.int(), rows: z.array(requestRow) })
+export type RequestsPage = z.infer<typeof requestsPage>
+
+/** A request that has settled lately. */
+export const settledRow = z.object({
+  tenant: z.string(),
+  lane: z.string(),
+  id: z.string(),
+  model: z.string().nullable(),
+  at: z.int(),
+  outcome: z.enum(OUTCOMES),
+  code: z.string().nullable(),
+  total_ms: z.int(),
+  attempts: z.int(),
+})
+export type SettledRow = z.infer<typeof settledRow>
+
+/** `GET /api/tenants/:name`; 404 where the name is not known. */
+export const tenantPage = z.object({
+  row: tenantRow,
+  outcomes: z.partialRecord(z.enum(OUTCOMES), z.int()),
+  /** Refusals and failures by code. */
+  codes: z.record(z.string(), z.int()),
+  lanes: z.array(z.object({ name: z.string(), settled: z.int() })),
+  /** At most fifty each. */
+  live: z.array(requestRow),
+  settled: z.array(settledRow),
+})
+export type TenantPage = z.infer<typeof tenantPage>
+
+// ---- one request's life ----
+
+export const SPAN_KINDS = [
+  'queued',
+  'attempt',
+  'streaming',
+  'backoff',
+  'preempted',
+  'settled',
+] as const
+
+/** One stretch of a life, milliseconds since the request arrived. `preempted` and `settled` are instants. */
+export const span = z.object({
+  kind: z.enum(SPAN_KINDS),
+  from_ms: z.number(),
+  /** Null: it lasts. */
+  to_ms: z.number().nullable(),
+  /** Number of the attempt, of `attempt` and `streaming`. */
+  attempt: z.int().nullable(),
+  /** A verdict, an outcome; null while there is none. */
+  verdict: z.string().nullable(),
+  status: z.int().nullable(),
+  /** Why it began or ended as it did: a cause, a code. */
+  reason: z.string().nullable(),
+})
+export type Span = z.infer<typeof span>
+
+/** `GET /api/requests/:tenant/:id`; 404 where it is not kept: the last `settled_lives_max` are. `streaming` lies
+ *  within its attempt. */
+export const life = z.object({
+  tenant: z.string(),
+  lane: z.string(),
+  id: z.string(),
+  model: z.string().nullable(),
+  route: z.string().nullable(),
+  arrived_at: z.int(),
+  /** Its state now where it lives; `settled` where not. */
+  state: z.enum(REQUEST_STATES),
+  stream: z.boolean(),
+  max_tokens: z.int().nullable(),
+  deadline_ms: z.int().nullable(),
+  predicted_wait_ms: z.int().nullable(),
+  outcome: z.enum(OUTCOMES).nullable(),
+  code: z.string().nullable(),
+  input_tokens: z.int().nullable(),
+  output_tokens: z.int().nullable(),
+  spans: z.array(span),
+  /** True: it had more than are kept, and the earliest are missing. */
+  cut: z.boolean(),
+})
+export type Life = z.infer<typeof life>
+
+// ---- acts ----
+
+export const FAULT_KINDS = ['storm', 'quota_drop', 'hang', 'off'] as const
+export const FAULT_FOR_MS = { default: 60_000, max: 600_000 } as const
+
+/** `POST /api/admin/fault`, with the admin token like every act; 404 unless `hello.simulated`. `off` ends all.
+ *  `storm`: most calls get a 529. `quota_drop`: `rpm` (60) requests a minute. `hang`: most calls stay silent.
+ *  The other acts are `emergency {on}`, `lane {lane, paused}` and `drain {}`, of `contracts/admin`. */
+export const faultAsk = z.strictObject({
+  kind: z.enum(FAULT_KINDS, { error: `expected one of ${FAULT_KINDS.join(', ')}` }),
+  /** Only this model. */
+  model: z.string().max(128).optional(),
+  for_ms: z
+    .int({ error: 'expected whole milliseconds' })
+    .min(1_000)
+    .max(FAULT_FOR_MS.max)
+    .default(FAULT_FOR_MS.default),
+  rpm: z.int().min(1).max(100_000).default(60),
+})
+export type FaultAsk = z.infer<typeof faultAsk>
+export const faultAnswer = z.object({ faults: frame.shape.faults })
+
+export const apiError = z.object({
+  type: z.literal('error'),
+  error: z.object({ type: z.string(), message: z.string() }),
+})

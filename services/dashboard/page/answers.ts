@@ -1,0 +1,99 @@
+/** The operators' three questions, in their order (origins R18), answered in a sentence each. Pure. */
+import type { Frame } from '#contracts/dashboard'
+import type { LaneTrend } from './wait-trend.ts'
+import { routeName } from './view.ts'
+import { duration, listed, number, percent, plural, shortened } from './words.ts'
+
+export interface Answer {
+  text: string
+  tone: 'good' | 'warn' | 'bad'
+}
+
+/** From so large a part on, something is concentrated. */
+const MODEL_PART = 0.7
+const TENANT_PART = 0.5
+
+/** Is the 429 concentrated in one model or tenant? */
+export function whose429(frame: Frame): Answer {
+  const { count, routes, tenants } = frame.concentration_429
+  const met = isMet(frame, 'ratio_429')
+  const rounded = Math.round(count)
+  if (rounded === 0) return { text: 'No 429 in the last minutes.', tone: 'good' }
+  const tone = met ? 'warn' : 'bad'
+  const [route] = routes
+  const [tenant] = tenants
+  const inModel =
+    route !== undefined && route.part >= MODEL_PART && frame.routes.length > 1
+      ? `${routeName(frame, route.name)} has ${percent(route.part)}`
+      : ''
+  const inTenant =
+    tenant !== undefined && tenant.part >= TENANT_PART
+      ? `tenant ${shortened(tenant.name, 28)} has ${percent(tenant.part)}`
+      : ''
+  const all = `of about ${number(rounded)}`
+  if (inModel !== '' && inTenant !== '')
+    return { text: `Yes, in both: ${inModel}, ${inTenant}, ${all}.`, tone }
+  if (inTenant !== '') return { text: `Yes, in one tenant: ${inTenant} ${all}.`, tone }
+  if (inModel !== '')
+    return { text: `Yes, in one model: ${inModel} ${all}; spread over tenants.`, tone }
+  const over = frame.routes.length > 1 ? 'models and tenants' : 'tenants, of the one model in use'
+  return { text: `No: about ${number(rounded)} spread over ${over}.`, tone }
+}
+
+/** Is queue wait inflating? */
+export function waitInflating(frame: Frame, trends: readonly LaneTrend[]): Answer {
+  const met = isMet(frame, 'p95_e2e_ms')
+  const rising = trends.filter(({ moves }) => moves === 'rising')
+  const stuck = frame.lanes.filter((lane) => {
+    const trend = trends.find((one) => one.lane === lane.name)
+    return (lane.oldest_ms ?? 0) > STUCK_MS && (lane.oldest_ms ?? 0) > 2 * (trend?.nowMs ?? 0)
+  })
+  if (rising.length > 0)
+    return {
+      text: `Yes: ${listed(rising.map(risen))}.`,
+      tone: met ? 'warn' : 'bad',
+    }
+  if (stuck.length > 0)
+    return {
+      text: `Yes: somebody has waited ${duration(Math.max(...stuck.map((lane) => lane.oldest_ms ?? 0)))}, in ${listed(stuck.map(({ name }) => name))}.`,
+      tone: met ? 'warn' : 'bad',
+    }
+  const falling = trends.filter(({ moves }) => moves === 'falling')
+  if (falling.length > 0)
+    return {
+      text: `No, it falls: ${listed(falling.map(({ lane, nowMs }) => `${lane} ${duration(nowMs)}`))} (P95).`,
+      tone: met ? 'good' : 'warn',
+    }
+  const waits = trends.flatMap(({ nowMs }) => (nowMs === null ? [] : [nowMs]))
+  if (waits.length === 0) return { text: 'No: nobody waits.', tone: 'good' }
+  return {
+    text: `No: at most ${duration(Math.max(...waits))} (P95) in any lane.`,
+    tone: met ? 'good' : 'warn',
+  }
+}
+const STUCK_MS = 2_000
+
+function risen({ lane, nowMs, beforeMs }: LaneTrend): string {
+  const factor = (nowMs ?? 0) / Math.max(1, beforeMs ?? 0)
+  const times = factor >= 100 ? '' : `, ${number(Number(factor.toFixed(1)))} times as before`
+  return `${lane} waits ${duration(nowMs)} (P95${times})`
+}
+
+/** Is retry amplification under control? */
+export function retriesControlled(frame: Frame): Answer {
+  const found = frame.guardrails.find(({ name }) => name === 'retry_amplification')
+  if (found === undefined || found.value === null)
+    return { text: 'Yes: nothing has been tried yet.', tone: 'good' }
+  const value = `${plural(Number(found.value.toFixed(2)), 'attempt')} per request`
+  if (found.met && found.value >= found.bound)
+    return { text: `Too early to say: ${value}, of too few requests.`, tone: 'warn' }
+  if (!found.met)
+    return { text: `No: ${value}, and the budget is ${number(found.bound)}.`, tone: 'bad' }
+  // Half of what the budget leaves above one.
+  if (found.value > 1 + (found.bound - 1) / 2)
+    return { text: `Yes, still: ${value} of ${number(found.bound)} allowed.`, tone: 'warn' }
+  return { text: `Yes: ${value}.`, tone: 'good' }
+}
+
+const isMet = (frame: Frame, name: string): boolean =>
+  frame.guardrails.find((one) => one.name === name)?.met ?? true

@@ -1,0 +1,85 @@
+/** The first thing that is read: what is wrong, since when, for whom, and what is being done. */
+import { byId, h, list, say } from './dom.ts'
+import { calm, findings, type Finding } from './findings.ts'
+import type { Section, View } from './view.ts'
+import { elapsed, hourMinute, number, plural } from './words.ts'
+
+const SHOWN_MAX = 6
+
+export function status(): Section {
+  const host = byId('state')
+  const title = byId('state-title')
+  const body = byId('state-body')
+  const rows = h('div', { class: 'findings', id: 'findings' })
+  const more = h('p', { class: 'faint small' })
+  const totals = h('p', { class: 'totals', id: 'totals' })
+  body.replaceChildren(rows, more, totals)
+  return {
+    draw(view) {
+      const found = findings(view)
+      host.dataset['level'] = found[0]?.level ?? 'good'
+      host.toggleAttribute('data-stale', view.stale !== null)
+      say(title, headline(found, view))
+      list(rows, found.slice(0, SHOWN_MAX), {
+        key: (one) => one.what.replace(/[\d.,]+/g, '#'),
+        make: findingRow,
+        draw: (row, one) => drawFinding(row, one, view),
+      })
+      more.hidden = found.length <= SHOWN_MAX
+      say(more, `and ${plural(found.length - SHOWN_MAX, 'matter')} more`)
+      drawTotals(totals, view)
+    },
+  }
+}
+
+function headline(found: readonly Finding[], { frame, now, stale }: View): string {
+  const [worst] = found
+  const before = stale === null ? '' : `${stale} Last seen: `
+  if (worst === undefined) return before + calm(frame)
+  const since = worst.since === null ? '' : `, for ${elapsed(now - worst.since)}`
+  const others = found.length === 1 ? '' : `, and ${plural(found.length - 1, 'matter')} more`
+  return `${before}${worst.what}${since}${others}`
+}
+
+const COLUMNS = ['what', 'since', 'for whom', 'what Headgate does'] as const
+
+function findingRow(): HTMLDListElement {
+  return h(
+    'dl',
+    { class: 'finding' },
+    ...COLUMNS.map((column, index) =>
+      h('div', {}, h('dt', {}, column), h('dd', index === 0 ? { class: 'what' } : {})),
+    ),
+  )
+}
+
+function drawFinding(row: Element, one: Finding, { now }: View): void {
+  const since = one.since === null ? '–' : `${hourMinute(one.since)} (${elapsed(now - one.since)})`
+  const cells = row.querySelectorAll('dd')
+  const level = one.level === 'bad' ? '✖' : '▲'
+  for (const [index, text] of [`${level} ${one.what}`, since, one.whom, one.doing].entries()) {
+    const cell = cells[index]
+    if (cell !== undefined) say(cell, text)
+  }
+}
+
+function drawTotals(host: Element, { frame }: View): void {
+  const { global, rates } = frame
+  const facts: [string, string][] = [
+    ['slots in use', `${number(global.inflight)} of ${number(global.limit)}`],
+    ['waiting', number(global.queued)],
+    ['in back-off', number(global.backoff)],
+    ['accepted/s', number(rates.accepted)],
+    ['answered/s', number(rates.settled)],
+    ['refused/s', number(rates.refused)],
+    ['429/s', number(rates.http_429)],
+    ['529/s', number(rates.http_529)],
+    ['retries/s', number(rates.retries)],
+    ['preempted/s', number(rates.preempted)],
+  ]
+  list(host, facts, {
+    key: ([name]) => name,
+    make: ([name]) => h('span', {}, h('b'), ` ${name}`),
+    draw: (element, [, value]) => say(element.firstElementChild ?? element, value),
+  })
+}

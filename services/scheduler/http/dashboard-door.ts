@@ -1,0 +1,108 @@
+/** The dashboard: its page's files, its feed as server-sent events, and the questions it answers. Reads only;
+ *  what an operator does goes through `/api/admin`. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+
+/** An answer as JSON text. */
+interface Said {
+  status: number
+  body: string
+}
+type Query = Readonly<Record<string, unknown>>
+
+interface Reader {
+  ready(): boolean
+  send(bytes: Uint8Array): void
+  end(): void
+}
+
+interface PageFile {
+  type: string
+  etag: string
+  plain: Buffer
+  gzip: Buffer
+  br: Buffer
+}
+
+export interface DashboardSource {
+  files: ReadonlyMap<string, PageFile>
+  feed: {
+    /** False: too many readers. */
+    connect(reader: Reader): boolean
+    disconnect(reader: Reader): void
+    history(query: Query): Said
+    tenants(query: Query): Said
+    tenant(name: string): Said
+    requests(query: Query): Said
+    request(tenant: string, id: string): Said
+    close(): void
+  }
+}
+
+/** Nothing inline, nothing from elsewhere; the empty icon of the page is data. */
+const PAGE_POLICY =
+  "default-src 'self'; img-src 'self' data:; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'"
+
+export function dashboardDoor(app: FastifyInstance, { files, feed }: DashboardSource): void {
+  for (const [path, file] of files)
+    app.get(path, (request, reply) => sendFile(file, request, reply))
+  const say = (reply: FastifyReply, { status, body }: Said): FastifyReply =>
+    reply.code(status).type('application/json; charset=utf-8').send(body)
+  const queryOf = (request: FastifyRequest): Query => request.query as Query
+
+  app.get('/api/feed', (_request, reply) => openFeed(feed, reply))
+  app.get('/api/history', (request, reply) => say(reply, feed.history(queryOf(request))))
+  app.get('/api/tenants', (request, reply) => say(reply, feed.tenants(queryOf(request))))
+  app.get<{ Params: { name: string } }>('/api/tenants/:name', (request, reply) =>
+    say(reply, feed.tenant(request.params.name)),
+  )
+  app.get('/api/requests', (request, reply) => say(reply, feed.requests(queryOf(request))))
+  app.get<{ Params: { tenant: string; id: string } }>(
+    '/api/requests/:tenant/:id',
+    (request, reply) => say(reply, feed.request(request.params.tenant, request.params.id)),
+  )
+}
+
+function sendFile(file: PageFile, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  reply.headers({
+    'content-security-policy': PAGE_POLICY,
+    // Asked for each time, sent only when it has changed: a new version shows at once.
+    'cache-control': 'no-cache',
+    etag: file.etag,
+    vary: 'accept-encoding',
+  })
+  if (request.headers['if-none-match'] === file.etag) return reply.code(304).send()
+  const accepted = new Set(
+    (request.headers['accept-encoding'] ?? '').split(',').map((one) => one.trim().split(';')[0]),
+  )
+  reply.type(file.type)
+  if (accepted.has('br')) return reply.header('content-encoding', 'br').send(file.br)
+  if (accepted.has('gzip')) return reply.header('content-encoding', 'gzip').send(file.gzip)
+  return reply.send(file.plain)
+}
+
+function openFeed(feed: DashboardSource['feed'], reply: FastifyReply): FastifyReply | undefined {
+  const to = reply.raw
+  let begun = false
+  const reader: Reader = {
+    ready: () => !to.writableNeedDrain,
+    send(bytes) {
+      if (!begun) begin()
+      to.write(bytes)
+    },
+    end: () => void to.destroy(),
+  }
+  const begin = (): void => {
+    begun = true
+    reply.hijack()
+    for (const [name, value] of Object.entries(reply.getHeaders()))
+      if (value !== undefined) to.setHeader(name, value)
+    to.writeHead(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'x-accel-buffering': 'no',
+    })
+    to.once('close', () => feed.disconnect(reader))
+  }
+  if (feed.connect(reader)) return
+  const message = 'as many pages are connected as are served'
+  return reply.code(503).send({ type: 'error', error: { type: 'api_error', message } })
+}
