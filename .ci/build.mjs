@@ -50,7 +50,7 @@ function copyAssets() {
 function writePage() {
   const page = join('services', 'dashboard', 'page')
   for (const name of readdirSync(join(root, page))) {
-    if (!name.endsWith('.ts')) continue
+    if (!name.endsWith('.ts') || name.endsWith('.d.ts')) continue
     const script = pageScript(readFileSync(join(root, page, name), 'utf8'), name)
     writeFileSync(join(fresh, page, name.replace(/\.ts$/, '.js')), script)
   }

@@ -33,7 +33,8 @@ export interface Watched {
 
 export function inspection(of: { wall: () => number }): Inspection {
   const listeners = new Set<(message: InspectorMessage) => void>()
-  const actors = new Map<object, { name: string; ref: AnyActorRef | null }>()
+  /** `ref` is null until its actor is there to be asked: it is announced from inside its own making. */
+  const actors = new Set<{ name: string; ref: AnyActorRef | null }>()
 
   const message = (
     ref: AnyActorRef,
@@ -64,15 +65,17 @@ export function inspection(of: { wall: () => number }): Inspection {
     watch(name) {
       if (actors.size >= ACTORS_MAX) return null
       const own: { name: string; ref: AnyActorRef | null } = { name, ref: null }
-      actors.set(own, own)
+      actors.add(own)
       return {
         inspect(event) {
           const ref = event.actorRef as AnyActorRef | undefined
           if (ref === undefined) return
-          if (event.type === '@xstate.actor') {
+          if (event.type === '@xstate.actor') return
+          if (own.ref === null) {
             own.ref = ref
             tellAll(() => introduction(name, ref))
-          } else if (event.type === '@xstate.event')
+          }
+          if (event.type === '@xstate.event')
             tellAll(() => message(ref, '@xstate.event', { event: event.event }))
           else if (event.type === '@xstate.snapshot')
             tellAll(() =>
@@ -86,7 +89,7 @@ export function inspection(of: { wall: () => number }): Inspection {
       }
     },
     listen(tell) {
-      for (const { name, ref } of actors.values()) if (ref !== null) tell(introduction(name, ref))
+      for (const { name, ref } of actors) if (ref !== null) tell(introduction(name, ref))
       listeners.add(tell)
       return () => void listeners.delete(tell)
     },

@@ -3,11 +3,8 @@
 import { charts as drawn } from '#contracts/charts'
 import {
   FRAME_MS,
-  historyQuery,
   REQUESTS_MAX,
-  requestsQuery,
   TENANTS_PAGE_MAX,
-  tenantsQuery,
   type Frame,
   type Hello,
   type RequestsPage,
@@ -19,6 +16,7 @@ import { Dials } from './dials.ts'
 import { Frames, type MachineView } from './frames.ts'
 import { HistoryRings } from './history.ts'
 import { Lives, SETTLED_MAX } from './lives.ts'
+import { questions, type Questions } from './questions.ts'
 import { Readers, type Reader } from './readers.ts'
 import { Tallies, TRANSITIONS_MAX, WAIT_WINDOW_MS, type QuantileWindow } from './tallies.ts'
 import { Tenants, type TenantLoad } from './tenants.ts'
@@ -49,30 +47,18 @@ export interface FeedOptions {
   admin: Hello['admin']
   /** Null: the upstream is not simulated. */
   faults: (() => Frame['faults']) | null
+  /** A frame that could not be made: the scheduler goes on without it. */
+  onError: (error: unknown) => void
 }
 
-/** An answer to a question, as JSON text. */
-export interface Said {
-  status: number
-  body: string
-}
-type Query = Readonly<Record<string, unknown>>
-
-export interface Feed {
+export interface Feed extends Questions {
   record(event: HeadgateEvent): void
   /** False: too many readers. Sends hello and the last frame. */
   connect(reader: Reader): boolean
   disconnect(reader: Reader): void
-  history(query: Query): Said
-  tenants(query: Query): Said
-  tenant(name: string): Said
-  requests(query: Query): Said
-  request(tenant: string, id: string): Said
   close(): void
 }
 
-/** At most so many of a tenant's requests stand on its page. */
-const TENANT_REQUESTS_MAX = 50
 /** Answers that cost a walk over all tenants are kept this long, at most so many. */
 const KEPT_FOR_MS = 1_000
 const KEPT_MAX = 16
@@ -95,10 +81,14 @@ export function feed(of: FeedOptions): Feed {
 
   const tick = (): void => {
     cancel = clock.after(FRAME_MS, tick)
-    const frame = frames.next()
-    rings.add(frames.second(frame))
-    last = null
-    if (readers.open > 0) readers.send((last = sse('frame', frame)))
+    try {
+      const frame = frames.next()
+      rings.add(frames.second(frame))
+      last = null
+      if (readers.open > 0) readers.send((last = encode(sse('frame', frame))))
+    } catch (error) {
+      of.onError(error)
+    }
   }
   let cancel = clock.after(FRAME_MS, tick)
 
@@ -133,54 +123,13 @@ export function feed(of: FeedOptions): Feed {
       else if ('id' in event.data) lives.note(event as Parameters<Lives['note']>[0])
     },
     connect(reader) {
-      const first = kept('hello', () => new TextDecoder().decode(sse('hello', hello())))
+      const first = encode(kept('hello', () => sse('hello', hello())))
       const frame = frames.last()
-      if (frame !== null) last ??= sse('frame', frame)
-      return readers.add(reader, joined(encode(first), last))
+      if (frame !== null) last ??= encode(sse('frame', frame))
+      return readers.add(reader, joined(first, last))
     },
     disconnect: (reader) => readers.remove(reader),
-    history(query) {
-      const read = historyQuery.safeParse(query)
-      if (!read.success) return wrong('expected span=live or span=day, and a route')
-      const { span, route = null } = read.data
-      return fine(
-        kept(`history ${span} ${route ?? ''}`, () => JSON.stringify(rings.read(span, route))),
-      )
-    },
-    tenants(query) {
-      const read = tenantsQuery.safeParse(query)
-      if (!read.success)
-        return wrong(`expected sort, dir, offset and limit (to ${TENANTS_PAGE_MAX}), and a search`)
-      const asked = read.data
-      return fine(
-        kept(`tenants ${JSON.stringify(asked)}`, () =>
-          JSON.stringify(tenants.page(asked, of.loads(), clock.now())),
-        ),
-      )
-    },
-    tenant(name) {
-      let load: TenantLoad | undefined
-      for (const one of of.loads()) if (one.name === name) load = one
-      const page = tenants.one(name, load, clock.now())
-      if (page === null) return missing('no tenant of this name is known')
-      const asked = { state: null, route: null, tenant: name, limit: TENANT_REQUESTS_MAX }
-      const live = of.requests(asked).rows
-      const settled = lives.settledOf(name, TENANT_REQUESTS_MAX)
-      return fine(JSON.stringify({ ...page, live, settled }))
-    },
-    requests(query) {
-      const read = requestsQuery.safeParse(query)
-      if (!read.success)
-        return wrong(`expected a state, a route, a tenant and a limit (to ${REQUESTS_MAX})`)
-      const { state = null, route = null, tenant = null, limit } = read.data
-      return fine(JSON.stringify(of.requests({ state, route, tenant, limit })))
-    },
-    request(tenant, id) {
-      const life = lives.life(tenant, id, clock.wall())
-      return life === null
-        ? missing(`this request is not kept; the last ${SETTLED_MAX} settled ones are`)
-        : fine(JSON.stringify(life))
-    },
+    ...questions({ ...of, lives, tenants, rings, kept }),
     close() {
       cancel()
       readers.endAll()
@@ -194,19 +143,11 @@ const encoder = new TextEncoder()
 const encode = (text: string): Uint8Array => encoder.encode(text)
 
 /** JSON has no line breaks of its own, so one data line holds it. */
-const sse = (name: string, data: unknown): Uint8Array =>
-  encode(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`)
+const sse = (name: string, data: unknown): string =>
+  `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`
 
 const joined = (a: Uint8Array, b: Uint8Array | null): Uint8Array =>
   b === null ? a : Buffer.concat([a, b])
-
-const fine = (body: string): Said => ({ status: 200, body })
-const wrong = (message: string): Said => said(400, 'invalid_request_error', message)
-const missing = (message: string): Said => said(404, 'not_found_error', message)
-const said = (status: number, type: string, message: string): Said => ({
-  status,
-  body: JSON.stringify({ type: 'error', error: { type, message } }),
-})
 
 /** Texts that are made at most once a second, however many ask. */
 function keptAnswers(now: () => number): (key: string, make: () => string) => string {

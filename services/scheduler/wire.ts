@@ -147,6 +147,10 @@ export async function wire(of: WireOptions): Promise<Wired> {
           guardrailWindowMs: () => loop.state.config.file.guardrails.window_seconds * 1_000,
           admin: of.http.adminToken === null ? 'off' : 'token',
           faults: panel === null ? null : () => panel.lasting(),
+          onError: (error) =>
+            log.error('a frame of the dashboard failed: this is a bug', {
+              error: error instanceof Error ? error.name : 'error',
+            }),
         })
 
   // ---- doors ----

@@ -25,9 +25,10 @@ export function maxMin(demands: readonly number[], total: number): number[] {
   return shares
 }
 
-/** Over all tenants of all lanes: a lane's service is divided among its tenants. */
+/** A lane's service is divided among its tenants; the lanes' indices are weighed by what each was served, so
+ *  that a lane which got next to nothing says next to nothing. */
 export function tenantJain(tally: Tally): number | null {
-  const ratios: number[] = []
+  let [weighed, total] = [0, 0]
   for (const lane of tally.lanes.values()) {
     const tenants = [...lane.tenants.values()]
     const served = tenants.reduce((sum, one) => sum + one.served, 0)
@@ -35,8 +36,9 @@ export function tenantJain(tally: Tally): number | null {
       tenants.map((one) => one.offered),
       served,
     )
-    for (const [index, one] of tenants.entries())
-      if (fair[index]! > 0) ratios.push(one.served / fair[index]!)
+    const ratios = tenants.flatMap((one, i) => (fair[i]! > 0 ? [one.served / fair[i]!] : []))
+    weighed += served * (jain(ratios) ?? 0)
+    total += served
   }
-  return jain(ratios)
+  return total === 0 ? null : weighed / total
 }

@@ -47,24 +47,22 @@ export async function benchPages(): Promise<void> {
     for (const child of [headgate.child, upstream]) child.kill('SIGTERM')
     await nats.stop()
   }
-  const none = median(milliCores.get(0)!)
+  report(milliCores)
+  console.log(`  ${Math.round(bytes / 1e6)} MB were read by pages`)
+}
+
+/** Ratios are of one round each: the machine's other work changes from round to round. */
+function report(milliCores: ReadonlyMap<number, readonly number[]>): void {
+  const none = milliCores.get(0) ?? []
   sayTable(
-    `CPU of the scheduler at ${PER_SECOND} requests/s`,
-    PAGES.map((pages) => {
-      const mine = median(milliCores.get(pages)!)
-      return [
-        `${pages} pages`,
-        `${mine.toFixed(1)} thousandths of a core`,
-        `x ${(mine / none).toFixed(3)}`,
-      ]
-    }),
+    `CPU of the scheduler at ${PER_SECOND} requests/s, in thousandths of a core`,
+    [...milliCores].map(([pages, mine]) => [
+      `${pages} pages`,
+      median(mine).toFixed(0),
+      `x ${median(mine.map((one, round) => one / none[round]!)).toFixed(3)}`,
+      `(${mine.map((one) => one.toFixed(0)).join(' ')})`,
+    ]),
   )
-  console.log(
-    [...milliCores]
-      .map(([pages, all]) => `${pages}: ${all.map((n) => n.toFixed(0)).join(' ')}`)
-      .join('\n'),
-  )
-  console.log(`${Math.round(bytes / 1e6)} MB were read by pages`)
 }
 
 /** Open loop: a slow answer does not slow what is asked. */

@@ -1,17 +1,19 @@
-/** `npm run bench [core|wire|memory|pages]`: the numbers kept in docs/benchmarks.md. */
+/** `npm run bench [core|wire|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md. */
 import { benchCore } from './core.ts'
 import { benchMemory } from './memory.ts'
 import { benchPages } from './pages.ts'
+import { benchSimulate } from './simulate.ts'
 import { benchWire } from './wire-cost.ts'
 
 const [only] = process.argv.slice(2)
 const runs = (name: string): boolean => only === undefined || only === name
-if (only !== undefined && !['core', 'wire', 'memory', 'pages'].includes(only)) {
-  console.error(`no bench ${only}; there are core, wire, memory, pages`)
+if (only !== undefined && !['core', 'wire', 'memory', 'pages', 'simulate'].includes(only)) {
+  console.error(`no bench ${only}; there are core, wire, memory, pages, simulate`)
   process.exit(2)
 }
 if (runs('core')) await benchCore({ bottleneck: true })
 if (runs('wire')) await benchWire()
 if (runs('pages')) await benchPages()
+if (runs('simulate')) benchSimulate()
 if (runs('memory')) await benchMemory({ soak: 200_000 })
 process.exit(0)

@@ -49,3 +49,20 @@ test('no more pages than are served', () => {
   const more = Array.from({ length: READERS_MAX }, () => feed.connect(new Page()))
   expect(more.filter(Boolean).length).toBe(READERS_MAX - 1)
 })
+
+test('a frame that cannot be made is said, and the next one comes', () => {
+  const errors: unknown[] = []
+  let broken = true
+  const { clock, page } = fed({
+    machines() {
+      if (broken) throw new Error('no machines')
+      return new Map()
+    },
+    onError: (error) => errors.push(error),
+  })
+  clock.advance(2_000)
+  expect(errors.length).toBe(2)
+  broken = false
+  clock.advance(1_000)
+  expect(page.frames().length).toBe(1)
+})

@@ -154,7 +154,7 @@ describe('headgate up', () => {
   test('starts everything, answers, obeys, and leaves nothing behind', async () => {
     const up = headgate(['up', ...(await ports())], { TMPDIR: scratch })
     const [, url = ''] = await up.said(/NATS +(nats:\/\/\S+)/)
-    const [, operator = ''] = await up.said(/operator +(http:\/\/\S+)/)
+    const [, operator = ''] = await up.said(/dashboard +(http:\/\/\S+)/)
     const [, token = ''] = await up.said(/token +(\S+)/)
     await up.said(/first answer in \d+ ms/)
     await up.said(/Ctrl-C ends it/)

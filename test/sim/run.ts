@@ -65,6 +65,8 @@ execFileSync(
     'run',
     '--config',
     'test/vitest.config.ts',
+    '--testTimeout',
+    '600000',
     'test/core/step.property.test.ts',
     'test/core/laws.property.test.ts',
   ],

@@ -39,6 +39,9 @@ export class CoreWorld {
   readonly accepted = new Map<string, number>()
   /** Slot-seconds of attempts that ended well. */
   useful = 0
+  /** Slot-seconds of attempts that were preempted, up to their abort; how soon the transport lets go is not
+   *  the core's. */
+  preempted = 0
   readonly #wakes = new Map<string, number>()
   readonly #routeWakes = new Map<string, number>()
   readonly #controls = new Map<string, RouteControl>()
@@ -192,6 +195,8 @@ export class CoreWorld {
         this.#wakes.delete(effect.request.key)
         break
       case 'abort-attempt':
+        if (effect.why === 'preempt')
+          this.preempted += (this.now - effect.attempt.startedAt) / 1_000
         if (effect.ending !== null) this.#answer(effect.request.key, effect.ending.reason)
         break
       case 'attempt-ended':

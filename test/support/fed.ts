@@ -85,6 +85,9 @@ export function fed(of: Partial<FeedOptions> = {}): { feed: Feed; clock: ManualC
     guardrailWindowMs: () => 300_000,
     admin: 'off',
     faults: null,
+    onError(error) {
+      throw error
+    },
     ...of,
   })
   const page = new Page()

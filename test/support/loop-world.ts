@@ -2,6 +2,7 @@
  *  without a network and without waiting. */
 import { Loop } from '#loop'
 import type { Accounting, Refusal } from '#contracts/messages'
+import type { Inspection } from '#machines/inspection'
 import { seededDice } from '#core/dice'
 import type { HeadgateEvent, Incoming, Provider, Reply } from '#ports'
 import { configOf } from './core-world.ts'
@@ -36,6 +37,7 @@ export class LoopWorld {
     provider?: Provider
     /** False: the loop has no recorder; default true. */
     recorded?: boolean
+    inspection?: Inspection
     /** Hears each event as it is recorded. */
     onEvent?: (event: HeadgateEvent) => void
   }) {
@@ -51,6 +53,7 @@ export class LoopWorld {
       recorder: of.recorded === false ? null : { record: (event) => this.#record(event, of) },
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
       runner: of.runner ?? 'actors',
+      inspection: of.inspection ?? null,
       onBug: (bug) => this.bugs.push(bug),
     })
   }

@@ -21,6 +21,7 @@ export interface Act {
 export function acts(): Section {
   const host = byId('acts-body')
   let parts: ((view: View) => void)[] = []
+  let off = false
   return {
     begin(hello, recorded) {
       if (recorded) {
@@ -47,12 +48,12 @@ export function acts(): Section {
           : []),
         h('div', { class: 'grid acts' }, ...cards.map(({ element }) => element)),
       )
-      if (hello.admin === 'off')
-        for (const one of host.querySelectorAll('button')) one.disabled = true
+      off = hello.admin === 'off'
       parts = cards.map(({ draw }) => draw)
     },
     draw(view) {
       for (const draw of parts) draw(view)
+      if (off) for (const one of host.querySelectorAll('button')) one.disabled = true
     },
   }
 }

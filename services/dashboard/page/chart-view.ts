@@ -39,7 +39,7 @@ export function chartView(
   chart: Chart,
   of: { label: string; press?: (state: string) => void },
 ): ChartView {
-  const box = h('div', { class: 'chart-box', tabindex: 0, role: 'region', 'aria-label': of.label })
+  const box = h('div', { class: 'chart-box', tabindex: 0, role: 'group', 'aria-label': of.label })
   const svg = trusted(chart.svg)
   if (svg === null) {
     box.append(h('p', { class: 'problem' }, 'The drawing of this machine cannot be shown.'))

@@ -21,8 +21,10 @@ export function findings(of: Known): Finding[] {
     ...blocked(of),
     ...breakers(of),
     ...quota(of),
+    ...paced(of),
     ...guardrails(of),
     ...limits(of),
+    ...waiting(of),
     ...acts(of),
     ...faults(of),
     ...alarms(of),
@@ -145,6 +147,72 @@ function quota(of: Known): Finding[] {
       since: of.seenSince('quota'),
       whom: whomOf(paused, frame),
       doing: `starting nothing there for ${duration(Math.max(...paused.map((one) => one.paused_ms)))}, as the upstream asked; limit and breaker stay as they are`,
+    },
+  ]
+}
+
+const BUCKETS = {
+  requests: 'requests',
+  input_tokens: 'input tokens',
+  output_tokens: 'output tokens',
+} as const
+type BucketName = keyof typeof BUCKETS
+/** Below it, a bucket holds starts back. */
+const LOW = 0.1
+
+function lowest({ buckets }: FrameRoute): { name: BucketName; perMinute: number } | null {
+  const names = Object.keys(BUCKETS) as BucketName[]
+  const low = names.flatMap((name) => {
+    const bucket = buckets[name]
+    const empty = bucket !== null && bucket.level <= Math.max(1, LOW * bucket.burst)
+    return bucket !== null && empty ? [{ name, perMinute: bucket.rate_per_minute }] : []
+  })
+  return low[0] ?? null
+}
+
+/** Quota that holds requests back before the upstream has to. */
+function paced(of: Known): Finding[] {
+  const { frame } = of
+  const slow = frame.routes.filter(
+    (one) => one.paused_ms === 0 && one.blocked_ms === 0 && one.queued > 0 && lowest(one) !== null,
+  )
+  return grouped(slow, (one) => lowest(one)?.name ?? 'requests').map(([name, routes]) => {
+    const unit = BUCKETS[name as BucketName]
+    const rate = routes.reduce((sum, one) => sum + (lowest(one)?.perMinute ?? 0), 0)
+    return {
+      level: 'warn',
+      what: `Quota nearly used up (${unit}): ${namesOf(routes, frame)}`,
+      since: of.seenSince(`paced ${name}`),
+      whom: whomOf(routes, frame),
+      doing: `pacing starts to ${number(Math.round(rate))} ${unit} a minute, so that no 429 comes`,
+    }
+  })
+}
+
+/** A wait that a person would ask about; batch work is meant to wait longer. */
+const LONG_MS = { urgent: 3_000, preemptible: 30_000 }
+
+function waiting(of: Known): Finding[] {
+  const { frame, now } = of
+  const long = frame.lanes.filter(
+    ({ oldest_ms, preemptible, paused }) =>
+      !paused && (oldest_ms ?? 0) > (preemptible ? LONG_MS.preemptible : LONG_MS.urgent),
+  )
+  if (long.length === 0) return []
+  const oldest = Math.max(...long.map(({ oldest_ms }) => oldest_ms ?? 0))
+  const full = frame.global.inflight >= frame.global.limit
+  return [
+    {
+      level: 'warn',
+      what: `Queues are long: ${listed(long.map(({ name }) => name))}`,
+      since: now - oldest,
+      whom: `${plural(
+        long.reduce((sum, { queued }) => sum + queued, 0),
+        'request',
+      )} waiting, the oldest for ${duration(oldest)}`,
+      doing: full
+        ? 'every slot is in use: serving lanes by weight and guarantee, and within a lane each tenant in turn'
+        : 'serving lanes by weight and guarantee as far as limits and quota of the routes allow',
     },
   ]
 }

@@ -149,7 +149,7 @@ function controller(name: Controller, hello: Hello): Part {
   const moves = h('ol', { class: 'small' })
   const movesBox = h(
     'div',
-    { class: 'moves', tabindex: 0, role: 'region', 'aria-label': `${TITLES[name]}: last moves` },
+    { class: 'moves', tabindex: 0, role: 'group', 'aria-label': `${TITLES[name]}: last moves` },
     moves,
   )
   const element = h(

@@ -105,6 +105,7 @@ const draw = oncePerFrame(() => {
   const view = viewOf(hello, frame)
   seenNow = new Set()
   for (const section of sections) section.draw(view)
+  document.documentElement.dataset['seq'] = String(frame.seq)
   for (const thing of seen.keys()) if (!seenNow.has(thing)) seen.delete(thing)
 })
 

@@ -19,6 +19,8 @@ export interface PlotOptions {
   lines: readonly Line[]
   /** Fixed top of the scale. */
   top?: number
+  /** Lowest top: what is small stays low. */
+  leastTop?: number
   /** Linear near 0, logarithmic above. */
   curved?: boolean
   /** Names of whole numbers, instead of figures. */
@@ -44,7 +46,7 @@ export interface Range {
 
 const HEIGHT = 190
 const DASHES = [[], [9, 4], [3, 3], [12, 4, 3, 4], [6, 2, 1, 2], [1, 3]]
-const CURVED_TICKS = [0, 100, 1_000, 10_000, 100_000, 1_000_000]
+const CURVED_TICKS = [0, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000]
 
 export function plot(of: PlotOptions, onZoom: (range: Range | null) => void): Plot {
   const canvas = h('div', { class: 'canvas', role: 'img' })
@@ -144,7 +146,7 @@ function optionsOf(of: PlotOptions, at: Drawn): Record<string, unknown> {
   const named = of.names
   const top = (_: unknown, __: number, max: number | null): [number, number] => [
     0,
-    of.top ?? Math.max(1, (max ?? 0) * 1.1),
+    of.top ?? Math.max(of.leastTop ?? 1, (max ?? 0) * 1.1),
   ]
   return {
     width: at.width,
@@ -156,7 +158,12 @@ function optionsOf(of: PlotOptions, at: Drawn): Record<string, unknown> {
       y: { range: top, ...(of.curved === true ? { distr: 4, asinh: 100 } : {}) },
     },
     axes: [
-      { ...axis, values: (_: unknown, ticks: number[]) => ticks.map(axisTime), space: 70 },
+      {
+        ...axis,
+        values: (_: unknown, ticks: number[]) => ticks.map(axisTime),
+        space: 70,
+        size: 32,
+      },
       {
         ...axis,
         size: named === undefined ? 58 : 74,

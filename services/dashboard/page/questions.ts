@@ -18,7 +18,7 @@ interface Question {
   part(of: Guardrail): number
   says(value: number | null): string
   answer(view: View): Answer
-  evidence: readonly { title: string; bars(view: View, page: Page): Bar[]; none: string }[]
+  evidence: readonly { title: string; bars(view: View, page: Page): Bar[] | null; none: string }[]
 }
 
 const QUESTIONS: readonly Question[] = [
@@ -99,8 +99,9 @@ function article(question: Question, page: Page): (view: View) => void {
     say(verdict, verdictOf(found, view.now))
     for (const one of evidence) {
       const bars = one.bars(view, page)
-      drawBars(one.host, bars)
-      one.empty.hidden = bars.length > 0
+      one.box.hidden = bars === null
+      drawBars(one.host, bars ?? [])
+      one.empty.hidden = bars === null || bars.length > 0
     }
     drawBreaches(view)
   }
@@ -193,7 +194,7 @@ function tenantsWith429({ frame, recorded }: View, page: Page): Bar[] {
   }))
 }
 
-const MOVES = { rising: '▲ rising', falling: '▼ falling', level: '＝', unknown: '' } as const
+const MOVES = { rising: '▲ rising', falling: '▼ falling', level: '=', unknown: '' } as const
 
 function lanesThatWait({ frame, trend }: View): Bar[] {
   const trends = trend.lanes(frame)
@@ -211,23 +212,27 @@ function lanesThatWait({ frame, trend }: View): Bar[] {
   })
 }
 
-function modelsWithRetries({ frame }: View, page: Page): Bar[] {
-  return (retriesOf(frame)?.routes ?? []).slice(0, SHOWN_MAX).map(({ name, part }) => ({
-    key: name,
-    name: routeName(frame, name),
-    part,
-    figure: percent(part),
-    open: () => page.selectRoute(name),
-  }))
+function modelsWithRetries({ frame }: View, page: Page): Bar[] | null {
+  return (
+    (retriesOf(frame)?.routes.slice(0, SHOWN_MAX) ?? null)?.map(({ name, part }) => ({
+      key: name,
+      name: routeName(frame, name),
+      part,
+      figure: percent(part),
+      open: () => page.selectRoute(name),
+    })) ?? null
+  )
 }
 
-function causesOfRetries({ frame }: View): Bar[] {
-  return (retriesOf(frame)?.causes ?? []).slice(0, SHOWN_MAX).map(({ name, part }) => ({
-    key: name,
-    name: plain(name),
-    part,
-    figure: percent(part),
-  }))
+function causesOfRetries({ frame }: View): Bar[] | null {
+  return (
+    (retriesOf(frame)?.causes.slice(0, SHOWN_MAX) ?? null)?.map(({ name, part }) => ({
+      key: name,
+      name: plain(name),
+      part,
+      figure: percent(part),
+    })) ?? null
+  )
 }
 
 type Parts = readonly { name: string; part: number }[]

@@ -139,11 +139,11 @@ const PHASE: Readonly<Record<Span['kind'], string>> = {
   settled: 'settled',
 }
 const SAID: Readonly<Record<Span['kind'], (span: Span) => string>> = {
-  queued: () => '⧗ queued',
+  queued: () => '○ queued',
   attempt: ({ attempt }) => `▶ attempt ${attempt ?? ''}`,
-  streaming: () => '≋ streamed',
+  streaming: () => '» streamed',
   backoff: () => '↻ back-off',
-  preempted: () => '⏏ preempted',
+  preempted: () => '↩ preempted',
   settled: () => '■ settled',
 }
 

@@ -28,7 +28,7 @@ export function series(): Series {
     },
     add(frame) {
       if (kept === null || kept.span !== 'live') return true
-      const t = Math.round(frame.at / 1_000)
+      const t = frame.at / 1_000
       const newest = kept.t.at(-1) ?? 0
       if (newest > 0 && t - newest > GAP_STEPS) return false
       if (t <= newest) return true
@@ -48,7 +48,7 @@ export function historyOf(frames: readonly Frame[], route: string | null): Histo
   const made = empty(frames[0], route)
   let before: Frame | null = null
   for (const frame of frames) {
-    const t = Math.round(frame.at / 1_000)
+    const t = frame.at / 1_000
     if (t <= (made.t.at(-1) ?? 0)) continue
     push(made, { t, frame, before, most: Infinity })
     before = frame
@@ -107,7 +107,10 @@ function push(
   }
   add(to.t, of.t)
   const { global, rates } = frame
-  add(to.total.limit, global.limit)
+  add(
+    to.total.limit,
+    frame.routes.reduce((sum, { limit }) => sum + limit, 0),
+  )
   add(to.total.inflight, global.inflight)
   add(to.total.queued, global.queued)
   for (const name of ['attempts', 'settled', 'http_429', 'http_529'] as const)

@@ -248,7 +248,7 @@ function preemptions(page: Page) {
   const lines = h('ol', { class: 'small', id: 'preemptions' })
   const box = h(
     'div',
-    { class: 'moves', tabindex: 0, role: 'region', 'aria-label': 'Preemptions' },
+    { class: 'moves', tabindex: 0, role: 'group', 'aria-label': 'Preemptions' },
     lines,
   )
   const element = h('div', { class: 'card' }, h('h3', {}, 'Preemptions'), about, box)
@@ -276,7 +276,7 @@ function preemptions(page: Page) {
           return h(
             'li',
             {},
-            `${clock(one.at)} ⏏ ${one.lane} `,
+            `${clock(one.at)} ↩ ${one.lane} `,
             who,
             ` yielded, ${duration(one.wasted_ms)} of work lost`,
           )

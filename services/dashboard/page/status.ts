@@ -37,7 +37,7 @@ function headline(found: readonly Finding[], { frame, now, stale }: View): strin
   const before = stale === null ? '' : `${stale} Last seen: `
   if (worst === undefined) return before + calm(frame)
   const since = worst.since === null ? '' : `, for ${elapsed(now - worst.since)}`
-  const others = found.length === 1 ? '' : `, and ${plural(found.length - 1, 'matter')} more`
+  const others = found.length === 1 ? '' : `; ${number(found.length - 1)} more below`
   return `${before}${worst.what}${since}${others}`
 }
 

@@ -30,11 +30,7 @@ export function table<Row>(of: {
   const body = h('tbody')
   const none = h('p', { class: 'faint' }, of.none)
   const grid = h('table', {}, h('caption', { class: 'out' }, of.label), h('thead', {}, head), body)
-  const wide = h(
-    'div',
-    { class: 'wide', tabindex: 0, role: 'region', 'aria-label': of.label },
-    grid,
-  )
+  const wide = h('div', { class: 'wide', tabindex: 0, role: 'group', 'aria-label': of.label }, grid)
   const latest = new WeakMap<Element, Row>()
   return {
     element: h('div', {}, wide, none),

@@ -37,7 +37,7 @@ export function tenants(page: Page, now: () => number): Section {
   const about = h('span', { role: 'status', class: 'faint', id: 'tenants-said' })
   const columns = tenantColumns(page, now)
   const rows = table<TenantRow>({
-    label: 'Tenants',
+    label: 'Table of tenants',
     columns: columns.map(({ column }) => column),
     key: ({ tenant }) => tenant,
     none: 'No tenant fits.',

@@ -4,7 +4,7 @@ import type { Frame, History } from '#contracts/dashboard'
 export interface LaneTrend {
   lane: string
   nowMs: number | null
-  /** Median of the P95s from `FROM_MS` to `TO_MS` ago; null: there were none. */
+  /** Median of the P95s from `FROM_MS` to `TO_MS` ago, or of the first that are known; null: none. */
   beforeMs: number | null
   /** `rising` only where a person would notice. */
   moves: 'rising' | 'falling' | 'level' | 'unknown'
@@ -20,6 +20,8 @@ export interface Trend {
 
 const FROM_MS = 900_000
 const TO_MS = 180_000
+const YOUNG_MS = 10_000
+const YOUNG_SAMPLES = 3
 /** One sample in so long is enough for a median. */
 const STEP_MS = 5_000
 const NOTICED_MS = 250
@@ -41,8 +43,11 @@ export function waitTrend(): Trend {
     while (samples[0] !== undefined && samples[0].at < sample.at - FROM_MS) samples.shift()
   }
   const before = (lane: string, now: number): number | null => {
-    const then = (kept.get(lane) ?? []).filter(({ at }) => at >= now - FROM_MS && at <= now - TO_MS)
-    return median(then.map(({ p95 }) => p95))
+    const all = kept.get(lane) ?? []
+    const then = all.filter(({ at }) => at >= now - FROM_MS && at <= now - TO_MS)
+    // A young page compares with the first it knew.
+    const first = all.filter(({ at }) => at <= now - YOUNG_MS).slice(0, YOUNG_SAMPLES)
+    return median((then.length > 0 ? then : first).map(({ p95 }) => p95))
   }
   return {
     lanes: (frame) =>

@@ -14,6 +14,7 @@ import {
   type State,
   Tenant,
 } from './state.ts'
+import { forgetAside } from './aside.ts'
 import { usageOf } from './degradation.ts'
 import { waitOf } from './prediction.ts'
 import { rescale, reviewActive, reviewParking } from './slots.ts'
@@ -358,6 +359,7 @@ function accept(
     attempt: null,
     attempts: 0,
     preemptions: 0,
+    mayBePassed: null,
     unexplained: 0,
     lastVerdict: null,
     checked: false,
@@ -395,7 +397,10 @@ export function enqueue(state: State, request: Request, at: 'tail' | 'head', now
   request.checked = false
   request.retryAt = null
   if (at === 'tail') request.cell.queue.append(request)
-  else request.cell.queue.prepend(request)
+  else {
+    if (state.asides.size > 0) forgetAside(state, request)
+    request.cell.queue.prepend(request)
+  }
   request.tenant.queued++
   request.lane.queued++
   state.queued++
@@ -403,6 +408,7 @@ export function enqueue(state: State, request: Request, at: 'tail' | 'head', now
 }
 
 export function dequeue(state: State, request: Request, now: Millis): void {
+  if (state.asides.size > 0) forgetAside(state, request)
   request.cell.queue.remove(request)
   request.queueMs += now - request.queuedAt
   request.tenant.queued--

@@ -1,6 +1,7 @@
 /** A changed configuration, applied without losing a request: what is dropped serves what it holds. */
 import type { Config } from '#contracts/config'
 import * as admission from './admission.ts'
+import { endAsides } from './aside.ts'
 import type { Effect } from './effects.ts'
 import { rescale, reviewParking } from './slots.ts'
 import { configureLanes, quotaOf, type Route, type State } from './state.ts'
@@ -10,6 +11,7 @@ export function configure(state: State, config: Config, effects: Effect[]): void
   state.config = config
   configureLanes(state)
   admission.configureTenants(state)
+  endAsides(state)
   for (const route of state.routes.values()) configureRoute(state, route)
   for (const quota of state.quotas.values()) configureQuota(state, quota, state.now)
   for (const tenant of state.active) reviewParking(state, tenant)

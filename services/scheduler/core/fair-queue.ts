@@ -34,6 +34,8 @@ export class Member implements HeapItem {
   /** Requests of this member in any place: waiting, in flight or in back-off. */
   live = 0
   place: 'armed' | 'idle' | 'neither' = 'neither'
+  /** Its head waits for tokens and lets others pass: out of the heap, as if it were parked. */
+  aside = false
   fullness: Fullness | null = null
 
   constructor(tenant: Tenant, queue: FairQueue) {
@@ -189,7 +191,7 @@ export class FairQueue {
   /** Puts a member where it belongs: armed with its present start tag, or out of the heap. */
   rearm(member: Member): void {
     const { head } = member
-    if (head === null || member.tenant.parked) {
+    if (head === null || member.tenant.parked || member.aside) {
       if (member.place !== 'armed') return
       this.#armed.remove(member)
       member.place = 'neither'

@@ -5,6 +5,7 @@ import { lacking } from './isolation.ts'
 import { select, wantedByOthers } from './lanes.ts'
 import { bindingCap, freeOn, freeOverall } from './slots.ts'
 import { doomed } from './admission.ts'
+import { kept } from './aside.ts'
 import type { Cell, Lane, Request, Route, State } from './state.ts'
 import { readyAt } from './token-buckets.ts'
 
@@ -72,7 +73,8 @@ export function parkedAtCap(state: State): Finding {
     if (tenant.parked !== tenant.inflight >= bindingCap(state, tenant))
       return `${tenant.name}: parked is ${tenant.parked} with ${tenant.inflight} in flight`
     for (const member of tenant.members) {
-      const should = member.head !== null && !tenant.parked ? 'armed' : 'not armed'
+      const out = member.head === null || tenant.parked || member.aside
+      const should = out ? 'not armed' : 'armed'
       if ((member.place === 'armed' ? 'armed' : 'not armed') !== should)
         return `${tenant.name}: is ${member.place}, should be ${should}`
     }
@@ -83,13 +85,21 @@ export function parkedAtCap(state: State): Finding {
 /** I5: after a step nothing is left that could start and would be in time. */
 export function nothingLeftToStart(state: State): Finding {
   if (state.draining) return null
+  for (const { aside } of state.asides)
+    if (
+      aside?.request.member.aside === true &&
+      readyAt(aside.request.route.quota, aside.need, state.now) <= state.now
+    )
+      return `${aside.request.key} stands aside and could start`
   const skip = new Set<Route>()
   for (;;) {
     const request = select(state, state.now, skip)
     if (request === null) return null
     const need = state.costs.estimate(request.asked, state.config)
     const inTime = doomed(state, request, state.now, need) === null
-    if (inTime && readyAt(request.route.quota, need, state.now) <= state.now)
+    const { quota } = request.route
+    const yields = request.lane.config.preemptible && kept(quota)
+    if (inTime && !yields && readyAt(quota, need, state.now) <= state.now)
       return `${request.key} could start and did not`
     skip.add(request.route)
   }

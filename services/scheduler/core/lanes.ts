@@ -7,6 +7,7 @@
 import type { Millis, Seconds } from '#contracts/units'
 import type { Cell, Lane, LaneGroup, Request, Route, State } from './state.ts'
 import { fits, freeOverall } from './slots.ts'
+import { kept } from './aside.ts'
 import { readyAt } from './token-buckets.ts'
 
 /** Tags are rebased when a virtual time has come this far, while doubles still resolve microseconds. */
@@ -95,10 +96,12 @@ function mayTake(state: State, cell: Cell, phase: Phase, now: Millis): boolean {
   }
 }
 
-/** A trickle is not kept waiting for by skipping its route: others may go meanwhile. */
+/** A trickle is not kept waiting for by skipping its route: others may go meanwhile. Nor does it take the
+ *  tokens that another lane's request waits for. */
 function quotaAllows(cell: Cell, now: Millis): boolean {
   const first = cell.queue.first()
-  return first !== null && readyAt(cell.route.quota, first.expected, now) <= now
+  const { quota } = cell.route
+  return first !== null && !kept(quota) && readyAt(quota, first.expected, now) <= now
 }
 
 /** Does a non-preemptible lane have an eligible head on this route? */

@@ -5,6 +5,7 @@ import { routeId } from '#contracts/ids'
 import type { Millis, Seconds } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import { CostBook, type Denominators, type Estimate } from './cost.ts'
+import type { Aside } from './aside.ts'
 import { LoadWatch } from './degradation.ts'
 import { DelayControl } from './delay-control.ts'
 import { FairQueue, type Member } from './fair-queue.ts'
@@ -97,6 +98,8 @@ export interface Request {
   /** Counted attempts: preempted ones are not. */
   attempts: number
   preemptions: number
+  /** Tokens that others may still take while it stands aside; null: it never did. */
+  mayBePassed: number | null
   /** Unexplained 429s so far; the second ends it. */
   unexplained: number
   lastVerdict: Verdict | null
@@ -180,6 +183,8 @@ export interface Quota {
   pausedUntil: Millis
   /** The last 429; -Infinity: none. */
   throttledAt: Millis
+  /** The request that lets others pass while it waits for tokens. */
+  aside: Aside | null
   readonly requests: TokenBucket
   readonly inputTokens: TokenBucket
   readonly outputTokens: TokenBucket
@@ -243,6 +248,8 @@ export interface State {
   bytes: number
   headroom: number
   anyHold: boolean
+  /** Quotas with a request that stands aside. */
+  readonly asides: Set<Quota>
   /** Slots that routes are short of, together. */
   lacking: number
   /** Slot-seconds that preemption may still waste. */
@@ -274,6 +281,7 @@ export function emptyState(config: Config, now: Millis): State {
     bytes: 0,
     headroom: 0,
     anyHold: false,
+    asides: new Set(),
     lacking: 0,
     wasteCredit: config.file.preemption.credit_start,
     wasted: 0,

@@ -7,6 +7,7 @@
 import type { Millis, Seconds } from '#contracts/units'
 import type { Usage, Verdict } from '#contracts/verdict'
 import * as admission from './admission.ts'
+import { mayPass, recall, stepAside } from './aside.ts'
 import { configure, sweepRetired } from './configure.ts'
 import { costOf, type Estimate } from './cost.ts'
 import { noteUsage, reviewLevel } from './degradation.ts'
@@ -30,8 +31,7 @@ export function step(state: State, input: Input, at: Millis, dice: Dice): Effect
   state.now = now
   const effects: Effect[] = []
   receive(state, input, now, dice, effects)
-  // Bytes that come free nothing.
-  if (!state.draining && input.type !== 'progress') fill(state, now, effects)
+  if (!state.draining) fill(state, now, effects)
   if (input.type === 'request') {
     const request = state.requests.get(input.request.key)
     if (request !== undefined && request.acceptedAt === now && !request.answered)
@@ -143,6 +143,7 @@ function leave(state: State, request: Request): void {
 
 /** Starts whatever may start. */
 function fill(state: State, now: Millis, effects: Effect[]): void {
+  if (state.asides.size > 0) recall(state, now, effects)
   let skip: Set<Route> | null = null
   for (;;) {
     const request = select(state, now, skip)
@@ -163,6 +164,7 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
     if (ready > now) {
       noteDelay(quota, estimate, now)
       wakeRoute(request.route, ready, now, effects)
+      if (stepAside(state, request, estimate, now)) continue
       skip ??= new Set()
       skip.add(request.route)
       continue
@@ -173,7 +175,8 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
       finish(state, request, old, effects)
       continue
     }
-    start(state, request, estimate, now, effects)
+    if (mayPass(state, request, estimate)) start(state, request, estimate, now, effects)
+    else if (quota.aside !== null) (skip ??= new Set()).add(request.route)
   }
 }
 

@@ -31,6 +31,7 @@ export const newQuota = (name: string, now: Millis): Quota => ({
   name,
   pausedUntil: 0,
   throttledAt: -Infinity,
+  aside: null,
   requests: new TokenBucket({ burstSeconds: 5, burstLeast: 1, now }),
   inputTokens: new TokenBucket({ burstSeconds: 30, burstLeast: 1, now }),
   outputTokens: new TokenBucket({ burstSeconds: 30, burstLeast: 1, now }),

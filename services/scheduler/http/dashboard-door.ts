@@ -43,8 +43,16 @@ const PAGE_POLICY =
   "default-src 'self'; img-src 'self' data:; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'"
 
 export function dashboardDoor(app: FastifyInstance, { files, feed }: DashboardSource): void {
+  // So that a browser fetches them side by side and not import by import.
+  const link = [...files.keys()]
+    .filter((path) => path.startsWith('/page/') && path.endsWith('.js'))
+    .map((path) => `<${path}>; rel=modulepreload`)
+    .join(', ')
   for (const [path, file] of files)
-    app.get(path, (request, reply) => sendFile(file, request, reply))
+    app.get(path, (request, reply) => {
+      if (path === '/' && link !== '') reply.header('link', link)
+      return sendFile(file, request, reply)
+    })
   const say = (reply: FastifyReply, { status, body }: Said): FastifyReply =>
     reply.code(status).type('application/json; charset=utf-8').send(body)
   const queryOf = (request: FastifyRequest): Query => request.query as Query
