@@ -11,6 +11,8 @@ import { inRoot } from '../support/tree.ts'
 
 const OUT = inRoot('docs/screenshots')
 const BYTES_MAX = 200_000
+/** Fifth parts of a second. */
+const TRIES_MAX = 450
 const MODELS = ['claude-sonnet-4-5', 'claude-opus-4-1', 'claude-haiku-4-5']
 const LOOKS = (['light', 'dark'] as const).flatMap((colorScheme) => [
   { name: `${colorScheme}-wide`, colorScheme, viewport: { width: 1280, height: 1240 } },
@@ -170,7 +172,12 @@ async function recover(stage: Stage): Promise<void> {
 }
 
 async function until({ pages }: Stage, expression: string): Promise<void> {
-  while (!(await pages[0]!.page.evaluate(expression))) await sleep(200)
+  const page = pages[0]!.page
+  for (let tries = 0; !(await page.evaluate(expression)); tries++) {
+    if (tries === TRIES_MAX)
+      throw new Error(`never: ${expression}; ${await page.locator('#state').innerText()}`)
+    await sleep(200)
+  }
 }
 
 function sleep(ms: number): Promise<void> {
