@@ -23,14 +23,9 @@ rmSync(dist, { recursive: true, force: true })
 renameSync(fresh, dist)
 
 function compile() {
-  tsc('-p', '.ci/build.tsconfig.json')
-  // The dashboard's page runs in a browser: another library, and no declarations.
-  tsc('-p', 'services/dashboard/page', '--noEmit', 'false', '--noEmitOnError', '--rootDir', '.')
-}
-
-function tsc(...args) {
-  const command = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
-  const run = spawnSync(process.execPath, [command, ...args, '--outDir', fresh], {
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+  const project = join(root, '.ci', 'build.tsconfig.json')
+  const run = spawnSync(process.execPath, [tsc, '-p', project, '--outDir', fresh], {
     cwd: root,
     stdio: ['ignore', 2, 2],
   })
@@ -42,7 +37,7 @@ function copyAssets() {
   for (const room of rooms)
     cpSync(join(root, room), join(fresh, room), {
       recursive: true,
-      filter: (from) => !/(\.ts|\.md|tsconfig\.json)$/.test(from),
+      filter: (from) => !/\.(ts|md)$/.test(from),
     })
 }
 

@@ -62,11 +62,15 @@ const rooms: readonly Room[] = [
   { at: 'services/simulated-provider/', may: /^(\.\/|#contracts\/|node:)/ },
   ...['main', 'trace-file'].map((name) => ({
     at: `services/simulator/${name}.ts`,
-    may: new RegExp(`^\\./|${LOOP_SEES.source}|^(#config|uplot|node:(fs|path|crypto))$`),
+    may: new RegExp(
+      `^\\./|${LOOP_SEES.source}|^(#config|#dashboard|#guardrails|#quantile-window|#snapshot|uplot|node:(fs|path|crypto))$`,
+    ),
   })),
   {
     at: 'services/simulator/',
-    may: new RegExp(`^\\./|${LOOP_SEES.source}|^(#config|uplot)$`),
+    may: new RegExp(
+      `^\\./|${LOOP_SEES.source}|^(#config|#dashboard|#guardrails|#quantile-window|#snapshot|uplot)$`,
+    ),
   },
   { at: 'services/client/', may: /^(\.\/|#contracts\/|@nats-io\/)/, types: SDK },
   {
@@ -269,6 +273,9 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   '#timer-heap',
   '#memory-bus',
   '#config',
+  '#guardrails',
+  '#quantile-window',
+  '#snapshot',
   '#simulator/job',
   '#client',
   '#gateway',

@@ -5,7 +5,8 @@ import type { AbortWhy, Verdict } from '#contracts/verdict'
 import { seededDice } from '#core/dice'
 import { violations } from '#core/invariants'
 import { Loop } from '#loop'
-import type { AttemptCall, AttemptSink, Provider, Recorder, RunningAttempt } from '#ports'
+import { film, type Film } from './film.ts'
+import type { AttemptCall, AttemptSink, Provider, RunningAttempt } from '#ports'
 import type { Attempt, PolicyFacts, SchedulingPolicy, Wire, WireEvents } from './policy.ts'
 import { verdictOf } from './provider-model.ts'
 import type { SimRequest } from './sim-request.ts'
@@ -25,13 +26,14 @@ export interface HeadgateOptions {
   found: (findings: readonly string[]) => void
   /** Compares predicted waits with real ones. */
   predictions: boolean
-  /** Hears every event; null: none is made. */
-  recorder: Recorder | null
+  /** Gets the run as the dashboard would show it; null: nobody looks, and no event is made. */
+  film: ((line: object) => void) | null
 }
 
 export class HeadgatePolicy implements SchedulingPolicy, Provider {
   readonly facts: PolicyFacts = { decreases: 0, trips: 0, preemptions: 0, lowered: [] }
   readonly loop: Loop
+  readonly #film: Film | null
   readonly #options: HeadgateOptions
   readonly #live = new Map<string, SimRequest>()
   readonly #limits = new Map<string, number>()
@@ -39,16 +41,18 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
 
   constructor(options: HeadgateOptions) {
     this.#options = options
+    const { clock, config, film: write } = options
     this.loop = new Loop({
       config: options.config,
       clock: options.clock,
       dice: seededDice(options.seed),
       provider: this,
-      recorder: options.recorder,
+      recorder: write === null ? null : { record: (event) => this.#film?.record(event) },
       upstream: () => UPSTREAM,
       runner: 'tables',
       onBug: (bug) => options.found([`bug: ${bug instanceof Error ? bug.stack : String(bug)}`]),
     })
+    this.#film = write === null ? null : film({ loop: this.loop, config, clock, write })
   }
 
   get live(): number {
@@ -99,6 +103,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   }
 
   atRest(): string[] {
+    this.#film?.close()
     const left = Object.entries(this.loop.held()).filter(([, n]) => n !== 0)
     const held = left.map(([what, n]) => `I9: at rest ${n} ${what} are held`)
     return [...held, ...this.check()]

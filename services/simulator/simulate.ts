@@ -1,7 +1,6 @@
 /** Runs one job: a scenario or a trace, under one policy, with one seed; or a scenario with several seeds for
  *  a report. */
 import { configFile, resolve, type Config } from '#contracts/config'
-import type { HeadgateEvent } from '#contracts/events'
 import type { Millis, Seconds } from '#contracts/units'
 import { loadConfig } from '#config'
 import { configOf } from './common.ts'
@@ -29,7 +28,7 @@ import { traced, type Source } from './workload.ts'
 import { World, type WorldOptions } from './world.ts'
 
 export interface SimulateOptions {
-  /** Hears every event of the first run; null: nobody listens. */
+  /** Gets the first run as the dashboard would show it, line by line; null: nobody looks. */
   record: ((line: object) => void) | null
   /** Keep what a plot needs; else the series are empty. */
   series: boolean
@@ -239,6 +238,8 @@ function policyOf(
   found: (findings: readonly string[]) => void,
 ): SchedulingPolicy {
   const { seed, policy } = of
+  if (of.record !== null && policy !== 'headgate' && policy !== 'classic')
+    throw new JobError(`--record shows the machines of headgate or classic; ${policy} has none`)
   const one = (): number => 0
   switch (policy) {
     case 'naive':
@@ -259,8 +260,7 @@ function policyOf(
         seed,
         found,
         predictions: of.predictions,
-        recorder:
-          of.record === null ? null : { record: (event: HeadgateEvent) => of.record?.(event) },
+        film: of.record,
       })
   }
 }

@@ -98,7 +98,7 @@ describe('the three answers', () => {
     const lanes = frameOf().lanes.map((lane) => ({ ...lane, oldest_ms: 9_000, queued: 5 }))
     const frame = frameOf({ lanes })
     expect(waitInflating(frame, waitTrend().lanes(frame)).text).toMatch(
-      /has waited 9 s, in premium/,
+      /^Yes: in premium, interactive and batch somebody has waited 9 s/,
     )
   })
 

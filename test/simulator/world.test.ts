@@ -127,7 +127,7 @@ const ours = (world: () => World, config: object = {}) => ({
   seed: 1,
   found: (findings: readonly string[]) => world().found(findings),
   predictions: false,
-  recorder: null,
+  film: null,
 })
 
 /** Headgate in a world of the test's own. */

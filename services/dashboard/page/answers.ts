@@ -48,16 +48,16 @@ export function waitInflating(frame: Frame, trends: readonly LaneTrend[]): Answe
     const trend = trends.find((one) => one.lane === lane.name)
     return (lane.oldest_ms ?? 0) > STUCK_MS && (lane.oldest_ms ?? 0) > 2 * (trend?.nowMs ?? 0)
   })
-  if (rising.length > 0)
-    return {
-      text: `Yes: ${listed(rising.map(risen))}.`,
-      tone: met ? 'warn' : 'bad',
-    }
-  if (stuck.length > 0)
-    return {
-      text: `Yes: somebody has waited ${duration(Math.max(...stuck.map((lane) => lane.oldest_ms ?? 0)))}, in ${listed(stuck.map(({ name }) => name))}.`,
-      tone: met ? 'warn' : 'bad',
-    }
+  const still = stuck.filter(({ name }) => !rising.some(({ lane }) => lane === name))
+  const yes = [
+    ...rising.map(risen),
+    ...(still.length === 0
+      ? []
+      : [
+          `in ${listed(still.map(({ name }) => name))} somebody has waited ${duration(oldestOf(still))}`,
+        ]),
+  ]
+  if (yes.length > 0) return { text: `Yes: ${listed(yes)}.`, tone: met ? 'warn' : 'bad' }
   const falling = trends.filter(({ moves }) => moves === 'falling')
   if (falling.length > 0)
     return {
@@ -72,6 +72,9 @@ export function waitInflating(frame: Frame, trends: readonly LaneTrend[]): Answe
   }
 }
 const STUCK_MS = 2_000
+
+const oldestOf = (lanes: Frame['lanes']): number =>
+  Math.max(...lanes.map(({ oldest_ms }) => oldest_ms ?? 0))
 
 function risen({ lane, nowMs, beforeMs }: LaneTrend): string {
   const factor = (nowMs ?? 0) / Math.max(1, beforeMs ?? 0)

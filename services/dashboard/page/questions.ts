@@ -41,7 +41,13 @@ const QUESTIONS: readonly Question[] = [
     part: ({ value, bound }) => (value ?? 0) / bound,
     says: duration,
     answer: ({ frame, trend }) => waitInflating(frame, trend.lanes(frame)),
-    evidence: [{ title: 'Queue wait P95 by lane', bars: lanesThatWait, none: 'no lane' }],
+    evidence: [
+      {
+        title: 'Queue wait by lane: P95, or the oldest where that is longer',
+        bars: lanesThatWait,
+        none: 'no lane',
+      },
+    ],
   },
   {
     id: 'question-3',
@@ -198,19 +204,28 @@ const MOVES = { rising: '▲ rising', falling: '▼ falling', level: '=', unknow
 
 function lanesThatWait({ frame, trend }: View): Bar[] {
   const trends = trend.lanes(frame)
-  const longest = Math.max(1_000, ...trends.map(({ nowMs }) => nowMs ?? 0))
-  return trends.map(({ lane, nowMs, beforeMs, moves }) => {
-    const queued = frame.lanes.find(({ name }) => name === lane)?.queued ?? 0
+  const rows = trends.map((one) => {
+    const lane = frame.lanes.find(({ name }) => name === one.lane)
+    const [p95, oldest] = [one.nowMs ?? 0, lane?.oldest_ms ?? 0]
+    // A queue in which nothing starts has no fresh P95.
+    return { ...one, queued: lane?.queued ?? 0, oldest, stuck: oldest > Math.max(STUCK_MS, p95) }
+  })
+  const longest = Math.max(1_000, ...rows.map(({ nowMs, oldest }) => Math.max(nowMs ?? 0, oldest)))
+  return rows.map(({ lane, nowMs, beforeMs, moves, queued, oldest, stuck }) => {
     const before = beforeMs === null ? '' : ` (was ${duration(beforeMs)})`
+    const p95 = nowMs === null ? '–' : `${MOVES[moves]} ${duration(nowMs)}${before}`
     return {
       key: lane,
       name: `${lane}${queued === 0 ? '' : `, ${number(queued)} waiting`}`,
-      part: (nowMs ?? 0) / longest,
-      figure: nowMs === null ? '–' : `${MOVES[moves]} ${duration(nowMs)}${before}`,
-      tone: moves === 'rising' ? 'bad' : 'plain',
+      part: (stuck ? oldest : (nowMs ?? 0)) / longest,
+      figure: stuck ? `▲ oldest ${duration(oldest)}` : p95,
+      tone: stuck || moves === 'rising' ? 'bad' : 'plain',
     }
   })
 }
+
+/** Nobody asks about less. */
+const STUCK_MS = 2_000
 
 function modelsWithRetries({ frame }: View, page: Page): Bar[] | null {
   return (
