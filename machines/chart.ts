@@ -288,7 +288,9 @@ const round = (n: number): string => String(Math.round(n * 10) / 10)
 
 // ---- the drawing ----
 
-/** Plain colours and a media query: every viewer that draws SVG follows, also as an `<img>`. */
+/** Plain colours and a media query: every viewer that draws SVG follows, also as an `<img>`. Labels are drawn
+ *  again over all lines by `<use>`, whose copies know nothing of what stands around the original: their
+ *  classes match by themselves. */
 export const CHART_STYLE = [
   '.headgate-chart{font:11px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace}',
   '.headgate-chart .paper{fill:#fff;stroke:#d0d7de}',
@@ -298,21 +300,21 @@ export const CHART_STYLE = [
   '.headgate-chart .state .start{fill:#1f2328;stroke:none}',
   '.headgate-chart .edge path{fill:none;stroke:#57606a;stroke-width:1.3}',
   '.headgate-chart .head{fill:#57606a}',
-  '.headgate-chart .edge rect{fill:#fff}',
-  '.headgate-chart .on{fill:#1f2328}',
-  '.headgate-chart .guard{fill:#0550ae}',
-  '.headgate-chart .does{fill:#6e7781}',
+  '.plate{fill:#fff}',
+  '.on{fill:#1f2328}',
+  '.guard{fill:#0550ae}',
+  '.does{fill:#6e7781}',
   '@media(prefers-color-scheme:dark){',
   '.headgate-chart .paper{fill:#0d1117;stroke:#30363d}',
   '.headgate-chart .state rect{fill:#161b22;stroke:#8b949e}',
-  '.headgate-chart .state .name,.headgate-chart .on{fill:#e6edf3}',
+  '.headgate-chart .state .name,.on{fill:#e6edf3}',
   '.headgate-chart .state line{stroke:#30363d}',
   '.headgate-chart .state .start{fill:#e6edf3}',
   '.headgate-chart .edge path{stroke:#8b949e}',
   '.headgate-chart .head{fill:#8b949e}',
-  '.headgate-chart .edge rect{fill:#0d1117}',
-  '.headgate-chart .guard{fill:#79c0ff}',
-  '.headgate-chart .does{fill:#8b949e}',
+  '.plate{fill:#0d1117}',
+  '.guard{fill:#79c0ff}',
+  '.does{fill:#8b949e}',
   '}',
 ].join('')
 
@@ -352,7 +354,7 @@ function drawArrow({ edges, path, x, y }: LaidArrow, at: { of: string; i: number
         `<g class="edge" data-id="${escape(id)}">`,
         `<path d="${path}" marker-end="url(#${at.of}-head)"/>`,
         `<g id="${at.of}-${at.i}-${j}">`,
-        `<rect x="${round(x - width / 2)}" y="${round(top)}" width="${round(width)}" height="${LINE}"/>`,
+        `<rect class="plate" x="${round(x - width / 2)}" y="${round(top)}" width="${round(width)}" height="${LINE}"/>`,
         lineOf(text, { x, y: top + 11, anchor: 'middle' }),
         '</g></g>',
       ].join('')

@@ -18,7 +18,8 @@ const METRICS =
     .map((name) => `headgate_${name}`)
 /** What the contract does not name and the dashboard shows all the same. */
 const MORE =
-  `degradation_level quota_level quota_rate_per_minute refusals_total predicted_wait_ms predicted_wait_error_ms`
+  `degradation_level quota_level quota_rate_per_minute refusals_total predicted_wait_ms predicted_wait_error_ms
+  upstream_alarms_total`
     .split(/\s+/)
     .map((name) => `headgate_${name}`)
 const HISTOGRAMS = [
@@ -234,7 +235,7 @@ describe('metrics and dashboards', () => {
     const [dashboard] = dashboards()
     const rows = dashboard?.panels.filter((panel) => panel.type === 'row') ?? []
     expect(rows.map((row) => row.title)).toEqual([
-      '1. Is 429 concentrated in one model or tenant?',
+      '1. Is the 429 concentrated in one model or tenant?',
       '2. Is queue wait inflating?',
       '3. Is retry amplification under control?',
       '4. What do breaker and limit do?',
@@ -242,6 +243,31 @@ describe('metrics and dashboards', () => {
       '6. What do the lanes do?',
       '7. What does it cost?',
     ])
+  })
+
+  test('the panels of the five questions ask one each, say what they show, and have a unit', () => {
+    const asking = questionPanels()
+    expect(asking.length).toBeGreaterThan(15)
+    expect(asking.filter(({ title }) => !title.endsWith('?')).map(({ title }) => title)).toEqual([])
+    expect(asking.filter(({ description = '' }) => description === '')).toEqual([])
+    const drawn = dashboards().flatMap(({ panels }) => panels.filter(({ type }) => type !== 'row'))
+    expect(drawn.filter(({ fieldConfig }) => !fieldConfig?.defaults.unit)).toEqual([])
+  })
+
+  test('every 429 per attempt, retry and end-to-end panel has its threshold at the guardrail', () => {
+    const { ratio_429, p95_e2e_ms, retry_amplification } = configFile.parse({}).guardrails
+    const bounds = new Map([
+      ['Is 429 within its guardrail?', ratio_429],
+      ['Which model is refused?', ratio_429],
+      ['Which tenant is refused?', ratio_429],
+      ['Is P95 end to end within its guardrail?', p95_e2e_ms],
+      ['Are attempts per request within their guardrail?', retry_amplification],
+      ['Which model is retried?', Number((retry_amplification - 1).toFixed(3))],
+    ])
+    const worst = questionPanels()
+      .filter(({ title }) => bounds.has(title))
+      .map(({ title, fieldConfig }) => [title, fieldConfig?.defaults.thresholds?.steps.at(-1)])
+    expect(worst).toEqual([...bounds].map(([title, value]) => [title, { color: 'red', value }]))
   })
 
   test('panels have ids of their own and do not lie on each other', () => {
@@ -263,6 +289,13 @@ interface Panel {
   id: number
   type: string
   title: string
+  description?: string
+  fieldConfig?: {
+    defaults: {
+      unit?: string
+      thresholds?: { steps: { color: string; value: number | null }[] }
+    }
+  }
   datasource?: { uid: string }
   targets?: { expr: string }[]
   gridPos: { x: number; y: number; w: number; h: number }
@@ -270,6 +303,14 @@ interface Panel {
 
 const dashboards = (): { panels: Panel[] }[] =>
   filesOf(['deploy/grafana/dashboards'], /\.json$/).map((path) => JSON.parse(read(path)))
+
+/** Those of the rows 1 to 5. */
+function questionPanels(): Panel[] {
+  const [dashboard] = dashboards()
+  const all = dashboard?.panels ?? []
+  const end = all.find(({ type, title }) => type === 'row' && title.startsWith('6.'))
+  return all.filter((one) => one.type !== 'row' && one.gridPos.y < (end?.gridPos.y ?? 0))
+}
 
 /** One on the PATH, else the development binary, which is packed without its executable bit and is run
  *  only if it is the one that we know. */

@@ -75,7 +75,7 @@ const rooms: readonly Room[] = [
   { at: 'services/client/', may: /^(\.\/|#contracts\/|@nats-io\/)/, types: SDK },
   {
     at: 'services/cli/',
-    may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|commander$|cli-table3$)/,
+    may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|commander$|cli-table3$|log-update$)/,
   },
   { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/))/ },
 ]
@@ -294,6 +294,7 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   'prom-client',
   'commander',
   'cli-table3',
+  'log-update',
   'uplot',
   'p-queue',
   'node:fs',

@@ -1,126 +1,94 @@
-/** `headgate top`: what is going on, once a second. */
-import Table from 'cli-table3'
+/** `headgate top`: the dashboard's picture in a terminal, once a second. */
 import { Command } from 'commander'
-import { HeadgateError } from '#client'
-import { snapshot as snapshotSchema, type BucketSnapshot, type Snapshot } from '#contracts/snapshot'
+import type { Headgate } from '#client'
+import { snapshot as snapshotSchema, type Snapshot } from '#contracts/snapshot'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
+import { drawable } from './screen.ts'
 import { onStop } from './signals.ts'
-import { within } from './system.ts'
-import { json, say, tell } from './terminal.ts'
+import { env, json, say, tell } from './terminal.ts'
+import { topMemory } from './top-memory.ts'
+import { pageOf } from './top-page.ts'
+import { REFRESH_MS, troubleOf, watchScreen, type Look } from './top-watch.ts'
+import { wall, within } from './system.ts'
 
 interface TopFlags extends DialFlags {
   once?: true
   json?: true
 }
 
-const REFRESH_MS = 1_000
-const TENANTS_SHOWN = 10
-/** With it the page is 100 columns wide at most. */
-const ROUTE_WIDTH = 26
+/** Of a page that goes into a file or a pipe, unless COLUMNS says otherwise. */
+const FILE_COLUMNS = 100
 
 export const top = (): Command =>
   dialOptions(new Command('top'))
     .summary('watch lanes, routes and tenants')
-    .description('Shows what one instance is doing, once a second. Ctrl-C ends it.')
-    .option('--once', 'show it once')
+    .description(
+      'Shows what one instance is doing, once a second: guardrails, routes with limit and breaker, ' +
+        'lanes, tenants, the last transitions. q or Ctrl-C ends it.',
+    )
+    .option('--once', 'show it once, as plain text')
     .option('--json', 'print the snapshot as JSON, one line per second or, with --once, indented')
     .action((flags: TopFlags) =>
-      withHeadgate(flags, async (headgate) => {
-        const look = async (): Promise<Snapshot> =>
-          snapshotSchema.parse(await headgate.admin('snapshot'))
-        if (flags.once === true) return show(await look(), flags)
-        await watch(look, flags)
+      withHeadgate(flags, async (headgate, transport) => {
+        const look = looking(headgate)
+        if (flags.once === true) {
+          const seen = await look()
+          return flags.json === true ? json(seen) : say(plainPage(seen))
+        }
+        if (flags.json !== true && drawable(process.stdout))
+          return watchScreen({ look, transport, prefix: flags.subjectPrefix ?? 'llm' })
+        await watchLines(look, (seen) =>
+          say(flags.json === true ? JSON.stringify(seen) : `${plainPage(seen)}\n`),
+        )
       }),
     )
 
-async function watch(look: () => Promise<Snapshot>, flags: TopFlags): Promise<void> {
+/** Every instance hears the question; the one that answered first is asked from then on, for as long as it
+ *  answers. */
+function looking(headgate: Headgate): Look {
+  let instance: string | null = null
+  return async () => {
+    const asked = instance
+    instance = null
+    const seen = snapshotSchema.parse(
+      await headgate.admin('snapshot', asked === null ? {} : { instance: asked }),
+    )
+    instance = seen.instance
+    return seen
+  }
+}
+
+async function watchLines(look: Look, show: (seen: Snapshot) => void): Promise<void> {
   let watching = true
-  const leave = Promise.withResolvers<void>()
+  const leave = Promise.withResolvers<null>()
   onStop(() => {
     watching = false
-    leave.resolve()
+    leave.resolve(null)
   })
   while (watching) {
     try {
-      show(await Promise.race([look(), leave.promise]), flags)
+      const seen = await Promise.race([look(), leave.promise])
+      if (seen !== null) show(seen)
     } catch (error) {
-      if (!(error instanceof HeadgateError)) throw error
-      tell(`headgate: ${error.message}`)
+      tell(`headgate: ${troubleOf(error)}`)
     }
     await within(REFRESH_MS, leave.promise)
   }
 }
 
-function show(snapshot: Snapshot | void, flags: TopFlags): void {
-  if (snapshot === undefined) return
-  if (flags.json === true) {
-    return flags.once === true ? json(snapshot) : say(JSON.stringify(snapshot))
-  }
-  const clear = flags.once !== true && process.stdout.isTTY ? '\u001b[2J\u001b[H' : ''
-  say(clear + pageOf(snapshot))
+/** Without escape codes, as wide as the terminal or as COLUMNS says. */
+function plainPage(snapshot: Snapshot): string {
+  const named = Number(env('COLUMNS'))
+  const columns =
+    process.stdout.columns ?? (Number.isInteger(named) && named > 0 ? named : FILE_COLUMNS)
+  const page = pageOf({
+    snapshot,
+    memory: topMemory(),
+    now: wall(),
+    columns,
+    rows: Infinity,
+    paint: (_tone, text) => text,
+    live: false,
+  })
+  return page.map((line) => line.trimEnd()).join('\n')
 }
-
-export function pageOf(of: Snapshot): string {
-  const { global } = of
-  const words = [
-    `headgate ${of.version}  ${of.instance}  up ${Math.round(of.uptime_ms / 1_000)} s`,
-    `in flight ${global.inflight} of ${global.limit}  queued ${global.queued}  back-off ${global.backoff}`,
-    `level ${global.level}`,
-    ...(of.bus.connected ? [] : ['NATS IS AWAY']),
-    ...(of.emergency ? ['EMERGENCY'] : []),
-    ...(of.draining ? ['DRAINING'] : []),
-  ]
-  const lanes = table(['lane', 'in flight', 'queued', 'oldest ms', 'guarantee', 'cap', ''])
-  for (const lane of of.lanes) {
-    const { name, inflight, queued, oldest_ms, guarantee, cap, paused } = lane
-    lanes.push([name, inflight, queued, oldest_ms ?? '-', guarantee, cap, paused ? 'paused' : ''])
-  }
-  const routes = table(['route', 'in flight', 'limit', 'breaker', 'queued', 'wait ms', 'quota'])
-  for (const route of of.routes) {
-    const { id, limit, limit_state, breaker, inflight, queued, paused_ms, blocked_ms } = route
-    const waits = Math.max(paused_ms, blocked_ms)
-    routes.push([
-      shortened(id),
-      `${inflight} of ${limit}`,
-      limit_state,
-      breaker,
-      queued,
-      waits === 0 ? '-' : waits,
-      scarcest(route.buckets),
-    ])
-  }
-  const tenants = table(['busiest tenants', 'in flight', 'queued'])
-  for (const { tenant, inflight, queued } of of.tenants.slice(0, TENANTS_SHOWN))
-    tenants.push([tenant, inflight, queued])
-  const guardrails = table(['guardrail', 'value', 'below', ''])
-  for (const { name, value, bound, met } of of.guardrails)
-    guardrails.push([
-      name,
-      value === null ? '-' : Number(value.toFixed(3)),
-      bound,
-      met ? 'met' : 'MISSED',
-    ])
-  const shown = [lanes, routes, tenants, guardrails].filter((one) => one.length > 0)
-  return [words.join('  '), ...shown.map((one) => one.toString())].join('\n')
-}
-
-/** The end of an id tells routes apart: most begin with the same upstream. */
-const shortened = (id: string): string =>
-  id.length <= ROUTE_WIDTH ? id : `…${id.slice(1 - ROUTE_WIDTH)}`
-
-/** The dimension of which least is left, in the words of the configuration, as a share of its burst. */
-function scarcest(of: Snapshot['routes'][number]['buckets']): string {
-  const shares = [
-    { name: 'rpm', share: shareOf(of.requests) },
-    { name: 'itpm', share: shareOf(of.input_tokens) },
-    { name: 'otpm', share: shareOf(of.output_tokens) },
-  ]
-  const { name, share } = shares.reduce((least, one) => (one.share < least.share ? one : least))
-  return share === Infinity ? '-' : `${name} ${Math.round(share * 100)}%`
-}
-
-const shareOf = (bucket: BucketSnapshot): number =>
-  bucket === null ? Infinity : bucket.level / bucket.burst
-
-const table = (head: string[]): Table.Table =>
-  new Table({ head, style: { head: [], border: [], compact: true } })

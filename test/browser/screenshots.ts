@@ -1,5 +1,5 @@
 /** Takes the pictures of docs/screenshots, by hand: `node test/browser/screenshots.ts [scene…]`. A real stack
- *  under real load; what goes wrong, the page's own fault panel sets off. About four minutes. */
+ *  under real load; what goes wrong, the page's own fault panel sets off. About five minutes. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
@@ -11,6 +11,7 @@ import { inRoot } from '../support/tree.ts'
 
 const OUT = inRoot('docs/screenshots')
 const BYTES_MAX = 200_000
+const WARM_MS = 25_000
 /** Fifth parts of a second. */
 const TRIES_MAX = 450
 const MODELS = ['claude-sonnet-4-5', 'claude-opus-4-1', 'claude-haiku-4-5']
@@ -27,7 +28,7 @@ interface Stage {
 
 const scenes: Record<string, (stage: Stage) => Promise<void>> = {
   async calm(stage) {
-    await sleep(45_000)
+    await sleep(20_000)
     await face(stage, 'lifecycle')
     await shoot(stage, 'calm')
     await section(stage, 'calm-control', '#control')
@@ -40,7 +41,6 @@ const scenes: Record<string, (stage: Stage) => Promise<void>> = {
     await shoot(stage, 'storm')
     await section(stage, 'storm-control', '#control')
     await waterfall(stage)
-    await recover(stage)
   },
   async quota(stage) {
     await face(stage, 'limit')
@@ -48,18 +48,24 @@ const scenes: Record<string, (stage: Stage) => Promise<void>> = {
     await until(stage, `/Quota/.test(document.querySelector('#findings').textContent)`)
     await sleep(16_000)
     await shoot(stage, 'quota')
-    await recover(stage)
   },
   async flood(stage) {
     await face(stage, 'lifecycle')
-    const flood = ['night-report', 'reindex', 'evals'].map((tenant, at) =>
-      stage.load.add({ tenant, lane: 'batch', model: MODELS[at]!, perSecond: 18, maxTokens: 400 }),
-    )
+    for (const [at, tenant] of ['night-report', 'reindex', 'evals'].entries())
+      stage.load.add({ tenant, lane: 'batch', model: MODELS[at]!, perSecond: 10, maxTokens: 400 })
+    // And a rush at the same time, for which batch has to yield.
+    for (const [at, tenant] of ['chat', 'search', 'help'].entries())
+      stage.load.add({
+        tenant,
+        lane: 'interactive',
+        model: MODELS[at]!,
+        perSecond: 9,
+        stream: true,
+      })
     await until(stage, `document.querySelector('#preemptions').children.length > 2`)
-    await sleep(15_000)
+    await sleep(4_000)
     await shoot(stage, 'flood')
     await section(stage, 'flood-slots', '#slots')
-    for (const end of flood) end()
   },
 }
 
@@ -68,6 +74,13 @@ if (browser !== null) await take(browser, process.argv.slice(2))
 
 async function take(on: Browser, wanted: readonly string[]): Promise<void> {
   mkdirSync(OUT, { recursive: true })
+  for (const [name, scene] of Object.entries(scenes))
+    if (wanted.length === 0 || wanted.includes(name)) await play(on, scene)
+  await on.close()
+}
+
+/** Each scene on a stack of its own, so that none bears the marks of another. */
+async function play(on: Browser, scene: (stage: Stage) => Promise<void>): Promise<void> {
   const stack = await startStack()
   const load = await openTraffic(stack.natsUrl)
   const lanes = ['premium', 'interactive', 'interactive', 'batch']
@@ -87,11 +100,11 @@ async function take(on: Browser, wanted: readonly string[]): Promise<void> {
     }),
   )
   try {
-    for (const [name, scene] of Object.entries(scenes))
-      if (wanted.length === 0 || wanted.includes(name)) await scene({ stack, load, pages })
+    await sleep(WARM_MS)
+    await scene({ stack, load, pages })
   } finally {
     await load.close()
-    await on.close()
+    for (const { page } of pages) await page.context().close()
     await stack.stop()
   }
 }
@@ -160,15 +173,6 @@ async function fault({ stack, pages }: Stage, kind: string): Promise<void> {
   await page.locator('#confirm').click()
   await page.locator('dialog .done').waitFor()
   await page.locator('dialog .close').click()
-}
-
-async function recover(stage: Stage): Promise<void> {
-  await fault(stage, 'off')
-  await until(
-    stage,
-    `[...document.querySelectorAll('.routes .tag')].every((one) => /steady|recovering/.test(one.textContent))`,
-  )
-  await until(stage, `document.querySelectorAll('#totals b')[1].textContent.length === 1`)
 }
 
 async function until({ pages }: Stage, expression: string): Promise<void> {

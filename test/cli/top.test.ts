@@ -1,7 +1,13 @@
-/** The page of `headgate top`. */
+/** The picture of `headgate top`, as text. */
 import { describe, expect, test } from 'vitest'
+import { ceType } from '#contracts/events'
 import type { Snapshot } from '#contracts/snapshot'
-import { pageOf } from '../../services/cli/top.ts'
+import { topMemory, type TopMemory } from '../../services/cli/top-memory.ts'
+import { pageOf, waitingPage } from '../../services/cli/top-page.ts'
+import { bar, duration, shown, spark } from '../../services/cli/top-text.ts'
+
+const NOW = Date.parse('2026-01-01T00:10:00Z')
+const INSTANCE = '3f9a2b1c4d5e'
 
 const bucket = (level: number, burst = 10_000) => ({
   limit_per_minute: 40_000,
@@ -30,8 +36,20 @@ const route: Snapshot['routes'][number] = {
   peak: 120,
 }
 
+const lane: Snapshot['lanes'][number] = {
+  name: 'premium',
+  weight: 10,
+  preemptible: false,
+  paused: false,
+  guarantee: 12,
+  cap: 128,
+  inflight: 64,
+  queued: 20_000,
+  oldest_ms: 7_400,
+}
+
 const snapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
-  instance: '3f9a2b1c4d5e',
+  instance: INSTANCE,
   version: '0.1.0',
   at: '2026-01-01T00:00:00Z',
   uptime_ms: 12_345_000,
@@ -39,36 +57,208 @@ const snapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   emergency: false,
   bus: { kind: 'nats', connected: true },
   global: { limit: 128, inflight: 120, queued: 20_000, backoff: 100, level: 3 },
-  lanes: [],
-  routes: [route],
-  tenants: [],
+  lanes: [lane, { ...lane, name: 'batch', paused: true, oldest_ms: null }],
+  routes: [route, { ...route, id: 'default-claude-opus-4-5', breaker: 'open' }],
+  tenants: [{ tenant: 'acme', inflight: 60, queued: 4 }],
   requests_by_state: {},
-  guardrails: [],
+  guardrails: [
+    { name: 'ratio_429', value: 0.034, bound: 0.02, met: false },
+    { name: 'p95_e2e_ms', value: 4_100, bound: 8_000, met: true },
+    { name: 'retry_amplification', value: null, bound: 1.3, met: true },
+  ],
   held: { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 },
   ...of,
 })
 
-const rowOf = (buckets: typeof route.buckets): string =>
-  pageOf(snapshot({ routes: [{ ...route, buckets }] }))
-    .split('\n')
-    .at(-2) ?? ''
+const drawn = (of: Partial<Parameters<typeof pageOf>[0]> = {}): string[] =>
+  pageOf({
+    snapshot: snapshot(),
+    memory: topMemory(),
+    now: NOW,
+    columns: 79,
+    rows: 100,
+    paint: (_tone, text) => text,
+    live: true,
+    ...of,
+  })
+
+const event = (name: 'breaker' | 'limit', data: object, instance = INSTANCE) => ({
+  type: ceType(name),
+  time: '2026-01-01T00:09:05Z',
+  source: `/headgate/${instance}`,
+  text: () => JSON.stringify(data),
+})
+
+/** A minute in which the queue grew, the limit fell and the breaker opened. */
+function bad(): TopMemory {
+  const memory = topMemory()
+  for (let second = 0; second < 60; second++)
+    memory.note(
+      snapshot({ lanes: [{ ...lane, inflight: second, queued: second * 10 }] }),
+      NOW - 60_000 + second * 1_000,
+    )
+  const moved = { route: route.id, state: 'held', inflight: 9, reason: 'throttle_share' }
+  memory.hear(event('limit', { ...moved, from: 120, limit: 90 }))
+  memory.hear(event('limit', { ...moved, from: 90, limit: 64 }))
+  const opened = { route: route.id, from: 'closed', state: 'open', open_ms: 5_000 }
+  memory.hear(event('breaker', { ...opened, reason: 'failure_rate' }))
+  return memory
+}
+
+const lineOf = (lines: readonly string[], words: string | RegExp): string =>
+  lines.find((line) => (typeof words === 'string' ? line.includes(words) : words.test(line))) ?? ''
+
+describe.each([79, 119])('headgate top, %i columns drawn', (columns) => {
+  const lines = drawn({ columns, memory: bad() })
+  const page = lines.join('\n')
+
+  test('no line is longer than that', () => {
+    expect(lines.filter((line) => line.length > columns)).toEqual([])
+  })
+
+  test('says in words what is wrong', () => {
+    for (const words of ['GUARDRAILS MISSED: 429 ratio', 'level 3: arrivals are shed'])
+      expect(page).toContain(words)
+    expect(page).toMatch(/emergency off\s+not draining/)
+    const worse = drawn({ columns, snapshot: snapshot({ emergency: true, draining: true }) })
+    expect(worse.join('\n')).toContain('EMERGENCY BLOCK ON')
+    expect(worse.join('\n')).toContain('DRAINING')
+  })
+
+  test('draws each guardrail with its value, its bound and what holds', () => {
+    expect(lineOf(lines, /^429 ratio/)).toMatch(/█+ +3\.4% of 2% +MISSED for 60 s or more/)
+    expect(lineOf(lines, /^P95 end to end/)).toMatch(/█+░+ +4\.1 s of 8 s +met/)
+    expect(lineOf(lines, /^retries/)).toMatch(/░+ +- of x 1\.3 +no sample/)
+  })
+
+  test('draws each route, the one in most trouble first', () => {
+    const [first, second] = [lineOf(lines, 'opus-4-5 '), lineOf(lines, /20251001 +█/)]
+    expect(first).toMatch(/█+ 120 of 120 +recovering OPEN +20,000 +otpm -99%/)
+    expect(second).toMatch(/half open/)
+    expect(lines.indexOf(first)).toBeLessThan(lines.indexOf(second))
+    expect(page).toMatch(/blocked for 15 min, paused for 60 s, breaker permits 12/)
+  })
+
+  test('draws each lane, with what it did lately', () => {
+    const premium = lineOf(lines, /^premium/)
+    expect(premium).toMatch(/^premium +64 of 128 +▁?[▂▃▄▅]+ +(12 +)?20,000 +▁?[▂▃▄▅▆▇]*█+ +7\.4 s/)
+    expect(lineOf(lines, /^batch/)).toMatch(/- PAUSED$/)
+  })
+
+  test('lists tenants, and transitions with their reasons', () => {
+    expect(lineOf(lines, /^acme/)).toMatch(/^acme +60 █+░+ +4$/)
+    expect(page).toMatch(/breaker +\S+ +closed -> OPEN +failure rate/)
+    expect(page).toMatch(/limit x2 +\S+ +120 -> 64 +throttle share/)
+  })
+})
 
 describe('headgate top', () => {
-  test('says the level of degradation and stays within 100 columns', () => {
-    const page = pageOf(snapshot())
-    expect(page).toContain('level 3')
-    expect(page).toContain('…claude-haiku-4-5-20251001')
-    expect(page.split('\n').filter((line) => line.length > 100)).toEqual([])
+  test.each([12, 23, 40])('keeps within %i lines, and the worst in sight', (rows) => {
+    const routes = Array.from({ length: 50 }, (_, at) => ({
+      ...route,
+      id: `default-model-${at}`,
+      breaker: at === 49 ? 'open' : 'closed',
+      paused_ms: 0,
+      blocked_ms: 0,
+      breaker_cap: null,
+    }))
+    const lines = drawn({ rows, memory: bad(), snapshot: snapshot({ routes }) })
+    expect(lines.length).toBeLessThanOrEqual(rows)
+    expect(lineOf(lines, 'model-49')).toContain('OPEN')
+    expect(lines.join('\n')).toMatch(/and \d\d routes more/)
   })
 
-  test('says of each route what is scarcest', () => {
-    expect(rowOf(route.buckets)).toContain('otpm -99%')
-    expect(rowOf({ ...route.buckets, output_tokens: null })).toContain('rpm 80%')
-    expect(rowOf({ ...route.buckets, requests: null, output_tokens: null })).toContain('itpm 90%')
-  })
+  test.each([1, 20, 39, 59, 70])(
+    'a terminal of %i columns is a small one, and no line too long',
+    (columns) => {
+      const lines = drawn({ columns, memory: bad(), rows: 30 })
+      expect(lines.filter((line) => line.length > Math.max(16, columns))).toEqual([])
+      if (columns > 50) expect(lines.join('\n')).toMatch(/120 of 120 +OPEN +20,000/)
+    },
+  )
 
-  test('says nothing of quota where no limit is known', () => {
+  test('says of each route what is scarcest, and nothing where no limit is known', () => {
+    const said = (buckets: typeof route.buckets): string =>
+      lineOf(drawn({ snapshot: snapshot({ routes: [{ ...route, buckets }] }) }), /20251001 +█/)
+    expect(said({ ...route.buckets, output_tokens: null })).toContain('rpm 80%')
+    expect(said({ ...route.buckets, requests: null, output_tokens: null })).toContain('itpm 90%')
     const none = { requests: null, input_tokens: null, output_tokens: null }
-    expect(rowOf(none)).not.toMatch(/rpm|tpm|%/)
+    expect(said(none)).not.toMatch(/rpm|tpm|%/)
+  })
+
+  test('says that the scheduler is gone, beside the last that was seen and before it', () => {
+    const trouble = 'NO ANSWER FROM THE SCHEDULER for 7 s (nobody took the request); asking again'
+    expect(drawn({ trouble, columns: 119 })[1]).toContain(trouble)
+    const waiting = waitingPage({ trouble, columns: 79, paint: (_tone, text) => text })
+    expect(waiting.join('\n')).toMatch(/NO ANSWER FROM THE SCHEDULER for 7 s/)
+    expect(waiting.filter((line) => line.length > 79)).toEqual([])
+  })
+
+  test('hostile names neither speak to the terminal nor move the columns', () => {
+    const evil = [
+      '\u001b]0;owned\u0007\u001b[2J\u001b[31mred',
+      'two\nlines\r\tand\u0008\u007f\u009b31m',
+      '宽宽宽宽',
+      'z\u0301\u0302\u0303\u0304\u200d\u200b',
+      '\u202egnp.exe\u2066',
+      '👩‍👩‍👧‍👦\ud800',
+      'x'.repeat(5_000),
+    ]
+    const tenants = evil.map((tenant) => ({ tenant, inflight: 7, queued: 3 }))
+    const lanes = evil.map((name) => ({ ...lane, name }))
+    const routes = evil.map((id) => ({ ...route, id, limit_state: id, breaker: id }))
+    const guardrails = evil.map((name) => ({ name, value: 1, bound: 2, met: false }))
+    const of = { tenants, lanes, routes, guardrails, instance: evil[0] ?? '' }
+    for (const columns of [79, 119]) {
+      const lines = drawn({ columns, snapshot: snapshot(of), rows: 500 })
+      expect(lines.join('\n')).not.toMatch(/[^\n\x20-\x7e…█░▁▂▃▄▅▆▇]/)
+      expect(lines.filter((line) => line.length > columns)).toEqual([])
+      const ends = lines.filter((line) => /^\S.* 7 █+░* +3$/.test(line)).map((line) => line.length)
+      expect(ends).toHaveLength(evil.length)
+      expect(new Set(ends).size).toBe(1)
+    }
+    expect(shown('a\u001b[2Jb')).toBe('a?[2Jb')
+  })
+
+  test('follows one instance: another is another picture, and its events are not ours', () => {
+    const memory = bad()
+    memory.hear(event('breaker', { route: 'r', from: 'closed', state: 'open' }, 'ffff'))
+    expect(memory.moves()).toHaveLength(2)
+    memory.note(snapshot({ instance: 'ffff' }), NOW)
+    expect(memory.moves()[0]).toMatchObject({ what: 'instance', from: INSTANCE, to: 'ffff' })
+    expect(memory.lane('premium').queued).toEqual([20_000])
+  })
+
+  test('a second without an answer is a gap, and an event that cannot be read is none', () => {
+    const memory = topMemory()
+    memory.note(snapshot(), NOW)
+    memory.note(null, NOW + 1_000)
+    expect(memory.lane('premium').queued).toEqual([20_000, null])
+    for (const text of ['', '{', 'null', '{"route":7}'])
+      memory.hear({ ...event('breaker', {}), text: () => text })
+    expect(memory.moves()).toEqual([])
+  })
+
+  test('colour repeats what the words say: without it the text is the same', () => {
+    const coloured = drawn({ memory: bad(), paint: (tone, text) => `<${tone}>${text}</>` })
+    expect(coloured.join('\n').replace(/<\w+>|<\/>/g, '')).toBe(drawn({ memory: bad() }).join('\n'))
+  })
+
+  test('bars, sparklines and durations', () => {
+    expect([bar(0, 4), bar(0.001, 4), bar(1, 4), bar(7, 4), bar(NaN, 4)]).toEqual([
+      '░░░░',
+      '█░░░',
+      '████',
+      '████',
+      '░░░░',
+    ])
+    expect(spark([0, 1, null, 5, 10], 6, 10)).toBe(' ▁▂ ▅█')
+    expect([840, 2_400, 48_000, 180_000, 7_500_000].map(duration)).toEqual([
+      '840 ms',
+      '2.4 s',
+      '48 s',
+      '3 min',
+      '2 h 5 min',
+    ])
   })
 })

@@ -1,10 +1,12 @@
 /** What is wrong, in words: what, since when, for whom, and what Headgate does about it. Pure. */
 import type { Frame, FrameRoute } from '#contracts/dashboard'
-import { routeName, type View } from './view.ts'
+import { routeName, toneOf, type View } from './view.ts'
 import { duration, listed, number, percent, plain, plural, shortened } from './words.ts'
 
 export interface Finding {
   level: 'warn' | 'bad'
+  /** Said so that it is not said twice. */
+  about?: 'queues'
   what: string
   /** Wall time; null: nobody knows. */
   since: number | null
@@ -198,12 +200,16 @@ function waiting(of: Known): Finding[] {
     ({ oldest_ms, preemptible, paused }) =>
       !paused && (oldest_ms ?? 0) > (preemptible ? LONG_MS.preemptible : LONG_MS.urgent),
   )
-  if (long.length === 0) return []
+  if (long.length === 0) return crowded(of)
   const oldest = Math.max(...long.map(({ oldest_ms }) => oldest_ms ?? 0))
   const full = frame.global.inflight >= frame.global.limit
+  // Where routes are in trouble, caps shrink with them and are not the reason.
+  const calmRoutes = frame.routes.every((one) => toneOf(one) === 'good')
+  const capped = calmRoutes && long.every(({ inflight, cap }) => inflight >= cap)
   return [
     {
       level: 'warn',
+      about: 'queues',
       what: `Queues are long: ${listed(long.map(({ name }) => name))}`,
       since: now - oldest,
       whom: `${plural(
@@ -212,7 +218,29 @@ function waiting(of: Known): Finding[] {
       )} waiting, the oldest for ${duration(oldest)}`,
       doing: full
         ? 'every slot is in use: serving lanes by weight and guarantee, and within a lane each tenant in turn'
-        : 'serving lanes by weight and guarantee as far as limits and quota of the routes allow',
+        : capped
+          ? `holding them to their cap (${number(long.reduce((sum, { cap }) => sum + cap, 0))} slots), so that other lanes keep theirs`
+          : 'serving lanes by weight and guarantee as far as limits and quota of the routes allow',
+    },
+  ]
+}
+
+/** From this part of the slots on, a queue is more than a moment's. */
+const CROWD = 0.25
+
+/** Nobody has waited long yet. */
+function crowded({ frame, seenSince }: Known): Finding[] {
+  const { inflight, limit, queued } = frame.global
+  if (inflight < limit || queued < limit * CROWD) return []
+  return [
+    {
+      level: 'warn',
+      about: 'queues',
+      what: 'Every slot is in use',
+      since: seenSince('crowded'),
+      whom: `${plural(queued, 'request')} waiting`,
+      doing:
+        'serving lanes by weight and guarantee, within a lane each tenant in turn; batch yields to the urgent',
     },
   ]
 }

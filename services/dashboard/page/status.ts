@@ -1,4 +1,5 @@
 /** The first thing that is read: what is wrong, since when, for whom, and what is being done. */
+import { waitInflating } from './answers.ts'
 import { byId, h, list, say } from './dom.ts'
 import { calm, findings, type Finding } from './findings.ts'
 import type { Section, View } from './view.ts'
@@ -16,7 +17,8 @@ export function status(): Section {
   body.replaceChildren(rows, more, totals)
   return {
     draw(view) {
-      const found = findings(view)
+      const told = findings(view)
+      const found = [...told, ...inflating(view, told)]
       host.dataset['level'] = found[0]?.level ?? 'good'
       host.toggleAttribute('data-stale', view.stale !== null)
       say(title, headline(found, view))
@@ -30,6 +32,23 @@ export function status(): Section {
       drawTotals(totals, view)
     },
   }
+}
+
+/** The second question's yes, where no finding has said it: headline and answer agree. */
+function inflating(view: View, told: readonly Finding[]): Finding[] {
+  const { frame, trend, seenSince } = view
+  const { text } = waitInflating(frame, trend.lanes(frame))
+  if (!text.startsWith('Yes: ') || told.some(({ about }) => about === 'queues')) return []
+  return [
+    {
+      level: 'warn',
+      about: 'queues',
+      what: `Queue wait is inflating: ${text.slice('Yes: '.length, -1)}`,
+      since: seenSince('inflating'),
+      whom: `${plural(frame.global.queued, 'request')} waiting`,
+      doing: 'serving lanes by weight and guarantee as far as limits and quota of the routes allow',
+    },
+  ]
 }
 
 function headline(found: readonly Finding[], { frame, now, stale }: View): string {
