@@ -28,20 +28,23 @@ export const top = (): Command =>
     )
     .option('--once', 'show it once, as plain text')
     .option('--json', 'print the snapshot as JSON, one line per second or, with --once, indented')
-    .action((flags: TopFlags) =>
-      withHeadgate(flags, async (headgate, transport) => {
+    .action(async (flags: TopFlags) => {
+      const drawn = flags.once !== true && flags.json !== true && drawable(process.stdout)
+      await withHeadgate(flags, (headgate, transport) => {
         const look = looking(headgate)
-        if (flags.once === true) {
-          const seen = await look()
-          return flags.json === true ? json(seen) : say(plainPage(seen))
-        }
-        if (flags.json !== true && drawable(process.stdout))
-          return watchScreen({ look, transport, prefix: flags.subjectPrefix ?? 'llm' })
-        await watchLines(look, (seen) =>
-          say(flags.json === true ? JSON.stringify(seen) : `${plainPage(seen)}\n`),
-        )
-      }),
-    )
+        const prefix = flags.subjectPrefix ?? 'llm'
+        if (drawn) return watchScreen({ look, transport, prefix })
+        return flags.once === true ? once(look, flags) : watchLines(look, flags)
+      })
+      // A question that is still out, to a server that is away, holds nobody up.
+      if (drawn) process.exit()
+    })
+
+async function once(look: Look, flags: TopFlags): Promise<void> {
+  const seen = await look()
+  if (flags.json === true) json(seen)
+  else say(plainPage(seen))
+}
 
 /** Every instance hears the question; the one that answered first is asked from then on, for as long as it
  *  answers. */
@@ -58,7 +61,7 @@ function looking(headgate: Headgate): Look {
   }
 }
 
-async function watchLines(look: Look, show: (seen: Snapshot) => void): Promise<void> {
+async function watchLines(look: Look, flags: TopFlags): Promise<void> {
   let watching = true
   const leave = Promise.withResolvers<null>()
   onStop(() => {
@@ -68,7 +71,7 @@ async function watchLines(look: Look, show: (seen: Snapshot) => void): Promise<v
   while (watching) {
     try {
       const seen = await Promise.race([look(), leave.promise])
-      if (seen !== null) show(seen)
+      if (seen !== null) say(flags.json === true ? JSON.stringify(seen) : `${plainPage(seen)}\n`)
     } catch (error) {
       tell(`headgate: ${troubleOf(error)}`)
     }
