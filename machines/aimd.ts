@@ -294,8 +294,10 @@ export const configured = (a: Aimd, settings: LimitSettings): Aimd => ({
 const stamp = (at: Millis): number => Math.max(1, at)
 
 const push = (ring: readonly number[], one: number): readonly number[] => {
-  const next = ring.length < RING ? ring.slice() : ring.slice(1)
-  next.push(one)
+  if (ring.length < RING) return [...ring, one]
+  const next = ring.slice()
+  for (let i = 1; i < RING; i++) next[i - 1] = next[i]!
+  next[RING - 1] = one
   return next
 }
 

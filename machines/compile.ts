@@ -82,8 +82,9 @@ export function compile<M extends AnyStateMachine>(machine: M): Table<M> {
     const state = states.get(cell.state)!
     const candidates = state.row.get(event.type)
     if (candidates === undefined) return false
+    const args = { context: cell.context, event }
     for (const edge of candidates) {
-      if (edge.guard !== null && !edge.guard({ context: cell.context, event })) continue
+      if (edge.guard !== null && !edge.guard(args)) continue
       if (edge.to !== null) clearTimers(cell)
       perform(cell, edge.acts, event)
       edge.taken++

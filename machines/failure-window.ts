@@ -15,18 +15,21 @@ interface Bucket {
 type Distinct = null | string | typeof SEVERAL
 const SEVERAL = Symbol.for('headgate.several')
 
-export type FailureWindow = readonly Bucket[]
+/** The older seconds, oldest first, are shared by all windows of one second. */
+export interface FailureWindow {
+  readonly older: readonly Bucket[]
+  readonly newest: Bucket | null
+}
 
-export const emptyWindow: FailureWindow = []
+export const emptyWindow: FailureWindow = { older: [], newest: null }
 
 export function note(
   window: FailureWindow,
   of: { ok: boolean; tenant: string; at: Millis; windowMs: Millis },
 ): FailureWindow {
   const second = Math.floor(of.at / 1_000)
-  const live = fresh(window, of)
-  const last = live.at(-1)
-  const old = last !== undefined && last.second >= second ? last : null
+  const { older, newest } = fresh(window, of)
+  const old = newest !== null && newest.second >= second ? newest : null
   const bucket: Bucket = {
     second: old?.second ?? second,
     ok: (old?.ok ?? 0) + (of.ok ? 1 : 0),
@@ -34,9 +37,7 @@ export function note(
     tenants: also(old?.tenants ?? null, of.tenant),
     failing: of.ok ? (old?.failing ?? null) : also(old?.failing ?? null, of.tenant),
   }
-  const kept = old === null ? live.slice() : live.slice(0, -1)
-  kept.push(bucket)
-  return kept
+  return { older: old === null && newest !== null ? [...older, newest] : older, newest: bucket }
 }
 
 /** Too many failures, and not of one tenant alone where several are served: one tenant's bad requests
@@ -49,7 +50,8 @@ export function failing(
   let fail = 0
   let tenants: Distinct = null
   let guilty: Distinct = null
-  for (const bucket of fresh(window, by)) {
+  const { older, newest } = fresh(window, by)
+  for (const bucket of newest === null ? older : [...older, newest]) {
     ok += bucket.ok
     fail += bucket.fail
     tenants = both(tenants, bucket.tenants)
@@ -61,8 +63,13 @@ export function failing(
 
 function fresh(window: FailureWindow, by: { at: Millis; windowMs: Millis }): FailureWindow {
   const oldest = Math.floor((by.at - by.windowMs) / 1_000) + 1
-  if (window.length === 0 || window[0]!.second >= oldest) return window
-  return window.filter((bucket) => bucket.second >= oldest)
+  const { older, newest } = window
+  const first = older[0] ?? newest
+  if (first === null || first.second >= oldest) return window
+  return {
+    older: older.filter((bucket) => bucket.second >= oldest),
+    newest: newest !== null && newest.second >= oldest ? newest : null,
+  }
 }
 
 const also = (known: Distinct, tenant: string): Distinct =>

@@ -9,6 +9,7 @@ import {
   type NatsTransportOptions,
   type Transport,
 } from '#client'
+import { after, within } from './system.ts'
 import { env, Failure, messageOf, token } from './terminal.ts'
 
 export interface DialFlags {
@@ -57,6 +58,14 @@ export async function withHeadgate<T>(
     const headgate = await connectHeadgate({ tenant, transport, subjectPrefix })
     return await use(headgate, transport)
   } finally {
-    await transport.close()
+    // A server that stands still never says goodbye, and its socket would keep us.
+    const closed = await within(
+      CLOSE_MS,
+      transport.close().then(() => true),
+    )
+    if (closed === null) after(LAST_WORDS_MS, () => process.exit())
   }
 }
+
+const CLOSE_MS = 1_500
+const LAST_WORDS_MS = 200

@@ -39,6 +39,7 @@ export const record = (): Command =>
     .option('--force', 'overwrite the file if it exists')
     .option('--hash-tenants', 'write a salted hash instead of each name; the salt is not kept')
     .action(async (flags: RecordFlags) => {
+      if (flags.out === '-') throw new Misuse('--out: expected a file; there is no way to a pipe')
       if (flags.force !== true && existsSync(flags.out))
         throw new Misuse(`--out: ${flags.out} exists; --force overwrites it`)
       await withHeadgate(flags, (headgate, transport) => run({ flags, headgate, transport }))

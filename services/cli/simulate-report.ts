@@ -93,7 +93,7 @@ function singly(result: RunResult): Table.Table[] {
     lanes.push([name, ...LANE_ROWS.map((row) => number(lane[row.name]))])
   const guardrails = plainTable(['guardrail', 'value', 'below', ''])
   for (const [name, { value, bound, met }] of Object.entries(result.guardrails))
-    guardrails.push([name, number(value), bound, value === null ? 'unknown' : verdict(met)])
+    guardrails.push([name, number(value), bound, verdict(met)])
   return [figures, lanes, guardrails]
 }
 
@@ -135,7 +135,10 @@ function guardrail(run: RunResult, name: string, room: number): string {
 }
 
 /** On two lines where one has no room. */
-function judged({ value, met }: { value: number | null; met: boolean }, room: number): string {
+function judged(
+  { value, met }: { value: number | null; met: boolean | null },
+  room: number,
+): string {
   const said = `${number(value)} ${verdict(met)}`
   return said.length > room ? said.replace(' ', '\n') : said
 }
@@ -161,7 +164,7 @@ function endOf(results: readonly RunResult[]): string[] {
   ]
 }
 
-const verdict = (met: boolean): string => (met ? 'met' : 'missed')
+const verdict = (met: boolean | null): string => (met === null ? 'unknown' : met ? 'met' : 'missed')
 
 /** Four digits that count. */
 function number(value: number | null): string {

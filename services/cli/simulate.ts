@@ -16,7 +16,7 @@ import {
   type LaneShare,
   type Storm,
 } from './simulate-options.ts'
-import { Failure, json, messageOf, Misuse, positive, say, wholeNumber } from './terminal.ts'
+import { Failure, json, messageOf, Misuse, positive, say, seed } from './terminal.ts'
 
 export interface SimulateFlags {
   scenario?: string
@@ -61,7 +61,7 @@ export const simulate = (): Command => {
     .option('--scenario <name>', 'one of those that --list lists')
     .option('--trace <file>', 'TIMESTAMP,ContextTokens,GeneratedTokens, or of `headgate record`')
     .option('--list', 'list the scenarios and what each may be given')
-    .option('--seed <n>', 'every choice follows from it', wholeNumber, 1)
+    .option('--seed <n>', 'every choice follows from it', seed, 1)
     .option('--config <file>', "headgate.yaml (default: the scenario's own, or defaults)")
     .addOption(new Option('--policy <name>', policy.words).argParser(policy).default('headgate'))
     .option('--json', 'print one JSON object')

@@ -56,6 +56,9 @@ export const positiveWhole = (text: string): number =>
   whole({ text, min: 1, max: 1_000_000_000, what: 'a whole number from 1 to 1000000000' })
 export const wholeNumber = (text: string): number =>
   whole({ text, min: 0, max: Number.MAX_SAFE_INTEGER, what: 'a whole number of at least 0' })
+/** The dice know 32 bits. */
+export const seed = (text: string): number =>
+  whole({ text, min: 0, max: 4_294_967_295, what: 'a whole number from 0 to 4294967295' })
 
 function whole(of: { text: string; min: number; max: number; what: string }): number {
   const value = Number(of.text)

@@ -311,9 +311,15 @@ function cellOf<S extends string, C, Event, Input>(
   after: After,
 ): Machine<{ value: S; context: C }, Event> {
   const cell = table.start(input, after)
+  // Asked many times for each move: a new one only when the cell has moved.
+  let view = { value: cell.state, context: cell.context }
   return {
     send: (event) => void table.send(cell, event, after),
-    get: () => ({ value: cell.state, context: cell.context }),
+    get() {
+      if (view.value !== cell.state || view.context !== cell.context)
+        view = { value: cell.state, context: cell.context }
+      return view
+    },
     counts: [],
     stop: () => clearTimers(cell),
   }

@@ -100,7 +100,8 @@ export type GuardrailName = 'ratio_429' | 'p95_e2e_s' | 'retry_amplification'
 export interface Guardrail {
   value: number | null
   bound: number
-  met: boolean
+  /** Null: nothing was seen that could tell. */
+  met: boolean | null
 }
 
 export interface Acceptance {

@@ -1,7 +1,17 @@
 /** Runs what one JSON argument asks for, a `Job` or a `ListJob`, and tells the parent over IPC what came of
  *  it: `node main.ts '{"list":true}'`. The only file of the simulator that writes. */
 import { createHash } from 'node:crypto'
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { resolve } from 'node:path'
 import { ConfigError } from '#config'
 import { TraceError } from '#contracts/trace-file'
 import { JobError } from './job-error.ts'
@@ -42,6 +52,7 @@ try {
 async function answer(job: Job | ListJob): Promise<ToParent> {
   if ('list' in job) return { type: 'ready', scenarios: scenarioList() }
   for (const run of job.runs) checkScenario(run)
+  checkOutputs(job)
   const report = job.report === null ? null : reportFile(job.report)
   const recording = job.record === null ? null : recordingFile(job.record)
   const results: RunResult[] = []
@@ -97,25 +108,77 @@ function isMendable(error: unknown): error is Error {
   return [JobError, FileError, TraceError, ConfigError].some((kind) => error instanceof kind)
 }
 
-// ---- files, opened before the first run: that a path cannot be written is no news after an hour ----
+// ---- files, opened before the first run: that a path cannot be written is no news after an hour. What
+// stood there stays until the new one is whole ----
+
+/** What is read must not be written over. */
+function checkOutputs(job: Job): void {
+  const inputs = new Map<string, string>()
+  for (const { what, config } of job.runs) {
+    if (what.kind === 'trace') inputs.set(sameFile(what.path), what.path)
+    if (config !== null) inputs.set(sameFile(config), config)
+  }
+  for (const [option, path] of [
+    ['--report', job.report],
+    ['--record', job.record],
+  ] as const) {
+    if (path === null || !inputs.has(sameFile(path))) continue
+    throw new JobError(`${option}: ${path} is what is read; give another file`)
+  }
+}
+
+/** One name per file, whatever the links to it are called. */
+function sameFile(path: string): string {
+  try {
+    return realpathSync(path)
+  } catch {
+    return resolve(path)
+  }
+}
+
+interface Output {
+  write(text: string): void
+  /** It is whole: it takes its place. */
+  close(): void
+}
+
+/** Written beside its place; what is left of an interrupted run is taken away. */
+function outputFile(path: string): Output {
+  const beside = `${path}.${process.pid}.part`
+  const file = writing(path, () => {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+      throw Object.assign(new Error('a directory'), { code: 'EISDIR' })
+    return openSync(beside, 'wx')
+  })
+  const away = (): void => rmSync(beside, { force: true })
+  process.once('exit', away)
+  return {
+    write: (text) => writing(path, () => writeFileSync(file, text)),
+    close() {
+      closeSync(file)
+      writing(path, () => renameSync(beside, path))
+      process.off('exit', away)
+    },
+  }
+}
 
 function reportFile(path: string): { write(results: RunResult[]): void } {
   const assets = readAssets()
-  const file = writing(path, () => openSync(path, 'w'))
+  const file = outputFile(path)
   return {
     write(results) {
-      writing(path, () => writeFileSync(file, reportPage(results, assets)))
-      closeSync(file)
+      file.write(reportPage(results, assets))
+      file.close()
     },
   }
 }
 
 /** One JSON object per line. */
 function recordingFile(path: string): { write(line: object): void; close(): void } {
-  const file = writing(path, () => openSync(path, 'w'))
+  const file = outputFile(path)
   let waiting = ''
   const flush = (): void => {
-    writing(path, () => writeFileSync(file, waiting))
+    file.write(waiting)
     waiting = ''
   }
   return {
@@ -125,7 +188,7 @@ function recordingFile(path: string): { write(line: object): void; close(): void
     },
     close() {
       flush()
-      closeSync(file)
+      file.close()
     },
   }
 }

@@ -119,7 +119,9 @@ function guardrailsOf(results: readonly RunResult[]): string {
       `< ${number(all.find((one) => one !== undefined)?.[1].bound ?? null)}`,
       ...all.map((one): Cell => {
         const value = one?.[1].value ?? null
-        return one === undefined || value === null ? '-' : verdict(one[1].met, number(value))
+        return one === undefined || value === null
+          ? '-'
+          : verdict(one[1].met === true, number(value))
       }),
     ]
   })

@@ -86,7 +86,8 @@ function guardrailTable(rows: readonly Row[]): string {
       const own = results.get('headgate')!
       const marks = names.map((name) => {
         const { met } = result.guardrails[name]
-        return met ? (own.guardrails[name].met ? '✓' : '✓!') : '✗'
+        if (met === null) return '-'
+        return met ? (own.guardrails[name].met === false ? '✓!' : '✓') : '✗'
       })
       return marks.join(' ')
     }),

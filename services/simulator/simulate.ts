@@ -98,6 +98,8 @@ export function simulateScenario(
   }
 }
 
+/** 31 days: every second of a run is kept to its end. */
+const LONGEST: Seconds = 2_678_400
 /** Slots that the provider keeps in a storm. */
 const STORM_SHARE = 0.2
 
@@ -112,6 +114,10 @@ async function simulateTrace(
   checkLanes(config, what.lanes, rows)
   const { storm, capacity } = what
   const until: Seconds = what.forS ?? Math.ceil((rows.at(-1)?.atMs ?? 0) / 1_000 / what.scale) + 1
+  if (until > LONGEST)
+    throw new JobError(
+      `--scale: ${Math.round(until)} s of virtual time; at most ${LONGEST}, so a larger scale, or --for`,
+    )
   const source = (): Source => traced(rows, { ...what, seed: run.seed, until })
   const world = play({
     index: 0,
@@ -342,7 +348,7 @@ function guardrailsOf(run: Run, config: Config): Record<GuardrailName, Guardrail
   const value = (of: number | null, bound: number, met: (value: number) => boolean): Guardrail => ({
     value: of,
     bound,
-    met: of === null || met(of),
+    met: of === null ? null : met(of),
   })
   const { ratio_429 } = run.common()
   const p95 = guardrails.p95_e2e_ms / 1_000

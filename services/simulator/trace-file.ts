@@ -64,7 +64,19 @@ async function* from(first: string, rest: AsyncGenerator<string>): AsyncGenerato
   yield* rest
 }
 
-function ofRecording(requests: readonly RecordedRequest[], path: string): TraceArrival[] {
+/** Refused for what they were, by any scheduler under any load: no work that a simulation could do. */
+const NEVER_WORK: ReadonlySet<string> = new Set([
+  'invalid_request',
+  'unknown_lane',
+  'unknown_model',
+  'unauthenticated',
+  'forbidden',
+  'payload_too_large',
+  'duplicate_id',
+])
+
+function ofRecording(all: readonly RecordedRequest[], path: string): TraceArrival[] {
+  const requests = all.filter(({ code }) => code === null || !NEVER_WORK.has(code))
   const input = substitutes(requests, (request) => request.input_tokens)
   const output = substitutes(requests, (request) => request.output_tokens)
   if (output === null || input === null)

@@ -1,6 +1,6 @@
 /** How a simulation is asked for, and in what shape it answers. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -19,6 +19,8 @@ const run = (...args: string[]) =>
 const trace = join(dir, 'trace.csv')
 const rows = Array.from({ length: 60 }, (_, at) => `${at / 2},100,50`)
 writeFileSync(trace, `TIMESTAMP,ContextTokens,GeneratedTokens\n${rows.join('\n')}\n`)
+const apart = join(dir, 'apart.csv')
+writeFileSync(apart, 'TIMESTAMP,ContextTokens,GeneratedTokens\n0,10,10\n2000000,10,10\n')
 const recorded = join(dir, 'recorded.ndjson')
 writeFileSync(recorded, '\uFEFF{"headgate":"recording","version":1}\n')
 const of = { scale: 1, capacity: 60 }
@@ -31,7 +33,8 @@ describe('headgate simulate', () => {
     [['--scenario', 'S2', '--list'], '--list: not together with --scenario'],
     [['--scenario', 'S2', '--policy', 'best'], 'expected one of headgate, naive, fixed, classic'],
     [['--scenario', 'S2', '--baseline', 'best'], 'expected one of headgate, naive, fixed, classic'],
-    [['--scenario', 'S2', '--seed', '-1'], 'expected a whole number of at least 0'],
+    [['--scenario', 'S2', '--seed', '-1'], 'expected a whole number from 0 to 4294967295'],
+    [['--scenario', 'S2', '--seed', '4294967296'], 'expected a whole number from 0 to 4294967295'],
     [['--scenario', 'S2', '--load', '0.65'], 'expected one of 0.6, 0.7, 0.8'],
     [['--scenario', 'S7', '--hold', '21'], 'expected a whole number from 0 to 20'],
     [['--scenario', 'S10', '--noise', '1.1'], 'expected a number from 0 to 1'],
@@ -50,6 +53,9 @@ describe('headgate simulate', () => {
     [['--trace', trace, '--storm', '300'], 'expected FROM:FOR in seconds'],
     [['--trace', trace, '--storm', '300:0'], 'expected FROM:FOR in seconds'],
     [['--trace', trace, '--report', 'a', '--record', 'a'], 'expected two files'],
+    [['--trace', trace, '--report', trace], 'is what is read; give another file'],
+    [['--trace', trace, '--record', trace], 'is what is read; give another file'],
+    [['--trace', apart, '--scale', '0.01'], 's of virtual time; at most 2678400'],
     [['--trace', recorded, '--tenants', '3'], `--tenants: ${recorded} is a recording`],
     [
       ['--trace', trace, ...Array.from({ length: 5 }, () => ['--baseline', 'naive']).flat()],
@@ -90,6 +96,19 @@ describe('headgate simulate', () => {
     expect(stderr).not.toContain('    at ')
     expect(stdout).toBe('')
     expect(status).toBe(1)
+  })
+
+  test('leaves what stood there as it was, until the new file is whole', () => {
+    const page = join(dir, 'old.html')
+    writeFileSync(page, 'old')
+    const config = join(dir, 'bad.yaml')
+    writeFileSync(config, 'nonsense: 1')
+    expect(run('--trace', trace, '--config', config, '--report', page).status).toBe(1)
+    expect(readFileSync(page, 'utf8')).toBe('old')
+    expect(readFileSync(trace, 'utf8')).toContain('TIMESTAMP')
+    expect(run('--trace', trace, '--report', page).status).toBe(0)
+    expect(readFileSync(page, 'utf8')).toContain('<!doctype html>')
+    expect(readdirSync(dir).filter((name) => name.endsWith('.part'))).toEqual([])
   })
 
   test('lists scenarios, for people and for programs', () => {

@@ -73,7 +73,7 @@ describe('headgate record', () => {
     expect(lines[0]).toMatchObject({ input_tokens, output_tokens })
     expect(readFileSync(out, 'utf8')).not.toContain('planted')
     const arrivals = await readTraceFile({ path: out, untilMs: null })
-    expect(arrivals.map(({ lane }) => lane)).toEqual(['interactive', 'batch', 'nowhere'])
+    expect(arrivals.map(({ lane }) => lane)).toEqual(['interactive', 'batch'])
   })
 
   test('hides tenants, ends by itself, and overwrites only when it is told to', async () => {

@@ -32,7 +32,9 @@ describe.each(charts.map((chart) => [chart.name, chart] as const))('%s', (name, 
   test('a delay reads as one, and nothing lies outside the paper', () => {
     expect(svg).not.toContain('xstate.after')
     const [width = 0, height = 0] = /viewBox="0 0 (\d+) (\d+)"/.exec(svg)!.slice(1).map(Number)
-    const boxes = [...svg.matchAll(/<rect (?:class="plate" )?x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)"/g)]
+    const boxes = [
+      ...svg.matchAll(/<rect (?:class="plate" )?x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)"/g),
+    ]
     expect(boxes.length).toBeGreaterThan(5)
     for (const [, ...numbers] of boxes) {
       const [x = 0, y = 0, w = 0, h = 0] = numbers.map(Number)

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { FailureWindow } from '#machines/failure-window'
 import type { AnyMachineSnapshot, AnyStateMachine, EventObject } from 'xstate'
 import { adjacencyMapToArray, getAdjacencyMap, getShortestPaths } from 'xstate/graph'
 import { compile, type Cell } from '#machines/compile'
@@ -40,8 +41,9 @@ const models: Record<string, Model> = {
       { type: 'xstate.after.rampStep.breaker.ramp' },
     ],
     key: ({ context }) => {
-      const c = context as Record<string, unknown> & { window: { ok: number; fail: number }[]; generation: number }
-      const seen = c.window.map((b) => [Math.min(2, b.ok), Math.min(2, b.fail)])
+      const c = context as Record<string, unknown> & { window: FailureWindow; generation: number }
+      const { older, newest } = c.window
+      const seen = [...older, newest].map((b) => [Math.min(2, b?.ok ?? 0), Math.min(2, b?.fail ?? 0)])
       return [Math.min(4, c.generation), c['probesOk'], c['probesFailed'], c['rampStep'], seen]
     },
   },

@@ -118,6 +118,17 @@ describe('a recording', () => {
     expect(other).toMatchObject({ lane: 'batch', outputTokens: 30 })
   })
 
+  test('holds refusals that no scheduler could have served; they are no work', async () => {
+    const wrong = { input_tokens: null, output_tokens: null, outcome: 'refused' } as const
+    const text = recording(
+      recorded(),
+      recorded({ ...wrong, lane: 'nowhere', code: 'unknown_lane' }),
+      recorded({ ...wrong, model: null, code: 'invalid_request' }),
+      recorded({ ...wrong, code: 'queue_full' }),
+    )
+    expect((await read(text)).map(({ lane }) => lane)).toEqual(['interactive', 'interactive'])
+  })
+
   test('is read only as far as it is needed, in the order of arrival', async () => {
     const text = recording(recorded({ at_ms: 5_000 }), recorded({ at_ms: 100 }))
     expect(await read(text, 1_000)).toMatchObject([{ atMs: 100 }])
