@@ -245,3 +245,55 @@ describe('faults of the simulated provider', () => {
     expect(JSON.stringify(await answer.json())).toContain('does not answer')
   })
 })
+
+describe('a caller that asks more than it reads', () => {
+  test('a HEAD of the stream is nothing here, and holds no reader', async () => {
+    expect((await get('/api/feed', { method: 'HEAD' })).status).toBe(404)
+    expect((await get('/api/events', { method: 'HEAD' })).status).toBe(404)
+    expect((await get('/healthz', { method: 'HEAD' })).status).toBe(200)
+  })
+
+  test('one connection has one feed', async () => {
+    const connect = feed.connect.bind(feed)
+    let readers = 0
+    feed.connect = (reader) => {
+      readers++
+      return connect(reader)
+    }
+    const socket = await pipelined('/api/feed', 3)
+    await heard(socket, 'text/event-stream')
+    expect(readers).toBe(1)
+    socket.destroy()
+  })
+
+  test('more than 16 unanswered requests on a connection end it', async () => {
+    const socket = await pipelined('/metrics', 400)
+    await new Promise((resolve) => socket.once('close', resolve))
+    expect((await get('/healthz')).status).toBe(200)
+  })
+
+  /** So many requests in one piece; nothing is read until somebody listens. */
+  function pipelined(path: string, times: number): Promise<ReturnType<typeof connect>> {
+    const { port } = new URL(server.url)
+    return new Promise((resolve, reject) => {
+      const socket = connect(Number(port), '127.0.0.1', () => {
+        socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`.repeat(times))
+        resolve(socket)
+      })
+      socket.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') reject(error)
+      })
+      socket.resume()
+    })
+  }
+
+  function heard(socket: ReturnType<typeof connect>, words: string): Promise<void> {
+    return new Promise((resolve) => {
+      let text = ''
+      socket.on('data', (chunk: Buffer) => {
+        text += chunk.toString()
+        if (text.includes(words)) resolve()
+      })
+    })
+  }
+})

@@ -105,11 +105,30 @@ type Places = Map<string, { key: Place; value: Place }>
 
 const keyOf = (path: Path): string => path.map(String).join('\n')
 
+/** Deeper than any setting; a parser takes seconds over thousands. */
+const DEPTH_MAX = 32
+
+/** Brackets that stand open together, or dashes in a row, before anything is parsed. */
+function tooDeep(text: string): boolean {
+  let depth = 0
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i]
+    if (c === '[' || c === '{') depth++
+    else if ((c === ']' || c === '}') && depth > 0) depth--
+    if (depth > DEPTH_MAX) return true
+  }
+  return new RegExp(`(?:- +){${DEPTH_MAX + 1}}`).test(text)
+}
+
 function parse(text: string): { value: unknown; places: Places; problems: Problem[] } {
   const places: Places = new Map()
   const problems: Problem[] = []
   if (text.length > CONFIG_BYTES_MAX) {
     const message = `${text.length} characters; at most ${CONFIG_BYTES_MAX}`
+    return { value: {}, places, problems: [{ line: 1, column: 1, path: '', message }] }
+  }
+  if (tooDeep(text)) {
+    const message = `nested deeper than ${DEPTH_MAX}; no setting is`
     return { value: {}, places, problems: [{ line: 1, column: 1, path: '', message }] }
   }
   const lines = new LineCounter()

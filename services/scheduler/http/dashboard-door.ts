@@ -57,7 +57,8 @@ export function dashboardDoor(app: FastifyInstance, { files, feed }: DashboardSo
     reply.code(status).type('application/json; charset=utf-8').send(body)
   const queryOf = (request: FastifyRequest): Query => request.query as Query
 
-  app.get('/api/feed', (_request, reply) => openFeed(feed, reply))
+  // A HEAD of what never ends would hold a reader for ever.
+  app.get('/api/feed', { exposeHeadRoute: false }, (_request, reply) => openFeed(feed, reply))
   app.get('/api/history', (request, reply) => say(reply, feed.history(queryOf(request))))
   app.get('/api/tenants', (request, reply) => say(reply, feed.tenants(queryOf(request))))
   app.get<{ Params: { name: string } }>('/api/tenants/:name', (request, reply) =>
@@ -88,8 +89,19 @@ function sendFile(file: PageFile, request: FastifyRequest, reply: FastifyReply):
   return reply.send(file.plain)
 }
 
+/** Connections with a feed: a second one on the same would never be written. */
+const fed = new WeakSet<object>()
+
 function openFeed(feed: DashboardSource['feed'], reply: FastifyReply): FastifyReply | undefined {
   const to = reply.raw
+  const { socket } = reply.request.raw
+  if (fed.has(socket)) {
+    const message = 'this connection has a feed already'
+    return reply
+      .code(400)
+      .send({ type: 'error', error: { type: 'invalid_request_error', message } })
+  }
+  fed.add(socket)
   let begun = false
   const reader: Reader = {
     ready: () => !to.writableNeedDrain,

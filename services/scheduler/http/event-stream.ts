@@ -26,7 +26,7 @@ export function eventStream(
   of: { source: EventSource; clock: Clock },
 ): { close(): void } {
   const open = new Set<() => void>()
-  app.get('/api/events', (request, reply) => {
+  app.get('/api/events', { exposeHeadRoute: false }, (request, reply) => {
     if (open.size >= STREAMS_MAX) {
       const message = `${STREAMS_MAX} readers are connected; no more are served`
       reply.code(503)

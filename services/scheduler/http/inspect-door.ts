@@ -39,7 +39,7 @@ export async function startInspectDoor(of: {
     reply.type('text/javascript; charset=utf-8').send(SCRIPT),
   )
   app.get('/bridge.css', (_request, reply) => reply.type('text/css; charset=utf-8').send(STYLE))
-  app.get('/events', (_request, reply) => {
+  app.get('/events', { exposeHeadRoute: false }, (_request, reply) => {
     if (open.size < READERS_MAX) return stream(of.source, reply, open)
     const message = `${READERS_MAX} readers are connected; no more are served`
     return deny(reply, { status: 503, type: 'api_error', message })

@@ -41,7 +41,14 @@ export async function startHttp(of: HttpOptions): Promise<{ url: string; close()
   })
   app.server.maxConnections = CONNECTIONS_MAX
   const checkHost = hostGuard(of.host)
+  const unanswered = new WeakMap<object, number>()
   app.addHook('onRequest', async (request, reply) => {
+    const { socket } = request.raw
+    const waiting = (unanswered.get(socket) ?? 0) + 1
+    unanswered.set(socket, waiting)
+    reply.raw.once('close', () => unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1))
+    // Who asks faster than it reads is not served for it.
+    if (waiting > PIPELINED_MAX) return void socket.destroy()
     reply.headers(STRICT)
     const denial = checkHost(request.headers.host)
     if (denial !== null) return deny(reply, denial)
@@ -76,6 +83,8 @@ export async function startHttp(of: HttpOptions): Promise<{ url: string; close()
 /** Against senders that are slow on purpose, and against many of them. A page holds one for its feed and up to
  *  five for what it asks. */
 const CONNECTIONS_MAX = 1_600
+/** Requests of one connection that have no answer yet. */
+const PIPELINED_MAX = 16
 const LIMITS = {
   bodyLimit: ADMIN_BODY_BYTES_MAX,
   requestTimeout: 10_000,

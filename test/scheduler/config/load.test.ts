@@ -194,3 +194,17 @@ describe('keys', () => {
     expect(JSON.stringify(error.problems)).not.toContain('planted-secret')
   })
 })
+
+test.each(['['.repeat(400_000), '- '.repeat(400_000), 'a: {'.repeat(100_000)])(
+  'what is nested beyond any setting is refused before it is parsed',
+  (text) => {
+    expect(() => loadConfig({ path: null, text, emergency: false })).toThrow(
+      'nested deeper than 32',
+    )
+  },
+)
+
+test('a line of dashes in a comment is no nesting', () => {
+  const text = `# ${'-'.repeat(80)} lanes\nllm_gateway: { max_inflight_global: 30 }\n`
+  expect(loadConfig({ path: null, text, emergency: false }).config.maxInflight).toBe(30)
+})
