@@ -1,6 +1,6 @@
 /** What a simulation says at its end: tables for people, the same as one object for programs. */
 import Table from 'cli-table3'
-import type { LaneFigures, RunResult } from '#simulator/job'
+import { LANE_FIGURES, type RunResult } from '#simulator/job'
 
 // ---- for programs ----
 
@@ -54,17 +54,6 @@ const NAME_WIDTH = 26
 /** Of a cell: a border and a space on either side. */
 const FRAME = 3
 
-const LANE_ROWS: readonly { name: keyof LaneFigures; said: string }[] = [
-  { name: 'offered', said: 'offered' },
-  { name: 'completed', said: 'completed' },
-  { name: 'refused', said: 'refused' },
-  { name: 'failed', said: 'failed' },
-  { name: 'wait_p50_s', said: 'wait P50 s' },
-  { name: 'wait_p95_s', said: 'wait P95 s' },
-  { name: 'wait_p99_s', said: 'wait P99 s' },
-  { name: 'e2e_p95_s', said: 'e2e P95 s' },
-]
-
 export function tablesOf(results: readonly RunResult[]): string {
   const [first] = results
   if (first === undefined) return ''
@@ -88,9 +77,9 @@ function singly(result: RunResult): Table.Table[] {
   const named = new Set(result.acceptance.map(({ figure }) => figure))
   for (const [name, value] of Object.entries(result.figures))
     if (!named.has(name)) figures.push([name, number(value), '', ''])
-  const lanes = plainTable(['lane', ...LANE_ROWS.map((row) => row.said.replace(' ', '\n'))])
+  const lanes = plainTable(['lane', ...LANE_FIGURES.map((row) => row.said.replace(' ', '\n'))])
   for (const [name, lane] of Object.entries(result.lanes))
-    lanes.push([name, ...LANE_ROWS.map((row) => number(lane[row.name]))])
+    lanes.push([name, ...LANE_FIGURES.map((row) => number(lane[row.name]))])
   const guardrails = plainTable(['guardrail', 'value', 'below', ''])
   for (const [name, { value, bound, met }] of Object.entries(result.guardrails))
     guardrails.push([name, number(value), bound, verdict(met)])
@@ -118,7 +107,7 @@ function besides(results: readonly RunResult[]): Table.Table[] {
       figures.push([name, ...results.map((run) => number(run.figures[name] ?? null))])
   const lanes = plainTable(['lane', ...head], NAME_WIDTH)
   for (const lane of namesOf(results, (run) => run.lanes))
-    for (const row of LANE_ROWS)
+    for (const row of LANE_FIGURES)
       lanes.push([
         `${lane} ${row.said}`,
         ...results.map((run) => number(run.lanes[lane]?.[row.name] ?? null)),

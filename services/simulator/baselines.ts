@@ -25,7 +25,7 @@ export interface BaselineOptions {
 }
 
 export class Baseline implements SchedulingPolicy {
-  readonly facts: PolicyFacts = { decreases: 0, trips: 0, preemptions: 0, lowered: [] }
+  readonly facts: PolicyFacts = { decreases: 0, trips: 0, lowered: [] }
   live = 0
   readonly #options: BaselineOptions
   readonly #jitter: () => number

@@ -2,7 +2,6 @@
  *  the worst of any seed. */
 import type { Seconds } from '#contracts/units'
 import { jain, tenantJain } from './fairness.ts'
-import type { Optimum } from './optimum.ts'
 import type { PolicyFacts } from './policy.ts'
 import { pooled, quantileOf, type Samples } from './samples.ts'
 import type { LaneTally, Tally } from './tally.ts'
@@ -14,7 +13,6 @@ export interface PartRun {
   until: Seconds
   tally: Tally
   facts: PolicyFacts
-  optimum: Optimum
   /** Useful service over the best possible, in the part's own unit. */
   goodput: { served: number; possible: number }
   /** Tenants that the scheduler still remembered at the end. */

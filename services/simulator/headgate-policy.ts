@@ -31,7 +31,7 @@ export interface HeadgateOptions {
 }
 
 export class HeadgatePolicy implements SchedulingPolicy, Provider {
-  readonly facts: PolicyFacts = { decreases: 0, trips: 0, preemptions: 0, lowered: [] }
+  readonly facts: PolicyFacts = { decreases: 0, trips: 0, lowered: [] }
   readonly loop: Loop
   readonly #film: Film | null
   readonly #options: HeadgateOptions

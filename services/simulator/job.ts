@@ -95,6 +95,17 @@ export interface LaneFigures {
   wait_p99_s: number | null
   e2e_p95_s: number | null
 }
+/** The figures of a lane, in the order and with the words of every report. */
+export const LANE_FIGURES: readonly { name: keyof LaneFigures; said: string }[] = [
+  { name: 'offered', said: 'offered' },
+  { name: 'completed', said: 'completed' },
+  { name: 'refused', said: 'refused' },
+  { name: 'failed', said: 'failed' },
+  { name: 'wait_p50_s', said: 'wait P50 s' },
+  { name: 'wait_p95_s', said: 'wait P95 s' },
+  { name: 'wait_p99_s', said: 'wait P99 s' },
+  { name: 'e2e_p95_s', said: 'e2e P95 s' },
+]
 
 export type GuardrailName = 'ratio_429' | 'p95_e2e_s' | 'retry_amplification'
 export interface Guardrail {

@@ -30,7 +30,6 @@ export interface SchedulingPolicy {
 export interface PolicyFacts {
   decreases: number
   trips: number
-  preemptions: number
   /** Limits seen at each decrease: [second, limit]. */
   lowered: [at: number, limit: number][]
 }

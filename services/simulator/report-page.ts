@@ -1,6 +1,6 @@
 /** One self-contained HTML page about runs that stand side by side. It loads nothing: scripts and styles are
  *  in it, and its Content-Security-Policy names them by hash. Every text is escaped. */
-import type { LaneFigures, RunResult } from './job.ts'
+import { LANE_FIGURES, type RunResult } from './job.ts'
 import { plotsOf, type Plot } from './report-plots.ts'
 
 export interface PageAssets {
@@ -143,26 +143,15 @@ function figuresOf(results: readonly RunResult[]): string {
   })
 }
 
-const LANE_COLUMNS: readonly { name: keyof LaneFigures; said: string }[] = [
-  { name: 'offered', said: 'offered' },
-  { name: 'completed', said: 'completed' },
-  { name: 'refused', said: 'refused' },
-  { name: 'failed', said: 'failed' },
-  { name: 'wait_p50_s', said: 'wait P50 s' },
-  { name: 'wait_p95_s', said: 'wait P95 s' },
-  { name: 'wait_p99_s', said: 'wait P99 s' },
-  { name: 'e2e_p95_s', said: 'end to end P95 s' },
-]
-
 function lanesOf(results: readonly RunResult[]): string {
   const rows = names(results, (run) => run.lanes).flatMap((lane) =>
     results.flatMap(({ label, lanes }) => {
       const found = lanes[lane]
       if (found === undefined) return []
-      return [[lane, label, ...LANE_COLUMNS.map(({ name }) => number(found[name]))]]
+      return [[lane, label, ...LANE_FIGURES.map(({ name }) => number(found[name]))]]
     }),
   )
-  const head = ['lane', 'run', ...LANE_COLUMNS.map(({ said }) => said)]
+  const head = ['lane', 'run', ...LANE_FIGURES.map(({ said }) => said)]
   return table({ caption: 'Lanes', head, rows })
 }
 

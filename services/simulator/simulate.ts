@@ -228,7 +228,6 @@ function play(of: Play): Played {
       until: of.until,
       tally,
       facts: world.policy.facts,
-      optimum: best,
       goodput: { served: served[of.unit], possible: best[of.unit] },
       tenantsLeft: world.policy.tenants,
       overAt: world.lastEndAt / 1_000,

@@ -266,9 +266,25 @@ describe('a caller that asks more than it reads', () => {
     socket.destroy()
   })
 
+  test('who found no place may ask again on the same connection', async () => {
+    const connect = feed.connect.bind(feed)
+    feed.connect = () => false
+    const socket = await pipelined('/api/feed', 1)
+    await heard(socket, '503 Service Unavailable')
+    feed.connect = connect
+    socket.write('GET /api/feed HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    await heard(socket, 'text/event-stream')
+    socket.destroy()
+  })
+
   test('more than 16 unanswered requests on a connection end it', async () => {
     const socket = await pipelined('/metrics', 400)
+    let answers = 0
+    socket.on('data', (chunk: Buffer) => {
+      answers += chunk.toString().split('HTTP/1.1 200').length - 1
+    })
     await new Promise((resolve) => socket.once('close', resolve))
+    expect(answers).toBeLessThan(400)
     expect((await get('/healthz')).status).toBe(200)
   })
 

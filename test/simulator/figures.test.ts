@@ -79,7 +79,6 @@ const partOf = (tally: Tally, of: Partial<PartRun> = {}): PartRun => ({
   until: tally.until,
   tally,
   facts: noFacts(),
-  optimum: { work: 0, requests: 0, inputTokens: 0, outputTokens: 0 },
   goodput: { served: 0, possible: 0 },
   tenantsLeft: 0,
   overAt: 0,

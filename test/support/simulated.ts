@@ -51,7 +51,7 @@ export function drawn(source: Source): Arrival[] {
   return all
 }
 
-export const noFacts = (): PolicyFacts => ({ decreases: 0, trips: 0, preemptions: 0, lowered: [] })
+export const noFacts = (): PolicyFacts => ({ decreases: 0, trips: 0, lowered: [] })
 
 /** Sends every request at once and passes on what comes; tests break one method of it. */
 export class PlainPolicy implements SchedulingPolicy {

@@ -2,8 +2,8 @@
  *
  *  Starts on a route keep their order, so one prompt of 200,000 tokens that waits for its quota would keep
  *  everybody behind it waiting too. It steps aside: others may start meanwhile, as long as what they take of
- *  what it waits for stays, over its life, within a share of its own need. So it starts later by at most that share of its
- *  wait, and nobody is overtaken without bound. Preemptible lanes never pass. */
+ *  what it waits for stays, over its life, within a share of its own need. So it starts later by at most that
+ *  share of its wait, and nobody is overtaken without bound. Preemptible lanes never pass. */
 import type { Millis } from '#contracts/units'
 import type { Estimate } from './cost.ts'
 import type { Effect } from './effects.ts'

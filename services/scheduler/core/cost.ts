@@ -6,12 +6,22 @@ import type { Millis, Seconds, Tokens } from '#contracts/units'
 import { estimateInput, learnInput, untaught } from './token-estimate.ts'
 
 const GAIN = 0.02
+const MEAN_GAIN = 0.05
 /** Samples before a quantile counts as evidence. */
 const EVIDENCE = 20
 /** Evidence is of use for so long. */
 const STALE: Millis = 30_000
 /** Bounds of a service prediction against the plain estimate. */
 const Q85 = { start: 1.6, min: 1, max: 4 }
+
+/** A running mean that forgets: each sample weighs a twentieth. 0 until there is one. */
+export class RunningMean {
+  value = 0
+
+  add(sample: number): void {
+    this.value = this.value === 0 ? sample : this.value + MEAN_GAIN * (sample - this.value)
+  }
+}
 
 /** A running p-quantile in O(1). Source: control-laws §3 (a multiplicative Robbins-Monro step).
  *  Tracks a drifting distribution; its error in steady state is about 2 % of the value a step. The first

@@ -29,7 +29,7 @@ export class Member implements HeapItem {
   queued = 0
   /** What its waiting requests are expected to use, together, as far as there was evidence when they came. */
   readonly ahead: Expected = { duration: 0, inputTokens: 0, outputTokens: 0 }
-  /** Waiting requests that came before there was any. */
+  /** Waiting requests of which nothing was known when they arrived. */
   blind = 0
   /** Requests of this member in any place: waiting, in flight or in back-off. */
   live = 0

@@ -6,6 +6,7 @@
  *  not short of. Callers that go leave nothing behind after a few seconds, and a lone route is not touched.
  *  Bound: at most 1 - 1 / routes of the slots are ever kept; O(1) per start, O(routes) per tick. */
 import type { Seconds } from '#contracts/units'
+import { RunningMean } from './cost.ts'
 import type { Route, State } from './state.ts'
 
 /** How fast arrivals are forgotten: slowly for what is usual, quickly for what has changed. */
@@ -13,7 +14,6 @@ const MEMORY: { slow: Seconds; fast: Seconds } = { slow: 15, fast: 3 }
 /** Over the usual demand, since arrivals come in bursts; and over the last few seconds', so that a route whose
  *  callers have gone soon keeps nothing. */
 const MARGIN = { slow: 1.25, fast: 1.7 }
-const SERVICE_SAMPLE = 0.05
 
 /** What the callers of one route need. */
 export class Reserve {
@@ -21,15 +21,14 @@ export class Reserve {
   #arrived = 0
   #slow = 0
   #fast = 0
-  #service: Seconds = 0
+  readonly #service = new RunningMean()
 
   arrived(): void {
     this.#arrived++
   }
 
   served(seconds: Seconds): void {
-    this.#service =
-      this.#service === 0 ? seconds : this.#service + SERVICE_SAMPLE * (seconds - this.#service)
+    this.#service.add(seconds)
   }
 
   /** `usual`: the service to expect before any is known. */
@@ -39,7 +38,7 @@ export class Reserve {
     this.#arrived = 0
     this.#slow += (1 - Math.exp(-elapsed / MEMORY.slow)) * (rate - this.#slow)
     this.#fast += (1 - Math.exp(-elapsed / MEMORY.fast)) * (rate - this.#fast)
-    const service = this.#service === 0 ? usual : this.#service
+    const service = this.#service.value === 0 ? usual : this.#service.value
     const demand = Math.min(MARGIN.slow * this.#slow, MARGIN.fast * this.#fast)
     this.slots = Math.min(most, Math.floor(demand * service))
   }

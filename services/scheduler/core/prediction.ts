@@ -4,19 +4,17 @@
 import type { Millis, Seconds } from '#contracts/units'
 import type { Member } from './fair-queue.ts'
 import { bindingCap } from './slots.ts'
-import { costOf, type Denominators, type Estimate, type Expected } from './cost.ts'
+import { costOf, RunningMean, type Denominators, type Estimate, type Expected } from './cost.ts'
 import type { Cell, Route, State, Tenant } from './state.ts'
 
-/** Weights of the moving averages: of a second's pace, of its mean over a minute, of a service. */
+/** Weights of the moving averages: of a second's pace, and of its mean over a minute. */
 const PACE = { sample: 0.3, minute: 1 / 60, least: 0.1 }
-const SERVICE_SAMPLE = 0.05
 
 /** The pace of one cell's virtual time, in its units per second, and its usual service. */
 export class Pace {
   /** 0: unknown. */
   vdot = 0
-  /** Seconds; 0: unknown. */
-  meanService: Seconds = 0
+  readonly #service = new RunningMean()
   #minute = 0
   #busy = false
 
@@ -36,11 +34,13 @@ export class Pace {
     return Math.max(this.vdot, PACE.least * this.#minute)
   }
 
+  /** 0: unknown. */
+  get meanService(): Seconds {
+    return this.#service.value
+  }
+
   served(seconds: Seconds): void {
-    this.meanService =
-      this.meanService === 0
-        ? seconds
-        : this.meanService + SERVICE_SAMPLE * (seconds - this.meanService)
+    this.#service.add(seconds)
   }
 }
 

@@ -101,7 +101,6 @@ function openFeed(feed: DashboardSource['feed'], reply: FastifyReply): FastifyRe
       .code(400)
       .send({ type: 'error', error: { type: 'invalid_request_error', message } })
   }
-  fed.add(socket)
   let begun = false
   const reader: Reader = {
     ready: () => !to.writableNeedDrain,
@@ -122,7 +121,10 @@ function openFeed(feed: DashboardSource['feed'], reply: FastifyReply): FastifyRe
     })
     to.once('close', () => feed.disconnect(reader))
   }
-  if (feed.connect(reader)) return
+  if (feed.connect(reader)) {
+    fed.add(socket)
+    return
+  }
   const message = 'as many pages are connected as are served'
   return reply.code(503).send({ type: 'error', error: { type: 'api_error', message } })
 }
