@@ -44,16 +44,22 @@ const rooms: readonly Room[] = [
   },
   { at: 'services/scheduler/ports.ts', may: /^#contracts\//, types: /^#core\// },
   { at: 'services/scheduler/system.ts', may: /^(#contracts\/|#core\/|#ports$|node:)/ },
-  ...['main', 'wire', 'operator-desk', 'embed'].map((name) => ({
+  ...['main', 'wire', 'operator-desk', 'embed', 'with-headgate', 'safe-message'].map((name) => ({
     at: `services/scheduler/${name}.ts`,
-    may: new RegExp(`^\\./|${LOOP_SEES.source}|^#(dashboard|gateway)$|^node:`),
+    may: new RegExp(`^\\./|${LOOP_SEES.source}|^#(client|dashboard|gateway)$|^node:`),
     types: SDK,
   })),
   {
     at: 'services/scheduler/',
-    may: new RegExp(`^\\./(?!main|wire|operator-desk|embed|system)[^/]+$|${LOOP_SEES.source}`),
+    may: new RegExp(
+      `^\\./(?!main|wire|operator-desk|embed|with-headgate|safe-message|system)[^/]+$|${LOOP_SEES.source}`,
+    ),
   },
-  { at: 'services/gateway/', may: /^(\.\/|#contracts\/|#client$|fastify$|@fastify\/)/ },
+  {
+    at: 'services/gateway/main.ts',
+    may: /^(\.\/|#contracts\/|#(client|listener|config|config-watch|log)$|node:)/,
+  },
+  { at: 'services/gateway/', may: /^(\.\/|#contracts\/|#(client|listener)$|fastify$|@fastify\/)/ },
   { at: 'services/dashboard/page/', may: /^\.\//, types: /^#contracts\// },
   {
     at: 'services/dashboard/',
@@ -72,10 +78,14 @@ const rooms: readonly Room[] = [
       `^\\./|${LOOP_SEES.source}|^(#config|#dashboard|#guardrails|#quantile-window|#snapshot|uplot)$`,
     ),
   },
-  { at: 'services/client/', may: /^(\.\/|#contracts\/|@nats-io\/)/, types: SDK },
+  {
+    at: 'services/client/',
+    may: /^(\.\/|#contracts\/|@nats-io\/|@opentelemetry\/api$)/,
+    types: SDK,
+  },
   {
     at: 'services/cli/',
-    may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|commander$|cli-table3$|log-update$)/,
+    may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|bcryptjs$|commander$|cli-table3$|log-update$)/,
   },
   { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/))/ },
 ]
@@ -279,6 +289,9 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   '#simulator/job',
   '#client',
   '#gateway',
+  '#listener',
+  '#config-watch',
+  '#log',
   '#dashboard',
   'zod',
   'xstate',
@@ -292,6 +305,8 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   '@dagrejs/dagre',
   'pino',
   'prom-client',
+  '@opentelemetry/api',
+  'bcryptjs',
   'commander',
   'cli-table3',
   'log-update',
