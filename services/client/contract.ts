@@ -8,6 +8,7 @@ import type { CancelAnswer, DegradeStep, StatusAnswer } from '#contracts/message
 import type { AdminOp, AuxKind } from '#contracts/subjects'
 import type { AnswerAccounting } from './accounting.ts'
 import type { AnswerStream } from './answer-stream.ts'
+import type { Relayed, RelaySink } from './relay.ts'
 import type { ClientSystem } from './system.ts'
 import type { BusLike, Transport } from './transport.ts'
 
@@ -86,6 +87,9 @@ export interface Headgate {
   ): Promise<Answer<Message>>
   /** A raw body must say `"stream": true` itself. */
   stream(body: Omit<MessageCreateParams, 'stream'> | RawBody, options?: CallOptions): AnswerStream
+  /** For a door that passes a call on as it comes: streamed or not, as the body says. `signal` is not heard:
+   *  `leave` does what it would. */
+  relay(body: RawBody, sink: RelaySink, options?: CallOptions): Relayed
   cancel(id: string): Promise<CancelAnswer>
   /** Fails with `unknown_id` when nobody knows it. */
   status(id: string): Promise<StatusAnswer>

@@ -16,7 +16,8 @@ import { clientError } from './errors.ts'
 import { exchange, post } from './exchange.ts'
 import { mailbox, type Mailbox } from './mailbox.ts'
 import { natsTransport } from './nats-transport.ts'
-import { openStream } from './open-stream.ts'
+import { openStream, SILENCE_MS } from './open-stream.ts'
+import { openRelay } from './relay.ts'
 import { clientSystem, type ClientSystem } from './system.ts'
 import { busTransport, type Transport, type TransportMessage } from './transport.ts'
 
@@ -104,6 +105,21 @@ function headgate(inside: Inside): Headgate {
         data: isRaw(body) ? body : encode({ ...body, stream: true }),
         headers: call.headers,
         signal: options.signal,
+        forget: () => forget(call.id),
+      })
+    },
+
+    relay(body, sink, options = {}) {
+      const call = prepare(inside, options)
+      return openRelay({
+        ...inside,
+        id: call.id,
+        subject: to.request(tenant, call.lane),
+        data: body,
+        headers: call.headers,
+        sink,
+        waitMs: (options.deadlineMs ?? waitMs) + GRACE_MS,
+        silenceMs: inside.silenceMs ?? SILENCE_MS,
         forget: () => forget(call.id),
       })
     },

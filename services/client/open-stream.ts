@@ -8,7 +8,7 @@ import type { ClientSystem } from './system.ts'
 import type { Transport, TransportHeaders } from './transport.ts'
 
 /** Three pings long. */
-const SILENCE_MS = 15_000
+export const SILENCE_MS = 15_000
 const BUFFER_BYTES_MAX = 16_000_000
 
 export function openStream(of: {

@@ -1,0 +1,137 @@
+/** One call as it comes back, word by word, for a door that passes it on: whether it is streamed shows in the
+ *  first word, so nothing here reads the body. Nothing is kept: who cannot pass an event on must leave. */
+import { HEADER } from '#contracts/messages'
+import { readAccounting, type AnswerAccounting } from './accounting.ts'
+import { clientError, errorIn, type HeadgateError } from './errors.ts'
+import { nobodyAt, post } from './exchange.ts'
+import type { RawBody } from './contract.ts'
+import type { Mailbox } from './mailbox.ts'
+import type { ClientSystem } from './system.ts'
+import type { Transport, TransportHeaders, TransportMessage } from './transport.ts'
+
+/** Who is told. After `answer`, `end` or `fail` nothing more comes; after `leave` nothing at all. */
+export interface RelaySink {
+  /** The whole answer of a call that is not streamed: the upstream's bytes. */
+  answer(bytes: Uint8Array, accounting: AnswerAccounting): void
+  /** One upstream event of a stream: its `data` JSON bytes. */
+  event(data: Uint8Array): void
+  /** A sign of life of a stream that has nothing to say. */
+  ping(): void
+  /** The end of a stream that is complete. */
+  end(accounting: AnswerAccounting): void
+  fail(error: HeadgateError): void
+}
+
+export interface Relayed {
+  readonly id: string
+  /** The caller is gone: the request is cancelled wherever it is, and its slot comes back. */
+  leave(): void
+}
+
+const PING = new TextEncoder().encode('{"type":"ping"}')
+
+export function openRelay(of: {
+  transport: Transport
+  box: Mailbox
+  system: ClientSystem
+  id: string
+  subject: string
+  data: RawBody
+  headers: TransportHeaders
+  sink: RelaySink
+  /** Longest wait for the first word, and for a whole answer. */
+  waitMs: number
+  /** A stream that says nothing for so long, not even a ping, has failed. */
+  silenceMs: number
+  /** Tells Headgate that nobody waits for it any more. */
+  forget: () => void
+}): Relayed {
+  const { subject, sink } = of
+  let events = 0
+  let streamed = false
+  let heard = true
+  let over = false
+
+  const close = () => {
+    over = true
+    slot?.close()
+    stopWaiting()
+    stopListening()
+  }
+  const fail = (error: HeadgateError) => {
+    if (over) return
+    close()
+    sink.fail(error)
+  }
+  const giveUp = (detail: string) => {
+    fail(clientError('no_answer', detail))
+    of.forget()
+  }
+  const listen = () => {
+    if (!heard) return giveUp(`silence for ${of.silenceMs} ms`)
+    heard = false
+    stopListening = of.system.after(of.silenceMs, listen)
+  }
+  let stopListening = () => {}
+  let stopWaiting = of.system.after(of.waitMs, () => giveUp(`${of.waitMs} ms`))
+
+  const hear = (message: TransportMessage) => {
+    if (over) return
+    heard = true
+    if (message.nobody) return fail(nobodyAt(subject))
+    const { data } = message
+    const bare = data.length > 0 && message.header(HEADER.outcome) === undefined
+    if (bare && message.header(HEADER.errorCode) === undefined) return part(data)
+    const error = errorIn(message)
+    if (error !== null) return fail(error)
+    const accounting = readAccounting(message)
+    const lost = accounting.events !== null && accounting.events !== events
+    if (lost) return fail(clientError('gap', `${events} of ${accounting.events} events came`))
+    close()
+    if (data.length === 0) sink.end(accounting)
+    else sink.answer(data, accounting)
+  }
+  const part = (data: Uint8Array) => {
+    if (!streamed) {
+      streamed = true
+      stopWaiting()
+      stopWaiting = () => {}
+      listen()
+    }
+    if (isPing(data)) return sink.ping()
+    events += 1
+    sink.event(data)
+  }
+
+  const slot = openSlot(of, hear, fail)
+  if (slot !== null)
+    void post(of.transport, { ...of, reply: slot.address }).then((error) => {
+      if (error !== null) fail(error)
+    })
+  return {
+    id: of.id,
+    leave() {
+      if (over) return
+      close()
+      of.forget()
+    },
+  }
+}
+
+/** Null: there is none to be had, and it was said why, a moment later as everything else is. */
+function openSlot(
+  of: { box: Mailbox; subject: string },
+  on: (message: TransportMessage) => void,
+  fail: (error: HeadgateError) => void,
+) {
+  try {
+    return of.box.open({ subject: of.subject, on, fail })
+  } catch (error) {
+    queueMicrotask(() => fail(error as HeadgateError))
+    return null
+  }
+}
+
+function isPing(data: Uint8Array): boolean {
+  return data.length === PING.length && PING.every((byte, i) => data[i] === byte)
+}
