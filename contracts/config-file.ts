@@ -311,7 +311,7 @@ const routeFile = z.strictObject({
     why: 'routes of one quota share their token buckets; absent: its own',
     source: `${LAWS} §9`,
   }),
-  initial: knob(z.int().min(1).max(128).optional(), {
+  initial: knob(z.int().min(1).max(10_000).optional(), {
     unit: 'slots',
     why: 'the limit at start; absent: concurrency_limit.initial',
     source: `${LAWS} §8`,
@@ -345,7 +345,7 @@ export const configFile = z.strictObject({
       initial: int({
         default: 60,
         min: 1,
-        max: 128,
+        max: 10_000,
         unit: 'slots',
         why: 'the limit before anything is known',
         source: `${LAWS} §8`,
@@ -586,6 +586,70 @@ export const configFile = z.strictObject({
         max: 5_000,
         why: 'a streamed caller hears a ping at least this often, and a vanished one is noticed',
         source: `${WIRE}: A request`,
+      }),
+    })
+    .prefault({}),
+  gateway: z
+    .strictObject({
+      connections_max: int({
+        default: 10_000,
+        min: 1,
+        max: 100_000,
+        unit: 'connections',
+        why: 'callers of the HTTP door at once; more are not accepted',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      upload_bytes: int({
+        default: 500_000_000,
+        min: 1_000,
+        max: 100_000_000_000,
+        unit: 'bytes',
+        why: 'bodies that are being received, together; past it arrivals are refused queue_full',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      stream_buffer_bytes: int({
+        default: 4_000_000,
+        min: 10_000,
+        max: 1_000_000_000,
+        unit: 'bytes',
+        why: 'what one caller may leave unread; past it the call is ended and its slot comes back',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      buffer_bytes: int({
+        default: 256_000_000,
+        min: 10_000,
+        max: 100_000_000_000,
+        unit: 'bytes',
+        why: 'what all callers together leave unread; past it the one who leaves most is ended',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      headers_ms: ms({
+        default: 10_000,
+        min: 100,
+        max: 600_000,
+        why: "until a request's headers are here; slow senders on purpose are cut",
+        source: 'CVE-2007-6750 (slow loris)',
+      }),
+      request_ms: ms({
+        default: 60_000,
+        min: 100,
+        max: 3_600_000,
+        why: 'until a whole request is here: 8 MB in a minute is 1 Mbit/s',
+        source: 'CVE-2007-6750 (slow loris)',
+      }),
+      stall_ms: ms({
+        default: 60_000,
+        min: 100,
+        max: 3_600_000,
+        why: 'a caller who reads nothing for so long while something waits for it is gone',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      keep_alive_ms: ms({
+        default: 65_000,
+        min: 0,
+        max: 3_600_000,
+        why: 'until a connection with nothing to do is closed; longer than the minute of common proxies',
+        source: 'field practice',
       }),
     })
     .prefault({}),

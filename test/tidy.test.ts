@@ -44,7 +44,15 @@ const rooms: readonly Room[] = [
   },
   { at: 'services/scheduler/ports.ts', may: /^#contracts\//, types: /^#core\// },
   { at: 'services/scheduler/system.ts', may: /^(#contracts\/|#core\/|#ports$|node:)/ },
-  ...['main', 'wire', 'operator-desk', 'embed', 'with-headgate', 'safe-message'].map((name) => ({
+  ...[
+    'main',
+    'wire',
+    'wire-gateway',
+    'operator-desk',
+    'embed',
+    'with-headgate',
+    'safe-message',
+  ].map((name) => ({
     at: `services/scheduler/${name}.ts`,
     may: new RegExp(`^\\./|${LOOP_SEES.source}|^#(client|dashboard|gateway)$|^node:`),
     types: SDK,

@@ -11,7 +11,7 @@ export type {
 } from './contract.ts'
 export { AnswerStream } from './answer-stream.ts'
 export type { AnswerAccounting } from './accounting.ts'
-export { HeadgateError, type ClientCode, type HeadgateErrorCode } from './errors.ts'
+export { clientRefusals, HeadgateError, type ClientCode, type HeadgateErrorCode } from './errors.ts'
 export type { Relayed, RelaySink } from './relay.ts'
 export { natsTransport, type NatsTransportOptions } from './nats-transport.ts'
 export { clientSystem, type ClientSystem } from './system.ts'

@@ -15,6 +15,8 @@ export interface OperatorDesk {
   /** Puts another file in force; the emergency switch stays as it is. */
   apply(next: Loaded): void
   emergency(): boolean
+  /** sha256 in hex of each HTTP key in force, to the tenant that holds it. */
+  keys(): ReadonlyMap<string, string>
   /** What was said before this start is in force from its first request on. */
   open(): Promise<void>
 }
@@ -105,6 +107,7 @@ export function operatorDesk(of: {
     operator,
     apply,
     emergency: () => emergency,
+    keys: () => loaded.keys,
     async open() {
       for (const key of [EMERGENCY_KEY, PAUSED_KEY]) {
         const said = await settings.get(key)

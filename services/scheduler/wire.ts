@@ -13,7 +13,7 @@ import { dashboardDoor } from './http/dashboard-door.ts'
 import { startHttp } from './http/server.ts'
 import { Loop } from './loop.ts'
 import { discovery, hasPeer } from './nats/discovery.ts'
-import { intake } from './nats/intake.ts'
+import { intake, type Intake } from './nats/intake.ts'
 import { outbox } from './nats/outbox.ts'
 import { guardrails, watchGuardrails, type Guardrails } from './observability/guardrails.ts'
 import { logRecorder, type Log } from './observability/log.ts'
@@ -29,9 +29,11 @@ import {
   type Provider,
 } from './ports.ts'
 import { operatorDesk } from './operator-desk.ts'
+import { memoryBus } from './memory-bus.ts'
 import { simulatedFaults } from './provider/simulated-faults.ts'
 import { snapshotOf } from './snapshot.ts'
 import { upstreams } from './upstreams.ts'
+import { LOCAL_MAX_PAYLOAD_BYTES, wireGateway, type GatewayAddress } from './wire-gateway.ts'
 
 /** Ends before the door's own patience does. */
 const AUX_TIMEOUT_MS = 55_000
@@ -47,6 +49,8 @@ export interface WireOptions {
   dice: Dice
   log: Log
   http: { host: string; port: number; adminToken: string | null } | null
+  /** The HTTP door in this process; null or absent: none. */
+  gateway?: GatewayAddress | null
   /** Where the machines are offered to Stately's inspector, on loopback; null or absent: nowhere. */
   inspectPort?: number | null
   version: string
@@ -61,6 +65,7 @@ export interface Wired {
   readonly instance: string
   readonly httpUrl: string | null
   readonly inspectUrl: string | null
+  readonly gatewayUrl: string | null
   readonly loop: Loop
   readonly operator: Operator
   readonly recording: Recording
@@ -168,38 +173,41 @@ export async function wire(of: WireOptions): Promise<Wired> {
   })
   const { operator } = desk
   await desk.open()
-  const out = outbox({ bus, clock, pingMs: () => loop.state.config.file.nats.ping_ms })
-  const doors = intake({
-    bus,
-    subjects,
-    scheduler: loop,
-    operator,
-    outbox: out,
-    clock,
-    makeId: () => makeId(() => of.dice.next()),
-    instance,
-    limits: () => {
-      const now = loop.state.config.file
-      return {
-        requestBytes: now.limits.request_bytes,
-        replyPrefixes: now.nats.reply_prefixes,
-        auxInflightMax: now.aux_inflight_max,
-      }
-    },
-    async aux({ kind, tenant, body, headers }) {
-      if (draining) return { refusal: refusal('draining', 'this instance is stopping') }
-      const { tenants, routeDefaults } = loop.state.config
-      if (tenants.unknown === 'reject' && tenant !== 'default' && !tenants.named.has(tenant))
-        return { refusal: refusal('forbidden', 'the tenant is not in the configuration') }
-      const call = { kind, body, headers, timeoutMs: AUX_TIMEOUT_MS }
-      return of.provider.aux({ ...call, upstream: upstream(routeDefaults.upstream) })
-    },
-    onError: of.onBug,
-  })
-  bus.onNobody((probe) => {
-    const slash = probe.indexOf('/')
-    loop.gone(probe.slice(0, slash), probe.slice(slash + 1))
-  })
+  const openDoors = (bus: Bus): Intake => {
+    const out = outbox({ bus, clock, pingMs: () => loop.state.config.file.nats.ping_ms })
+    bus.onNobody((probe) => {
+      const slash = probe.indexOf('/')
+      loop.gone(probe.slice(0, slash), probe.slice(slash + 1))
+    })
+    return intake({
+      bus,
+      subjects,
+      scheduler: loop,
+      operator,
+      outbox: out,
+      clock,
+      makeId: () => makeId(() => of.dice.next()),
+      instance,
+      limits: () => {
+        const now = loop.state.config.file
+        return {
+          requestBytes: now.limits.request_bytes,
+          replyPrefixes: now.nats.reply_prefixes,
+          auxInflightMax: now.aux_inflight_max,
+        }
+      },
+      async aux({ kind, tenant, body, headers }) {
+        if (draining) return { refusal: refusal('draining', 'this instance is stopping') }
+        const { tenants, routeDefaults } = loop.state.config
+        if (tenants.unknown === 'reject' && tenant !== 'default' && !tenants.named.has(tenant))
+          return { refusal: refusal('forbidden', 'the tenant is not in the configuration') }
+        const call = { kind, body, headers, timeoutMs: AUX_TIMEOUT_MS }
+        return of.provider.aux({ ...call, upstream: upstream(routeDefaults.upstream) })
+      },
+      onError: of.onBug,
+    })
+  }
+  const doors = openDoors(bus)
   const found = discovery({
     bus,
     clock,
@@ -226,6 +234,10 @@ export async function wire(of: WireOptions): Promise<Wired> {
               )
           },
         })
+  const ready = (): string[] => [
+    ...(bus.connected() ? [] : ['NATS is not connected']),
+    ...(draining ? ['draining'] : []),
+  ]
   const http =
     of.http === null
       ? null
@@ -239,10 +251,24 @@ export async function wire(of: WireOptions): Promise<Wired> {
           mount(app) {
             if (dashboard !== null) dashboardDoor(app, { files: pageFiles(), feed: dashboard })
           },
-          ready: () => [
-            ...(bus.connected() ? [] : ['NATS is not connected']),
-            ...(draining ? ['draining'] : []),
-          ],
+          ready,
+        })
+
+  const local = bus.kind === 'memory' ? bus : memoryBus({ maxPayload: LOCAL_MAX_PAYLOAD_BYTES })
+  const localDoors = of.gateway == null || local === bus ? null : openDoors(local)
+  const gateway =
+    of.gateway == null
+      ? null
+      : await wireGateway({
+          ...of.gateway,
+          bus: local,
+          file: () => loop.state.config.file,
+          keys: () => desk.keys(),
+          // Its callers need no NATS.
+          ready: () => (draining ? ['draining'] : []),
+          clock,
+          dice: of.dice,
+          onFault: of.onBug,
         })
 
   const inspector =
@@ -268,6 +294,8 @@ export async function wire(of: WireOptions): Promise<Wired> {
     watched?.close()
     await startDrain()
     await doors.close()
+    await localDoors?.close()
+    await gateway?.close()
     await found.close()
     watch.close()
     await bus.flush().catch(() => log.warn('NATS is away: the last answers may not have left'))
@@ -284,6 +312,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     instance,
     httpUrl: http?.url ?? null,
     inspectUrl: inspector?.url ?? null,
+    gatewayUrl: gateway?.url ?? null,
     loop,
     operator,
     recording: recorded,

@@ -9,10 +9,12 @@ export interface Denial {
 
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/
 
+export const isLoopback = (host: string): boolean => LOOPBACK.test(host)
+
 /** A server on a loopback address answers only to its own names; a page that had its own name point here
  *  would otherwise read as its own origin. On other addresses the names are not ours to know. */
 export function hostGuard(boundTo: string): (host: string | undefined) => Denial | null {
-  if (!LOOPBACK.test(boundTo)) return () => null
+  if (!isLoopback(boundTo)) return () => null
   return (host) => {
     const name = hostName(host)
     if (name !== null && (LOOPBACK.test(name) || name === boundTo)) return null

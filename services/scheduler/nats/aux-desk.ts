@@ -1,5 +1,13 @@
 /** count_tokens and models: outside lanes and slots, a few at once, the upstream's own answer. */
-import { HEADER, refusal, type Refusal, type UpstreamHeaders } from '#contracts/messages'
+import { isToken } from '#contracts/ids'
+import { modelsAsk } from '#contracts/models-ask'
+import {
+  firstIssue,
+  HEADER,
+  refusal,
+  type Refusal,
+  type UpstreamHeaders,
+} from '#contracts/messages'
 import type { AuxKind } from '#contracts/subjects'
 import type { Bus, BusMessage, Clock, Millis } from '#ports'
 import type { Outbox } from './outbox.ts'
@@ -47,7 +55,8 @@ export function auxDesk(of: {
       const size = `the body has ${bytes} bytes, at most ${bytesMax} are allowed`
       return refusal('payload_too_large', size)
     }
-    if (wrong !== null) return refusal('invalid_request', wrong)
+    const unfit = wrong ?? (kind === 'models' ? wrongModelsAsk(message.data) : null)
+    if (unfit !== null) return refusal('invalid_request', unfit)
     if (inflight < max) return null
     return refusal('queue_full', `${inflight} ${kind} calls are under way, at most ${max} may be`)
   }
@@ -73,10 +82,21 @@ export function auxDesk(of: {
       answerOnce(answer)
     }
     inflight += 1
-    const body = kind === 'models' ? null : new Uint8Array(message.data)
+    const body = message.data.length === 0 ? null : new Uint8Array(message.data)
     of.call({ kind, tenant, body, headers }).then(finish, () =>
       finish({ refusal: upstreamSaid(502, 'api_error', 'the call failed') }),
     )
+  }
+}
+
+/** Null: it is one. */
+function wrongModelsAsk(body: Uint8Array): string | null {
+  if (body.length === 0) return null
+  try {
+    const read = modelsAsk.safeParse(JSON.parse(new TextDecoder().decode(body)))
+    return read.success ? null : firstIssue(read.error)
+  } catch {
+    return 'body: expected JSON in UTF-8'
   }
 }
 
@@ -100,19 +120,26 @@ function give(ways: Ways, asked: Asked, answer: AuxAnswer): void {
 
 function refuse(
   { outbox }: Ways,
-  { tenant, to, failed }: Asked,
+  { tenant, to, message, failed }: Asked,
   no: { refusal: Refusal; requestId?: string | null; body?: Uint8Array },
 ): void {
   failed(no.refusal.code)
   const attempted = no.refusal.code === 'upstream_error'
+  const id = idOf(message)
   const accounting = {
-    ...unattempted('-'),
+    ...unattempted(id),
     outcome: attempted ? ('failed' as const) : ('refused' as const),
     attempts: attempted ? 1 : 0,
     upstreamRequestId: no.requestId ?? null,
   }
-  const reply = outbox.reply({ tenant, id: '-', to, stream: false })
+  const reply = outbox.reply({ tenant, id, to, stream: false })
   reply.refuse(no.refusal, accounting, no.body ?? null)
+}
+
+/** Nothing here is known by an id; one that the caller gave is given back. */
+function idOf(message: BusMessage): string {
+  const given = message.header(HEADER.id)
+  return given !== undefined && isToken(given) ? given : '-'
 }
 
 const upstreamSaid = (status: number, type: string, why: string) =>

@@ -4,6 +4,7 @@
  *  out of reach, and the total deadline belongs to the scheduler, which calls `abort`. */
 import Anthropic from '@anthropic-ai/sdk'
 import type { Pool } from 'undici'
+import { modelsAsk, modelsPath, type ModelsAsk } from '#contracts/models-ask'
 import type { AttemptCall, Clock, Millis, Provider } from '#ports'
 import { Attempt, type AttemptLimits } from './running-attempt.ts'
 import { SideCall } from './side-call.ts'
@@ -78,7 +79,7 @@ export function anthropicProvider(options: AnthropicProviderOptions): Provider {
         const { client } = doorTo(call.upstream.baseUrl)
         const sent =
           call.kind === 'models'
-            ? client.get('/v1/models', through(side))
+            ? client.get(modelsPath(askedFor(call.body)), through(side))
             : client.post('/v1/messages/count_tokens', { body: call.body, ...through(side) })
         sent.asResponse().catch(() => side.unsent())
       } catch {
@@ -122,6 +123,10 @@ function openDoor(of: { baseUrl: string; connections: number; connectTimeoutMs: 
   })
   return { client, pool }
 }
+
+/** The door has checked it. */
+const askedFor = (body: Uint8Array | null): ModelsAsk =>
+  body === null ? {} : modelsAsk.parse(JSON.parse(new TextDecoder().decode(body)))
 
 /** What the SDK passes on to our fetch untouched. */
 function through(exchange: Exchange): { fetchOptions: object } {

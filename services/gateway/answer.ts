@@ -1,0 +1,128 @@
+/** What came back over the bus, as the API would have said it over HTTP. Pure. */
+import { errorBody, refusal, type Refusal } from '#contracts/messages'
+import { clientRefusals, type AnswerAccounting, type ClientCode, type HeadgateError } from '#client'
+
+export type HttpHeaders = Record<string, string>
+
+export interface HttpAnswer {
+  status: number
+  headers: HttpHeaders
+  body: Uint8Array | string
+}
+
+/** The accounting of a call, as response headers or trailers; names in lower case. */
+export function accountingHeaders(of: AnswerAccounting): HttpHeaders {
+  const headers: HttpHeaders = {
+    'headgate-id': of.id,
+    'headgate-served-by': of.servedBy,
+    'headgate-attempts': String(of.attempts),
+    'headgate-preemptions': String(of.preemptions),
+    'headgate-queue-ms': String(of.queueMs),
+    'headgate-upstream-ms': String(of.upstreamMs),
+    'headgate-total-ms': String(of.totalMs),
+  }
+  if (of.outcome !== null) headers['headgate-outcome'] = of.outcome
+  if (of.model !== null) headers['headgate-model'] = of.model
+  if (of.inputTokens !== null) headers['headgate-input-tokens'] = String(of.inputTokens)
+  if (of.outputTokens !== null) headers['headgate-output-tokens'] = String(of.outputTokens)
+  if (of.events !== null) headers['headgate-events'] = String(of.events)
+  return headers
+}
+
+/** `id` names a call that has none of its own. */
+export function wholeAnswer(
+  bytes: Uint8Array,
+  accounting: AnswerAccounting,
+  id: string,
+): HttpAnswer {
+  const headers = accountingHeaders(accounting)
+  headers['headgate-id'] = namedId(accounting.id) ?? id
+  headers['content-type'] = 'application/json'
+  headers['request-id'] = accounting.requestId ?? namedId(accounting.id) ?? id
+  return { status: 200, headers, body: bytes }
+}
+
+/** The accounting of a streamed answer, and the upstream's own id of it: both are known at its end. */
+export function trailersOf(of: AnswerAccounting): HttpHeaders {
+  const trailers = accountingHeaders(of)
+  if (of.requestId !== null) trailers['request-id'] = of.requestId
+  return trailers
+}
+
+/** The head of a streamed answer. */
+export const streamHead = (id: string): HttpHeaders => ({
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+  'x-accel-buffering': 'no',
+  'request-id': id,
+  'headgate-id': id,
+  trailer: 'headgate-outcome',
+})
+
+/** `id` names the call where its error does not. */
+export function errorAnswer(error: HeadgateError, id: string): HttpAnswer {
+  const { accounting } = error
+  const requestId = accounting?.requestId ?? namedId(accounting?.id) ?? id
+  const told =
+    error.bytes === null ? ourOwn(error, requestId) : { status: error.status, body: error.bytes }
+  const status = told.status ?? 502
+  const headers = {
+    ...(accounting === null ? {} : accountingHeaders(accounting)),
+    'headgate-id': namedId(accounting?.id) ?? id,
+    ...errorHeaders(error, requestId),
+  }
+  return { status: status >= 400 && status <= 599 ? status : 502, headers, body: told.body }
+}
+
+/** A refusal of the door's own. */
+export function refusalAnswer(refused: Refusal, id: string): HttpAnswer {
+  const body = errorBody({ refusal: refused, requestId: id, attempts: 0 })
+  const headers = { 'headgate-id': id, ...errorHeaders(refused, id) }
+  return { status: refused.status, headers, body }
+}
+
+function errorHeaders(
+  of: { code: string; retryable: boolean; retryAfterMs: number | null },
+  requestId: string,
+): HttpHeaders {
+  const headers: HttpHeaders = { 'content-type': 'application/json', 'request-id': requestId }
+  if (of.retryAfterMs !== null) headers['retry-after'] = String(Math.ceil(of.retryAfterMs / 1_000))
+  // Headgate has retried already: an SDK that did it again would multiply the layers.
+  if (!of.retryable || of.code === 'retries_exhausted') headers['x-should-retry'] = 'false'
+  return headers
+}
+
+/** A call outside lanes has no id of its own. */
+const namedId = (id: string | undefined): string | null =>
+  id === undefined || id === '' || id === '-' ? null : id
+
+/** What the client found out by itself, in the words of an error of the API. */
+function ourOwn(error: HeadgateError, id: string): { status: number; body: string } {
+  const { code, message, retryable } = error
+  const status = isClientCode(code) ? STATUS[code] : (error.status ?? 502)
+  const type = status === 504 ? 'timeout_error' : 'api_error'
+  const said = { code, retryable, retry_after_ms: error.retryAfterMs, attempts: 0 }
+  return {
+    status,
+    body: JSON.stringify({
+      type: 'error',
+      error: { type, message },
+      request_id: id,
+      headgate: said,
+    }),
+  }
+}
+
+const STATUS: Record<ClientCode, number> = {
+  unreachable: 503,
+  no_answer: 504,
+  gap: 502,
+  bad_answer: 502,
+  reader_too_slow: 503,
+  client_full: 503,
+  closed: 503,
+}
+
+const isClientCode = (code: string): code is ClientCode => Object.hasOwn(clientRefusals, code)
+
+export const invalid = (message: string): Refusal => refusal('invalid_request', message)

@@ -1,0 +1,221 @@
+/** The Anthropic-compatible HTTP door: what an unmodified SDK posts goes over the bus as everybody's does,
+ *  and what comes back is said as the API would. It schedules nothing and knows no prompt. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { ConfigFile } from '#contracts/config'
+import { makeId } from '#contracts/ids'
+import { refusal, type Refusal } from '#contracts/messages'
+import type { ClientSystem, Headgate } from '#client'
+import { createListener, isLoopback, listen, type Denial, type Tls } from '#listener'
+import { refusalAnswer, type HttpAnswer } from './answer.ts'
+import { askAux } from './aux-call.ts'
+import { readCall } from './call-headers.ts'
+import { callers, type Caller } from './callers.ts'
+import { MessagesCall } from './messages-call.ts'
+import { readers } from './readers.ts'
+import { uploads } from './uploads.ts'
+
+export {
+  accountingHeaders,
+  errorAnswer,
+  streamHead,
+  wholeAnswer,
+  type HttpAnswer,
+} from './answer.ts'
+export { passedOn, readCall } from './call-headers.ts'
+export { errorFrame, frameOf, pingFrame } from './sse.ts'
+
+export interface GatewayOptions {
+  host: string
+  /** 0: any free one. */
+  port: number
+  tls: Tls | null
+  /** Serves every tenant by `as`; with a `waitMs` beyond any deadline. Stays open when the door closes. */
+  client: Headgate
+  /** True where no key is configured: the door is for this machine only, any key, tenant `default`. */
+  keyless: boolean
+  /** The tenant that holds a key; null: nobody does. */
+  tenantOf: (key: string) => string | null
+  settings: () => ConfigFile['gateway']
+  /** Largest body; read once. */
+  requestBytesMax: number
+  /** Why it should get no work; none: it should. */
+  ready: () => readonly string[]
+  system: ClientSystem
+  /** Hears of faults of ours, answered as 500. */
+  onFault: (error: Error) => void
+}
+
+export interface Gateway {
+  readonly url: string
+  /** Of all callers, unread. */
+  readonly unreadBytes: number
+  /** Takes no further connection; what was answered has left when it resolves. */
+  close(): Promise<void>
+}
+
+/** Rejects with a sentence when it may not serve there. */
+export async function startGateway(of: GatewayOptions): Promise<Gateway> {
+  if (of.keyless && !isLoopback(of.host))
+    throw new Error(
+      `HEADGATE_HOST: ${of.host} is no loopback address and no tenant has a key; configure tenants.<name>.keys, or serve on 127.0.0.1`,
+    )
+  const facing = facingOf(of)
+  const app = createListener(facing)
+  const waiting = readers({
+    limits: () => {
+      const { stream_buffer_bytes, buffer_bytes, stall_ms } = of.settings()
+      return { eachBytesMax: stream_buffer_bytes, allBytesMax: buffer_bytes, stallMs: stall_ms }
+    },
+    after: of.system.after,
+  })
+  health(app, of.ready)
+  void app.register(async (scope) => serveApi(scope, of, waiting))
+  const url = await listen(app, facing)
+  return {
+    url,
+    get unreadBytes() {
+      return waiting.bytes
+    },
+    async close() {
+      await answered(app, of.system)
+      await app.close()
+      waiting.close()
+    },
+  }
+}
+
+/** Answers may still be on their way to slow readers; but not for ever. */
+const CLOSING_MS = 5_000
+
+function answered(app: FastifyInstance, system: ClientSystem): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = system.after(CLOSING_MS, resolve)
+    app.server.close(() => {
+      stop()
+      resolve()
+    })
+    app.server.closeIdleConnections()
+  })
+}
+
+function facingOf(of: GatewayOptions): Parameters<typeof createListener>[0] {
+  const { host, port, tls, onFault } = of
+  const { connections_max, headers_ms, request_ms, keep_alive_ms } = of.settings()
+  return {
+    host,
+    port,
+    portName: 'HEADGATE_GATEWAY_PORT',
+    tls,
+    limits: {
+      connectionsMax: connections_max,
+      bodyBytesMax: of.requestBytesMax,
+      headerBytesMax: HEADER_BYTES_MAX,
+      headersMs: headers_ms,
+      requestMs: request_ms,
+      keepAliveMs: keep_alive_ms,
+      // A caller in the queue hears nothing for as long as its deadline allows.
+      idleMs: 0,
+      requestsPerConnection: 0,
+    },
+    deny: (reply, denial) => send(reply, refusalAnswer(refusalOf(denial), newId(of))),
+    onFault,
+  }
+}
+
+const HEADER_BYTES_MAX = 16_384
+
+function serveApi(
+  scope: FastifyInstance,
+  of: GatewayOptions,
+  waiting: ReturnType<typeof readers>,
+): void {
+  const callerOf = callers(of)
+  const refuse = (reply: FastifyReply, refused: Refusal) =>
+    send(reply, refusalAnswer(refused, newId(of)))
+  const clients = new Map<string, Headgate>()
+  const clientOf = (tenant: string): Headgate => {
+    let client = clients.get(tenant)
+    if (client === undefined) clients.set(tenant, (client = of.client.as(tenant)))
+    return client
+  }
+  const callerBy = new WeakMap<FastifyRequest, string>()
+  const tenantOf = (request: FastifyRequest): string => callerBy.get(request) ?? ''
+
+  // Before a byte of the body is read.
+  scope.addHook('onRequest', (request, reply, done) => {
+    const caller: Caller = callerOf(request.headers)
+    if ('refusal' in caller) return void refuse(reply, caller.refusal)
+    callerBy.set(request, caller.tenant)
+    done()
+  })
+  uploads(scope, {
+    bytesMax: () => of.settings().upload_bytes,
+    eachBytesMax: of.requestBytesMax,
+    refuse,
+  })
+  // Whatever it calls itself; the scheduler reads it once, and says what is wrong with it.
+  scope.removeAllContentTypeParsers()
+  scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+
+  scope.post('/v1/messages', (request, reply) => {
+    const read = readCall(request.headers)
+    if (!read.ok) return refuse(reply, read.refusal)
+    reply.hijack()
+    const call = new MessagesCall({ to: reply.raw, readers: waiting })
+    const client = clientOf(tenantOf(request))
+    call.ask((sink) => client.relay(bodyOf(request), sink, read.options))
+  })
+  askAux(scope, {
+    clientOf: (request) => clientOf(tenantOf(request)),
+    bodyOf,
+    newId: () => newId(of),
+    send,
+  })
+  for (const path of ['/v1/messages', '/v1/messages/count_tokens', '/v1/models', '/v1/models/:id'])
+    otherMethods(scope, path, refuse)
+}
+
+const bodyOf = (request: FastifyRequest): Uint8Array =>
+  request.body instanceof Uint8Array ? request.body : NOTHING
+const NOTHING = new Uint8Array(0)
+
+/** A path that is served, asked in a way that is not. */
+function otherMethods(
+  scope: FastifyInstance,
+  url: string,
+  refuse: (reply: FastifyReply, refused: Refusal) => FastifyReply,
+): void {
+  const served = ['GET', 'POST'].filter((method) => scope.hasRoute({ method, url }))
+  const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((one) => !served.includes(one))
+  scope.route({
+    method: others,
+    url,
+    handler(_request, reply) {
+      reply.header('allow', served.join(', '))
+      const message = `expected ${served.join(' or ')} ${url}`
+      return refuse(reply, { ...refusal('invalid_request', message), status: 405 })
+    },
+  })
+}
+
+function health(app: FastifyInstance, ready: () => readonly string[]): void {
+  app.get('/healthz', () => ({ status: 'ok' }))
+  app.get('/readyz', (_request, reply) => {
+    const reasons = ready()
+    return reply
+      .code(reasons.length === 0 ? 200 : 503)
+      .send({ status: reasons.length === 0 ? 'ready' : 'not ready', reasons })
+  })
+}
+
+function send(reply: FastifyReply, { status, headers, body }: HttpAnswer): FastifyReply {
+  return reply.code(status).headers(headers).send(body)
+}
+
+/** A denial of the listener's, in the words of the contract. */
+function refusalOf({ status, type, message }: Denial): Refusal {
+  const code = status === 413 ? 'payload_too_large' : 'invalid_request'
+  return { ...refusal(code, message), status, type }
+}
+
+const newId = ({ system }: GatewayOptions): string => makeId(() => system.random())

@@ -1,0 +1,87 @@
+/** One `POST /v1/messages`: relayed as it comes, streamed or whole, and taken back when its caller goes.
+ *  The status line leaves with the first real event, so that a late refusal still has its status. */
+import type { FastifyReply } from 'fastify'
+import type { AnswerAccounting, HeadgateError, Relayed, RelaySink } from '#client'
+import { trailersOf, errorAnswer, streamHead, wholeAnswer, type HttpAnswer } from './answer.ts'
+import type { Reader, Readers } from './readers.ts'
+import { errorFrame, frameOf, pingFrame } from './sse.ts'
+
+type ServerResponse = FastifyReply['raw']
+
+export class MessagesCall implements RelaySink {
+  readonly #to: ServerResponse
+  readonly #readers: Readers
+  #relayed: Relayed | null = null
+  #reader: Reader | null = null
+  #over = false
+
+  constructor(of: { to: ServerResponse; readers: Readers }) {
+    this.#to = of.to
+    this.#readers = of.readers
+    this.#to.once('close', () => this.#closed())
+  }
+
+  /** Asks, through `relay`. */
+  ask(relay: (sink: RelaySink) => Relayed): void {
+    if (!this.#over) this.#relayed = relay(this)
+  }
+
+  answer(bytes: Uint8Array, accounting: AnswerAccounting): void {
+    this.#whole(wholeAnswer(bytes, accounting, accounting.id))
+  }
+
+  event(data: Uint8Array): void {
+    if (this.#over) return
+    this.#begin()
+    this.#write(frameOf(data))
+  }
+
+  ping(): void {
+    if (!this.#over && this.#to.headersSent) this.#write(pingFrame)
+  }
+
+  end(accounting: AnswerAccounting): void {
+    if (this.#over) return
+    this.#begin()
+    this.#to.addTrailers(trailersOf(accounting))
+    this.#to.end()
+  }
+
+  fail(error: HeadgateError): void {
+    if (this.#over) return
+    const answer = errorAnswer(error, this.#relayed?.id ?? '')
+    if (!this.#to.headersSent) return this.#whole(answer)
+    this.#write(errorFrame(answer.body))
+    this.#to.end()
+  }
+
+  #whole({ status, headers, body }: HttpAnswer): void {
+    if (this.#over) return
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body
+    headers['content-length'] = String(bytes.length)
+    this.#to.writeHead(status, headers)
+    this.#to.end(bytes)
+    this.#watch(bytes.length)
+  }
+
+  #begin(): void {
+    if (!this.#to.headersSent) this.#to.writeHead(200, streamHead(this.#relayed?.id ?? ''))
+  }
+
+  #write(bytes: Buffer): void {
+    this.#to.write(bytes)
+    this.#watch(bytes.length)
+  }
+
+  #watch(bytes: number): void {
+    this.#reader ??= this.#readers.open(this.#to, () => this.#to.destroy())
+    this.#reader.wrote(bytes)
+  }
+
+  /** Answered, or the caller is gone: then nobody should work for it any more. */
+  #closed(): void {
+    this.#over = true
+    this.#reader?.close()
+    if (!this.#to.writableFinished) this.#relayed?.leave()
+  }
+}

@@ -1,0 +1,67 @@
+/** The HTTP door in the scheduler's process, with a bus between them that never leaves it: the door asks as
+ *  everybody does, and nothing it carries crosses a socket twice. */
+import { createHash } from 'node:crypto'
+import { connectHeadgate } from '#client'
+import type { ConfigFile } from '#contracts/config'
+import { DEADLINE_MAX_MS } from '#contracts/messages'
+import { startGateway, type Gateway } from '#gateway'
+import type { Bus, Clock, Dice } from './ports.ts'
+
+export interface GatewayAddress {
+  host: string
+  port: number
+  tls: { cert: string; key: string } | null
+}
+
+/** Beyond any answer: on a bus in memory size costs nothing twice. */
+export const LOCAL_MAX_PAYLOAD_BYTES = 128_000_000
+/** Requests of one connection that may wait; the listener ends who asks more. */
+const CALLS_PER_CONNECTION = 16
+
+export async function wireGateway(
+  of: GatewayAddress & {
+    bus: Bus
+    file: () => ConfigFile
+    /** sha256 in hex of each key, to the tenant that holds it. */
+    keys: () => ReadonlyMap<string, string>
+    ready: () => readonly string[]
+    clock: Clock
+    dice: Dice
+    onFault: (error: Error) => void
+  },
+): Promise<Gateway> {
+  const { bus, clock, dice } = of
+  const file = of.file()
+  const system = {
+    after: (ms: number, call: () => void) => clock.after(ms, call),
+    random: () => dice.next(),
+  }
+  const client = await connectHeadgate({
+    bus,
+    tenant: 'default',
+    subjectPrefix: file.subject_prefix,
+    callsMax: CALLS_PER_CONNECTION * file.gateway.connections_max,
+    // A caller who goes is noticed; until then only its deadline ends a call.
+    waitMs: DEADLINE_MAX_MS,
+    system,
+  })
+  const gateway = await startGateway({
+    ...of,
+    client,
+    keyless: of.keys().size === 0,
+    tenantOf: (key) => of.keys().get(createHash('sha256').update(key).digest('hex')) ?? null,
+    settings: () => of.file().gateway,
+    requestBytesMax: file.limits.request_bytes,
+    system,
+  })
+  return {
+    url: gateway.url,
+    get unreadBytes() {
+      return gateway.unreadBytes
+    },
+    async close() {
+      await gateway.close()
+      await client.close()
+    },
+  }
+}
