@@ -65,7 +65,7 @@ const rooms: readonly Room[] = [
   },
   {
     at: 'services/gateway/main.ts',
-    may: /^(\.\/|#contracts\/|#(client|listener|config|config-watch|log)$|node:)/,
+    may: /^(\.\/|#contracts\/|#(client|listener|config|config-watch|environment|log)$|node:)/,
   },
   { at: 'services/gateway/', may: /^(\.\/|#contracts\/|#(client|listener)$|fastify$|@fastify\/)/ },
   { at: 'services/dashboard/page/', may: /^\.\//, types: /^#contracts\// },
@@ -299,6 +299,7 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   '#gateway',
   '#listener',
   '#config-watch',
+  '#environment',
   '#log',
   '#dashboard',
   'zod',

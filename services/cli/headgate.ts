@@ -8,6 +8,7 @@ import { version } from './version.ts'
 const VERBS: Record<string, () => Promise<() => Command>> = {
   up: async () => (await import('./up.ts')).up,
   serve: async () => (await import('./serve.ts')).serve,
+  gateway: async () => (await import('./gateway.ts')).gateway,
   request: async () => (await import('./request.ts')).request,
   cancel: async () => (await import('./cancel.ts')).cancel,
   status: async () => (await import('./status.ts')).status,
@@ -21,7 +22,7 @@ const VERBS: Record<string, () => Promise<() => Command>> = {
 }
 
 /** They have more to do than to talk. */
-const LASTING = ['up', 'serve', 'record', 'provider']
+const LASTING = ['up', 'serve', 'gateway', 'record', 'provider']
 forgiveReaders(() => LASTING.includes(process.argv[2] ?? ''))
 
 try {

@@ -9,6 +9,7 @@ const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 
 export const PROGRAMS = {
   scheduler: new URL(`../scheduler/main${EXTENSION}`, import.meta.url),
+  gateway: new URL(`../gateway/main${EXTENSION}`, import.meta.url),
   'simulated provider': new URL(`../simulated-provider/main${EXTENSION}`, import.meta.url),
   simulator: new URL(`../simulator/main${EXTENSION}`, import.meta.url),
 } as const

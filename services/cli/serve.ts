@@ -3,7 +3,7 @@
 import { Command } from 'commander'
 import { sayEnd, startProgram } from './program.ts'
 import { onStop } from './signals.ts'
-import { env, Failure, INSPECT_HELP, inspectOf, messageOf, Misuse, port } from './terminal.ts'
+import { env, Failure, INSPECT_HELP, inspectOf, messageOf, port } from './terminal.ts'
 
 export const serve = (): Command =>
   new Command('serve')
@@ -12,19 +12,19 @@ export const serve = (): Command =>
       'Runs the scheduler until it is told to stop: SIGTERM or SIGINT drain it, a second one ' +
         'hurries. Everything else stands in the environment: NATS_URL, NATS_USER, ' +
         'NATS_PASSWORD, NATS_CREDS, ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, HEADGATE_CONFIG, ' +
-        'HEADGATE_HOST, HEADGATE_HTTP_PORT, HEADGATE_ADMIN_TOKEN, LOG_LEVEL.',
+        'HEADGATE_HOST, HEADGATE_HTTP_PORT, HEADGATE_GATEWAY_PORT, HEADGATE_ADMIN_TOKEN, ' +
+        'HEADGATE_TLS_CERT, HEADGATE_TLS_KEY, LOG_LEVEL.',
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
-    .option('--gateway', 'not part of this version')
+    .option('--gateway', 'open the Anthropic-compatible HTTP door beside it, in the same process')
     .option('--inspect [port]', INSPECT_HELP, port)
     .action(async (flags: { config?: string; gateway?: true; inspect?: number | true }) => {
-      if (flags.gateway === true)
-        throw new Misuse('--gateway: the HTTP door is not part of this version; leave it out')
       process.exitCode = await inForeground({
         name: 'scheduler',
         env: {
           HEADGATE_CONFIG: flags.config ?? env('HEADGATE_CONFIG'),
           HEADGATE_INSPECT: inspectOf(flags.inspect),
+          HEADGATE_GATEWAY: flags.gateway === true ? 'on' : env('HEADGATE_GATEWAY'),
         },
       })
     })

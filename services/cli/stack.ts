@@ -15,6 +15,8 @@ export interface StackOptions {
   natsPort: number | undefined
   /** Exactly this port; absent: 8780 or the next free one. */
   httpPort: number | undefined
+  /** The HTTP door: exactly this port, or 8781 or the next free one; null: none. */
+  gateway: { port: number | undefined } | null
   /** Null: the real upstream. */
   simulated: Record<string, unknown> | null
   /** When the environment has no word on it. */
@@ -29,6 +31,8 @@ export interface Stack {
   /** Why there is no server. */
   readonly noNats: string | null
   readonly httpUrl: string
+  /** Of the Anthropic-compatible door; null: there is none. */
+  readonly gatewayUrl: string | null
   /** Null: the machines are offered to no inspector. */
   readonly inspectUrl: string | null
   readonly adminToken: { token: string; made: boolean }
@@ -45,6 +49,7 @@ export interface Stack {
 
 export const NATS_PORT = 4_222
 export const HTTP_PORT = 8_780
+export const GATEWAY_PORT = 8_781
 /** A server that keeps ending has a reason that a restart does not mend. */
 const NATS_RESTARTS_MAX = 5
 
@@ -90,11 +95,22 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
   const simulatedUrl = simulated?.ready.url ?? null
   const given = env('HEADGATE_ADMIN_TOKEN')
   const adminToken = { token: given ?? secret(), made: given === undefined }
-  const scheduler = await parts.start<{ http: string | null; inspect: string | null }>({
+  const http = await httpPort(options)
+  const scheduler = await parts.start<{
+    http: string | null
+    inspect: string | null
+    gateway: string | null
+  }>({
     name: 'scheduler',
     env: {
       HEADGATE_CONFIG: options.configPath ?? env('HEADGATE_CONFIG'),
-      HEADGATE_HTTP_PORT: String(await httpPort(options)),
+      HEADGATE_HTTP_PORT: String(http),
+      ...(options.gateway === null
+        ? { HEADGATE_GATEWAY: undefined }
+        : {
+            HEADGATE_GATEWAY: 'where allowed',
+            HEADGATE_GATEWAY_PORT: String(await gatewayPort(options.gateway, http)),
+          }),
       HEADGATE_ADMIN_TOKEN: adminToken.token,
       HEADGATE_BUS: nats.url === null ? 'memory' : undefined,
       HEADGATE_INSPECT: options.inspect,
@@ -119,6 +135,7 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
     nats: nats.url === null ? null : { url: nats.url, source: nats.source },
     noNats: nats.url === null ? nats.reason : null,
     httpUrl,
+    gatewayUrl: scheduler.ready.gateway,
     inspectUrl: scheduler.ready.inspect,
     adminToken,
     simulatedUrl,
@@ -283,4 +300,11 @@ async function httpPort(options: StackOptions): Promise<number> {
   const named = options.httpPort ?? env('HEADGATE_HTTP_PORT')
   if (named !== undefined) return Number(named)
   return freePort({ from: HTTP_PORT, host: env('HEADGATE_HOST') ?? '127.0.0.1' })
+}
+
+async function gatewayPort(of: { port: number | undefined }, taken: number): Promise<number> {
+  const named = of.port ?? env('HEADGATE_GATEWAY_PORT')
+  if (named !== undefined) return Number(named)
+  const from = taken === GATEWAY_PORT ? GATEWAY_PORT + 1 : GATEWAY_PORT
+  return freePort({ from, host: env('HEADGATE_HOST') ?? '127.0.0.1' })
 }

@@ -32,6 +32,7 @@ interface UpFlags extends ReplayFlags {
   config?: string
   natsPort?: number
   httpPort?: number
+  gatewayPort?: number
   inspect?: number | true
 }
 
@@ -60,12 +61,18 @@ const command = (): Command =>
       port,
     )
     .option('--http-port <port>', "the operator's port (default: 8780 or the next free one)", port)
+    .option(
+      '--gateway-port <port>',
+      'port of the Anthropic-compatible door (default: 8781 or the next free one)',
+      port,
+    )
     .option('--inspect [port]', INSPECT_HELP, port)
 
 function live(flags: UpFlags): Promise<number> {
   const simulated = env('ANTHROPIC_API_KEY') === undefined
   const keeper = keepStack({
     ...stackOf(flags),
+    gateway: { port: flags.gatewayPort },
     simulated: simulated ? {} : null,
     logLevel: 'warn',
   })
@@ -87,6 +94,7 @@ async function replays(flags: UpFlags): Promise<number> {
     const last = extras === turns.at(-1)
     const keeper = keepStack({
       ...stackOf(flags),
+      gateway: null,
       simulated: replayProvider(flags),
       logLevel: 'silent',
     })
@@ -167,6 +175,8 @@ export function banner(stack: Stack, line: (text: string) => void): void {
       '            Only this command reaches it. For a real one put nats-server 2.10 or later on PATH.',
     )
   }
+  if (stack.gatewayUrl !== null)
+    line(`  HTTP door ${stack.gatewayUrl}  (the base URL of any Anthropic SDK)`)
   line(`  dashboard ${stack.httpUrl}  (also /metrics /api/snapshot /api/events)`)
   if (stack.inspectUrl !== null)
     line(`  inspector ${stack.inspectUrl}  (the machines, in Stately's inspector)`)

@@ -55,6 +55,10 @@ class NatsTransport implements Transport {
     return this.#maxPayload
   }
 
+  connected(): boolean {
+    return this.#connected && !this.#nc.isClosed()
+  }
+
   async ready(): Promise<void> {
     if (this.#nc.isClosed()) throw new Error('the connection is closed')
     if (this.#connected) return

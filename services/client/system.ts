@@ -8,7 +8,9 @@ export interface ClientSystem {
 
 const TIMER_MS_MAX = 2_147_483_647
 
-export const clientSystem: ClientSystem = {
+export const clientSystem: ClientSystem & { now(): number; wall(): number } = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
   after(ms, call) {
     const timer = setTimeout(call, Math.min(ms, TIMER_MS_MAX))
     return () => clearTimeout(timer)

@@ -19,6 +19,7 @@ export interface TransportFault {
 
 export interface Transport {
   readonly maxPayload: number
+  connected(): boolean
   /** Resolves once messages can leave; rejects when they cannot soon. */
   ready(): Promise<void>
   publish(
@@ -57,6 +58,7 @@ export function busTransport(bus: BusLike): Transport {
     get maxPayload() {
       return bus.maxPayload
     },
+    connected: () => true,
     ready: async () => {},
     publish: (subject, data, options) => bus.publish(subject, data, options),
     subscribe(subject, on) {

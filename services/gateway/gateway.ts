@@ -22,6 +22,7 @@ export {
   type HttpAnswer,
 } from './answer.ts'
 export { passedOn, readCall } from './call-headers.ts'
+export { connectDoor } from './door-client.ts'
 export { errorFrame, frameOf, pingFrame } from './sse.ts'
 
 export interface GatewayOptions {

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import type { ConfigFile } from '#contracts/config'
 import { bridge } from './bus-bridge.ts'
+import { env, httpTls, portOf } from './config/environment.ts'
 import { loadConfig } from './config/load.ts'
 import { memoryBus } from './memory-bus.ts'
 import { memorySettings } from './memory-settings.ts'
@@ -13,6 +14,8 @@ import type { Bus, KeptSettings } from './ports.ts'
 import { anthropicProvider } from './provider/anthropic.ts'
 import { systemClock, systemDice, systemSoon } from './system.ts'
 import { wire, type Wired } from './wire.ts'
+import type { GatewayAddress } from './wire-gateway.ts'
+import { isLoopback } from './http/guard.ts'
 
 /** What a parent over IPC is told. */
 export type ToParent =
@@ -20,6 +23,7 @@ export type ToParent =
       type: 'ready'
       http: string | null
       inspect: string | null
+      gateway: string | null
       instance: string
       durable: boolean
       bus: string
@@ -29,11 +33,6 @@ export type ToParent =
 /** Sockets per upstream, opened as needed: never the bound that counts, also when a changed configuration
  *  raises the global limit. A call that waited for a socket would wait unseen. */
 const CONNECTIONS_MAX = 10_016
-
-const env = (name: string): string | undefined => {
-  const value = process.env[name]
-  return value === '' ? undefined : value
-}
 
 try {
   await main()
@@ -52,6 +51,8 @@ async function main(): Promise<void> {
   for (const warning of loaded.warnings) log.warn(warning)
   const { file } = loaded.config
   const { bus, settings } = await connect(loaded.config.file, log)
+  const host = env('HEADGATE_HOST') ?? '127.0.0.1'
+  const tls = httpTls()
   const wired = await wire({
     bus,
     settings,
@@ -66,10 +67,12 @@ async function main(): Promise<void> {
     dice: systemDice,
     log,
     http: {
-      host: env('HEADGATE_HOST') ?? '127.0.0.1',
+      host,
       port: portOf('HEADGATE_HTTP_PORT', 8780),
       adminToken: env('HEADGATE_ADMIN_TOKEN') ?? null,
+      tls,
     },
+    gateway: gatewayAt({ host, tls, keyless: loaded.keys.size === 0 }, log),
     inspectPort: env('HEADGATE_INSPECT') === undefined ? null : portOf('HEADGATE_INSPECT', 0),
     version: versionOf(),
     env,
@@ -81,6 +84,7 @@ async function main(): Promise<void> {
     },
   })
   log.info('ready', { at: wired.httpUrl ?? '' })
+  if (wired.gatewayUrl !== null) log.info('the HTTP door is open', { at: wired.gatewayUrl })
   if (wired.inspectUrl !== null) log.warn(`the machines can be inspected at ${wired.inspectUrl}`)
   drainOnSignals(wired, log)
   if (process.send === undefined) return
@@ -89,11 +93,26 @@ async function main(): Promise<void> {
     type: 'ready',
     http: wired.httpUrl,
     inspect: wired.inspectUrl,
+    gateway: wired.gatewayUrl,
     instance: wired.instance,
     durable: settings.durable,
     bus: bus.kind,
   }
   process.send(ready)
+}
+
+/** Null: none is asked for, or none may be: without a key the door is for this machine only. */
+function gatewayAt(
+  of: { host: string; tls: GatewayAddress['tls']; keyless: boolean },
+  log: Log,
+): GatewayAddress | null {
+  const asked = env('HEADGATE_GATEWAY')
+  if (asked === undefined) return null
+  if (asked === 'where allowed' && of.keyless && !isLoopback(of.host)) {
+    log.warn('no HTTP door: no tenant has a key, and the address is not for this machine only')
+    return null
+  }
+  return { host: of.host, port: portOf('HEADGATE_GATEWAY_PORT', 8781), tls: of.tls }
 }
 
 async function connect(file: ConfigFile, log: Log): Promise<{ bus: Bus; settings: KeptSettings }> {
@@ -144,15 +163,6 @@ function drainOnSignals(wired: Wired, log: Log): void {
   process.on('SIGINT', onSignal)
   // A parent that is gone can no longer stop us.
   if (process.send !== undefined) process.on('disconnect', () => process.emit('SIGTERM'))
-}
-
-function portOf(name: string, fallback: number): number {
-  const text = env(name)
-  if (text === undefined) return fallback
-  const port = Number(text)
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new Error(`${name}: expected a port from 0 to 65535`)
-  return port
 }
 
 const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'error')

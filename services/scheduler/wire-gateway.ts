@@ -1,10 +1,8 @@
 /** The HTTP door in the scheduler's process, with a bus between them that never leaves it: the door asks as
  *  everybody does, and nothing it carries crosses a socket twice. */
 import { createHash } from 'node:crypto'
-import { connectHeadgate } from '#client'
 import type { ConfigFile } from '#contracts/config'
-import { DEADLINE_MAX_MS } from '#contracts/messages'
-import { startGateway, type Gateway } from '#gateway'
+import { connectDoor, startGateway, type Gateway } from '#gateway'
 import type { Bus, Clock, Dice } from './ports.ts'
 
 export interface GatewayAddress {
@@ -15,8 +13,6 @@ export interface GatewayAddress {
 
 /** Beyond any answer: on a bus in memory size costs nothing twice. */
 export const LOCAL_MAX_PAYLOAD_BYTES = 128_000_000
-/** Requests of one connection that may wait; the listener ends who asks more. */
-const CALLS_PER_CONNECTION = 16
 
 export async function wireGateway(
   of: GatewayAddress & {
@@ -36,15 +32,7 @@ export async function wireGateway(
     after: (ms: number, call: () => void) => clock.after(ms, call),
     random: () => dice.next(),
   }
-  const client = await connectHeadgate({
-    bus,
-    tenant: 'default',
-    subjectPrefix: file.subject_prefix,
-    callsMax: CALLS_PER_CONNECTION * file.gateway.connections_max,
-    // A caller who goes is noticed; until then only its deadline ends a call.
-    waitMs: DEADLINE_MAX_MS,
-    system,
-  })
+  const client = await connectDoor(file, { bus, system })
   const gateway = await startGateway({
     ...of,
     client,
@@ -59,9 +47,6 @@ export async function wireGateway(
     get unreadBytes() {
       return gateway.unreadBytes
     },
-    async close() {
-      await gateway.close()
-      await client.close()
-    },
+    close: () => gateway.close().then(() => client.close()),
   }
 }

@@ -48,7 +48,12 @@ export interface WireOptions {
   clock: Clock
   dice: Dice
   log: Log
-  http: { host: string; port: number; adminToken: string | null } | null
+  http: {
+    host: string
+    port: number
+    adminToken: string | null
+    tls?: { cert: string; key: string } | null
+  } | null
   /** The HTTP door in this process; null or absent: none. */
   gateway?: GatewayAddress | null
   /** Where the machines are offered to Stately's inspector, on loopback; null or absent: nowhere. */

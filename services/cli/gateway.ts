@@ -1,0 +1,23 @@
+/** `headgate gateway`: the HTTP door alone, before any Headgate that serves NATS_URL. */
+import { Command } from 'commander'
+import { inForeground } from './serve.ts'
+import { env } from './terminal.ts'
+
+export const gateway = (): Command =>
+  new Command('gateway')
+    .summary('run the HTTP door alone, against NATS_URL')
+    .description(
+      'Serves POST /v1/messages, POST /v1/messages/count_tokens and GET /v1/models as the ' +
+        'Anthropic API does, and asks the Headgate that listens at NATS_URL. Keys and tenants ' +
+        'are those of the configuration; without any key it serves this machine only. ' +
+        'Everything else stands in the environment: NATS_URL, NATS_USER, NATS_PASSWORD, ' +
+        'NATS_CREDS, HEADGATE_CONFIG, HEADGATE_HOST, HEADGATE_GATEWAY_PORT, HEADGATE_TLS_CERT, ' +
+        'HEADGATE_TLS_KEY, LOG_LEVEL.',
+    )
+    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
+    .action(async (flags: { config?: string }) => {
+      process.exitCode = await inForeground({
+        name: 'gateway',
+        env: { HEADGATE_CONFIG: flags.config ?? env('HEADGATE_CONFIG') },
+      })
+    })

@@ -1,0 +1,113 @@
+/** The HTTP door as a process of its own, before any Headgate that serves NATS_URL. Started by
+ *  `headgate gateway`, or by itself: `node main.ts`. A parent that talks over IPC hears when it is ready. */
+import { readFileSync } from 'node:fs'
+import { clientSystem, natsTransport } from '#client'
+import { hashOfKey, loadConfig, type Loaded } from '#config'
+import { watchConfig } from '#config-watch'
+import { env, httpTls, portOf } from '#environment'
+import { createLog, logLevel, type Log } from '#log'
+import { connectDoor } from './door-client.ts'
+import { startGateway, type Gateway } from './gateway.ts'
+
+/** What a parent over IPC is told. */
+export type ToParent = { type: 'ready'; gateway: string } | { type: 'failed'; message: string }
+
+try {
+  await main()
+} catch (error) {
+  const message = error instanceof Error ? error.message : String(error)
+  if (process.send === undefined) process.stderr.write(`headgate gateway: ${message}\n`)
+  else await new Promise((sent) => process.send?.({ type: 'failed', message }, sent))
+  process.exit(1)
+}
+
+async function main(): Promise<void> {
+  const path = env('HEADGATE_CONFIG') ?? null
+  let loaded = loadConfig({ path, emergency: false })
+  const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: clientSystem })
+  for (const warning of loaded.warnings) log.warn(warning)
+  const { file } = loaded.config
+  const creds = env('NATS_CREDS')
+  const transport = await natsTransport({
+    servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
+    user: env('NATS_USER'),
+    password: env('NATS_PASSWORD'),
+    creds: creds === undefined ? undefined : readFileSync(creds),
+    name: 'headgate gateway',
+    system: clientSystem,
+  })
+  const client = await connectDoor(file, { transport })
+  let draining = false
+  const gateway = await startGateway({
+    host: env('HEADGATE_HOST') ?? '127.0.0.1',
+    port: portOf('HEADGATE_GATEWAY_PORT', 8781),
+    tls: httpTls(),
+    client,
+    keyless: loaded.keys.size === 0,
+    tenantOf: (key) => loaded.keys.get(hashOfKey(key)) ?? null,
+    settings: () => loaded.config.file.gateway,
+    requestBytesMax: file.limits.request_bytes,
+    ready: () => [
+      ...(transport.connected() ? [] : ['NATS is not connected']),
+      ...(draining ? ['draining'] : []),
+    ],
+    system: clientSystem,
+    onFault: (error) => log.error('a fault of the door: this is a bug', { error: error.name }),
+  })
+  const stopWatching = watch({ path, loaded, log, apply: (next) => (loaded = next) })
+  log.info('ready', { at: gateway.url })
+  endOnSignals(log, async () => {
+    draining = true
+    stopWatching()
+    await end(gateway)
+    await client.close()
+    await transport.close()
+  })
+  process.send?.({ type: 'ready', gateway: gateway.url } satisfies ToParent)
+}
+
+const end = (gateway: Gateway): Promise<void> => gateway.close()
+
+/** Keys come and go with the file. */
+function watch(of: {
+  path: string | null
+  loaded: Loaded
+  log: Log
+  apply: (next: Loaded) => void
+}): () => void {
+  const { path, loaded, log } = of
+  if (path === null) return () => {}
+  const watching = watchConfig({
+    path,
+    text: loaded.text,
+    emergency: () => false,
+    clock: clientSystem,
+    onChange(change) {
+      if (change.ok) {
+        of.apply(change.loaded)
+        log.info('the changed configuration is in force')
+      } else
+        log.error(
+          `the changed configuration is refused, the old one stays: ${change.error.message}`,
+        )
+    },
+  })
+  return () => watching.close()
+}
+
+/** The first signal lets what is under way end, the second one does not wait. */
+function endOnSignals(log: Log, stop: () => Promise<void>): void {
+  let signals = 0
+  const onSignal = (): void => {
+    if (++signals > 1) process.exit(1)
+    log.info('stopping')
+    void stop().then(() => {
+      log.flush()
+      process.exit(0)
+    })
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  // A parent that is gone can no longer stop us.
+  if (process.send !== undefined) process.on('disconnect', onSignal)
+}

@@ -1,0 +1,39 @@
+/** What the environment says, read once at a start; a bad word is told by the variable's name. */
+import { readFileSync } from 'node:fs'
+
+/** Empty is as good as absent. */
+export const env = (name: string): string | undefined => {
+  const value = process.env[name]
+  return value === '' ? undefined : value
+}
+
+export function portOf(name: string, fallback: number): number {
+  const text = env(name)
+  if (text === undefined) return fallback
+  const port = Number(text)
+  if (!/^\d+$/.test(text) || port > 65_535)
+    throw new Error(`${name}: expected a port from 0 to 65535`)
+  return port
+}
+
+/** The text of the file that a variable names; undefined where it names none. */
+export function fileOf(name: string): string | undefined {
+  const path = env(name)
+  if (path === undefined) return undefined
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unreadable'
+    throw new Error(`${name}: ${path} cannot be read (${code})`, { cause: error })
+  }
+}
+
+/** The certificate and key of the HTTP ports, as PEM text; null: plain HTTP. One without the other is none. */
+export function httpTls(): { cert: string; key: string } | null {
+  const cert = fileOf('HEADGATE_TLS_CERT')
+  const key = fileOf('HEADGATE_TLS_KEY')
+  if (cert === undefined && key === undefined) return null
+  if (cert !== undefined && key !== undefined) return { cert, key }
+  const [set, unset] = cert === undefined ? ['KEY', 'CERT'] : ['CERT', 'KEY']
+  throw new Error(`HEADGATE_TLS_${set} is set and HEADGATE_TLS_${unset} is not: set both, or none`)
+}
