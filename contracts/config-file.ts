@@ -589,6 +589,42 @@ export const configFile = z.strictObject({
       }),
     })
     .prefault({}),
+  cache: z
+    .strictObject({
+      ttl_seconds: int({
+        default: 3_600,
+        min: 1,
+        max: 604_800,
+        unit: 's',
+        why: 'how old an answer may be that stands in for a refused call',
+        source: `${LAWS} §13, ${GUIDE} R16`,
+      }),
+      answer_bytes: int({
+        default: 500_000,
+        min: 1_000,
+        max: 8_000_000,
+        unit: 'bytes',
+        why: 'the largest answer that is kept',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      bytes_max: int({
+        default: 100_000_000,
+        min: 1_000_000,
+        max: 100_000_000_000,
+        unit: 'bytes',
+        why: 'all kept answers; past it the oldest go',
+        source: 'house rule: whatever can grow has a limit',
+      }),
+      tenant_bytes: int({
+        default: 25_000_000,
+        min: 1_000,
+        max: 100_000_000_000,
+        unit: 'bytes',
+        why: "one tenant's answers, where they are kept in memory; past it its own oldest go",
+        source: 'house rule: whatever can grow has a limit',
+      }),
+    })
+    .prefault({}),
   gateway: z
     .strictObject({
       connections_max: int({

@@ -1,7 +1,7 @@
 /** Everything that happened, in order: CloudEvents 1.0 with these data. Never a prompt, a completion,
  *  a key, or an upstream's message. Source: wire contract, section Events. */
 import { z } from 'zod'
-import { OUTCOMES } from './outcome.ts'
+import { OUTCOMES, SERVED_BY } from './outcome.ts'
 import { refusals, type RefusalCode } from './refusals.ts'
 
 const codes = Object.keys(refusals) as [RefusalCode, ...RefusalCode[]]
@@ -51,10 +51,18 @@ const events = {
     preemptions: z.int(),
     wasted_ms: z.int(),
   }),
+  /** Refused on one route, and in line again on another: `model` and `route` are the other's. */
+  'request.rerouted': z.object({
+    ...aboutRequest,
+    route: z.string(),
+    asked_model: z.string(),
+    attempts: z.int(),
+  }),
   'request.settled': z.object({
     ...aboutRequest,
     route: z.string().nullable(),
     outcome: z.enum(OUTCOMES),
+    served_by: z.enum(SERVED_BY),
     code: z.enum(codes).nullable(),
     reason: z.string().nullable(),
     status: z.int(),

@@ -53,6 +53,8 @@ export const requestBody = z.looseObject({
 export const DEGRADE_STEPS = ['fallback', 'cache', 'defer'] as const
 export type DegradeStep = (typeof DEGRADE_STEPS)[number]
 
+const DEGRADE_SHAPE = `expected a comma list of ${DEGRADE_STEPS.join(', ')}, each at most once`
+
 /** The scheduling headers, as text; absent ones undefined. */
 export const requestHeaders = z.object({
   id: z
@@ -74,9 +76,9 @@ export const requestHeaders = z.object({
     .string()
     .transform((text) => text.split(',').map((step) => step.trim()))
     .pipe(
-      z.array(
-        z.enum(DEGRADE_STEPS, { error: `expected a comma list of ${DEGRADE_STEPS.join(', ')}` }),
-      ),
+      z
+        .array(z.enum(DEGRADE_STEPS, { error: DEGRADE_SHAPE }))
+        .refine((steps) => new Set(steps).size === steps.length, { error: DEGRADE_SHAPE }),
     )
     .optional(),
 })

@@ -9,8 +9,9 @@ export const OUTCOMES = [
 ] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
-/** Who gave the answer. */
-export type ServedBy = 'upstream' | 'fallback' | 'cache' | 'none'
+/** Who gave the answer: the model asked for, another one, an earlier answer to the same words, or nobody. */
+export const SERVED_BY = ['upstream', 'fallback', 'cache', 'none'] as const
+export type ServedBy = (typeof SERVED_BY)[number]
 
 /** Where a live request stands: the states of `machines/request-lifecycle`. */
 export const REQUEST_STATES = [

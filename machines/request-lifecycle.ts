@@ -13,6 +13,7 @@ export type LifecycleEvent =
   | ({ type: 'attempt.started' } & At)
   | ({ type: 'stream.forwarding' } & At)
   | ({ type: 'attempt.retrying' } & At)
+  | ({ type: 'attempt.rerouted' } & At)
   | ({ type: 'backoff.over' } & At)
   | ({ type: 'attempt.aborting' } & At)
   | ({ type: 'attempt.requeued' } & At)
@@ -47,6 +48,7 @@ export const lifecycleMachine = setup({
       on: {
         'stream.forwarding': { target: 'forwarding', actions: ['stamp'] },
         'attempt.retrying': { target: 'backoff', actions: ['stamp'] },
+        'attempt.rerouted': { target: 'queued', actions: ['stamp'] },
         'attempt.aborting': { target: 'aborting', actions: ['stamp'] },
         'request.settled': { target: 'settled', actions: ['stamp'] },
       },

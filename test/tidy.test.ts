@@ -33,7 +33,7 @@ const rooms: readonly Room[] = [
     at: 'services/scheduler/http/',
     may: /^(\.\/|#contracts\/|#ports$|fastify$|@fastify\/)/,
   },
-  { at: 'services/scheduler/degrade/', may: /^(\.\/|#contracts\/|#ports$)/ },
+  { at: 'services/scheduler/degrade/', may: /^(\.\/|#contracts\/|#ports$|node:crypto$)/ },
   {
     at: 'services/scheduler/observability/',
     may: /^(\.\/|#contracts\/|#ports$|pino$|pino-pretty$|prom-client$|@opentelemetry\/)/,
@@ -48,6 +48,7 @@ const rooms: readonly Room[] = [
     'main',
     'wire',
     'wire-gateway',
+    'open-cache',
     'operator-desk',
     'embed',
     'with-headgate',
@@ -60,7 +61,7 @@ const rooms: readonly Room[] = [
   {
     at: 'services/scheduler/',
     may: new RegExp(
-      `^\\./(?!main|wire|operator-desk|embed|with-headgate|safe-message|system)[^/]+$|${LOOP_SEES.source}`,
+      `^\\./(?!main|wire|operator-desk|embed|open-cache|with-headgate|safe-message|system)[^/]+$|${LOOP_SEES.source}`,
     ),
   },
   {

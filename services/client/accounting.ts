@@ -1,6 +1,6 @@
 /** The accounting headers, read. */
 import { HEADER } from '#contracts/messages'
-import { OUTCOMES, type Outcome, type ServedBy } from '#contracts/outcome'
+import { OUTCOMES, SERVED_BY, type Outcome, type ServedBy } from '#contracts/outcome'
 import type { TransportMessage } from './transport.ts'
 
 export interface AnswerAccounting {
@@ -20,8 +20,6 @@ export interface AnswerAccounting {
   /** Upstream events of a stream. */
   events: number | null
 }
-
-const SERVED_BY = ['upstream', 'fallback', 'cache', 'none'] as const
 
 export function readAccounting(message: Pick<TransportMessage, 'header'>): AnswerAccounting {
   const text = (name: string) => message.header(name) ?? null

@@ -1,6 +1,6 @@
 /** What an ended request is told of itself: its outcome, its refusal in the words of the wire, its account. */
 import { refusal, type Accounting, type Refusal } from '#contracts/messages'
-import type { Outcome } from '#contracts/outcome'
+import type { Outcome, ServedBy } from '#contracts/outcome'
 import { reasons } from '#contracts/refusals'
 import type { Refused } from '#core/effects'
 import type { Live } from './live.ts'
@@ -13,25 +13,29 @@ export function accountingOf(
   now: Millis,
 ): Accounting {
   const { request } = live
+  const spent = request ?? live.carried
   const running = request?.attempt ?? null
   const waiting = request?.waiting === true ? now - request.queuedAt : 0
   return {
     id: live.incoming.id,
     outcome,
-    servedBy: outcome === 'completed' ? 'upstream' : 'none',
-    model: live.incoming.model,
-    attempts: request?.attempts ?? 0,
-    preemptions: request?.preemptions ?? 0,
-    queueMs: Math.round((request?.queueMs ?? 0) + waiting),
+    servedBy: outcome === 'completed' ? servedBy(live) : 'none',
+    model: live.model,
+    attempts: spent?.attempts ?? 0,
+    preemptions: spent?.preemptions ?? 0,
+    queueMs: Math.round((spent?.queueMs ?? 0) + waiting),
     upstreamMs: Math.round(
-      (request?.upstreamMs ?? 0) + (running === null ? 0 : now - running.startedAt),
+      (spent?.upstreamMs ?? 0) + (running === null ? 0 : now - running.startedAt),
     ),
-    totalMs: Math.round(request === null ? 0 : now - request.acceptedAt),
+    totalMs: Math.round(spent === null ? 0 : now - spent.acceptedAt),
     upstreamRequestId: verdict?.requestId ?? null,
     inputTokens: verdict?.usage?.inputTokens ?? null,
     outputTokens: verdict?.usage?.outputTokens ?? null,
   }
 }
+
+const servedBy = ({ model, incoming }: Live): ServedBy =>
+  model === incoming.model ? 'upstream' : 'fallback'
 
 export function refusalOf(refused: Refused): Refusal {
   const { verdict } = refused
@@ -73,6 +77,7 @@ export const settledData = (
   status: number,
 ) => ({
   outcome: accounting.outcome,
+  served_by: accounting.servedBy,
   code: said?.code ?? null,
   reason,
   status,

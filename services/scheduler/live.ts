@@ -6,7 +6,9 @@ import type { StatusAnswer } from '#contracts/messages'
 import type { RequestState } from '#contracts/outcome'
 import type { Expected } from '#core/cost'
 import { waitOfQueued } from '#core/prediction'
-import type { NewRequest } from '#core/inputs'
+import type { Rung } from '#core/degradation'
+import type { Refused } from '#core/effects'
+import type { Carried, NewRequest } from '#core/inputs'
 import type { Request, State } from '#core/state'
 import type { Cell } from '#machines/compile'
 import type { Incoming, Millis, RunningAttempt } from './ports.ts'
@@ -28,6 +30,23 @@ export interface Live extends NewRequest {
   closing: Timer | null
   answered: boolean
   ttftMs: Millis
+  carried: Carried | null
+  /** How far down its ladder it is (core/degradation). */
+  rung: Rung
+  /** What it is told if no lesser answer is to be had, and the attempts that had been made then. */
+  refused: { refusal: Refused; attempts: number } | null
+  /** An earlier answer is being looked for: it stands on no route, and nothing of it is in the core. */
+  consulting: boolean
+  /** What is passed on, for the cache; null: nothing is kept. */
+  kept: KeptParts | null
+  /** It was accepted before, on another route. */
+  accepted: boolean
+}
+
+/** The events of an answer, until they are more than the cache takes. */
+export interface KeptParts {
+  parts: Uint8Array[]
+  bytes: number
 }
 
 /** What status says of it now. */
@@ -127,7 +146,7 @@ const rowOf = (live: Live, offset: Millis): RequestRow => ({
   tenant: live.incoming.tenant,
   lane: live.incoming.lane,
   id: live.incoming.id,
-  model: live.incoming.model,
+  model: live.model,
   route: live.request?.route.id ?? null,
   state: live.cell.state,
   since: Math.round(live.cell.context.since + offset),
@@ -142,5 +161,5 @@ export const about = (live: Live) => ({
   tenant: live.incoming.tenant,
   lane: live.incoming.lane,
   id: live.incoming.id,
-  model: live.incoming.model,
+  model: live.model,
 })

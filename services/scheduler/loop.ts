@@ -16,6 +16,8 @@ import {
   type StatusAnswer,
 } from '#contracts/messages'
 import type { RequestState } from '#contracts/outcome'
+import { carriedFrom, chainOf, refuse } from '#core/admission'
+import { nextStep, TOP, type Lesser } from '#core/degradation'
 import type { Effect, Refused } from '#core/effects'
 import type { Input } from '#core/inputs'
 import { withSilence } from '#core/slots'
@@ -31,6 +33,8 @@ import type {
   AbortWhy,
   AttemptCall,
   AttemptSink,
+  Cache,
+  CachedAnswer,
   Clock,
   Dice,
   HeadgateEvent,
@@ -43,6 +47,7 @@ import type {
   Verdict,
 } from './ports.ts'
 import { RouteDesk } from './route-desk.ts'
+import { withModel } from './with-model.ts'
 import { SettledIds } from './settled-ids.ts'
 import { ShadowRequests, type Shadow } from './shadow-requests.ts'
 import { Timer, TimerHeap } from './timer-heap.ts'
@@ -50,6 +55,8 @@ import { Timer, TimerHeap } from './timer-heap.ts'
 const TICK: Millis = 1_000
 /** A gap between ticks that means the clock jumped or the process stood still. */
 const JUMP: Millis = 5_000
+/** A cache that has not answered by then has nothing. */
+const CONSULT: Millis = 500
 /** A transport that has not confirmed an abort by then is reported. */
 const ABORT_ALARM: Millis = 1_000
 
@@ -62,6 +69,8 @@ export interface LoopOptions {
   recorder: Recorder | null
   /** Where an upstream answers and with which key. */
   upstream: (name: string) => AttemptCall['upstream']
+  /** Earlier answers; absent: none are kept. */
+  cache?: Cache | null
   /** How the controllers run; the service uses actors, the simulator tables. */
   runner: 'actors' | 'tables'
   /** Who watches the machines; absent: nobody. */
@@ -143,7 +152,7 @@ export class Loop implements Scheduler {
         deadlineMs: incoming.deadlineMs,
         cell: lifecycle.start({ at: now }),
         shadow: this.#shadows?.begin(key, now) ?? null,
-        timer: new Timer(() => this.#step({ type: 'wake', key })),
+        timer: new Timer(() => this.#wake(live)),
         arrivedWall: now + this.#wallOffset,
         trace: traceContext(incoming.headers),
         request: null,
@@ -151,6 +160,12 @@ export class Loop implements Scheduler {
         closing: null,
         answered: false,
         ttftMs: 0,
+        carried: null,
+        rung: TOP,
+        refused: null,
+        consulting: false,
+        kept: this.#keeps(incoming) && incoming.stream ? { parts: [], bytes: 0 } : null,
+        accepted: false,
       }
       this.#live.set(key, live)
       this.#step({ type: 'request', request: live })
@@ -172,13 +187,14 @@ export class Loop implements Scheduler {
       return this.#recall(key) === null ? null : { cancelled: false, reason: 'already_settled' }
     if (live.answered) return { cancelled: false, reason: 'already_settled' }
     const state = live.cell.state
-    this.#enter(() => this.#step({ type: 'cancel', key }))
+    this.#enter(() => this.#withdraw(live))
     return { cancelled: true, state }
   }
 
   gone(tenant: string, id: string): void {
     const key = requestKey(tenant, id)
-    if (this.#live.has(key)) this.#enter(() => this.#step({ type: 'cancel', key }))
+    const live = this.#live.get(key)
+    if (live !== undefined) this.#enter(() => this.#withdraw(live))
   }
 
   status(tenant: string, id: string): StatusAnswer | null {
@@ -334,7 +350,8 @@ export class Loop implements Scheduler {
       case 'settled': {
         const live = this.#liveOf(effect.request)
         if (effect.ending.kind === 'completed') this.#complete(live, effect.ending.verdict, now)
-        else this.#answerNo(live, effect.ending, now)
+        else if (this.#reroute(live, effect.ending, now)) return
+        else this.#lastWord(live, effect.ending, now)
         return this.#end(live, now)
       }
       case 'refused':
@@ -364,6 +381,8 @@ export class Loop implements Scheduler {
     const live = request.asked as Live
     if (live.request !== null) throw new Error(`${request.key}: accepted twice`)
     live.request = request
+    if (live.accepted) return this.#rerouted(live, request)
+    live.accepted = true
     const { incoming } = live
     this.#recorder?.record(
       told(live, {
@@ -416,7 +435,9 @@ export class Loop implements Scheduler {
           // may still answer, from its own beginning.
           if (live.cell.state === 'running')
             this.#step({ type: 'progress', key, what: 'forwarded' })
-          if (live.cell.state === 'forwarding') live.incoming.reply.event(data)
+          if (live.cell.state !== 'forwarding') return
+          if (live.kept !== null) this.#keep(live, data)
+          live.incoming.reply.event(data)
         }),
       ended: (verdict) => this.#enter(() => this.#verdict(live, attempt, verdict)),
     }
@@ -429,8 +450,8 @@ export class Loop implements Scheduler {
       lane: incoming.lane,
       id: incoming.id,
       upstream: this.#options.upstream(request.route.upstream.name),
-      model: request.asked.model,
-      body: incoming.body,
+      model: live.model,
+      body: live.model === incoming.model ? incoming.body : withModel(incoming.body, live.model),
       stream: incoming.stream,
       headers: incoming.headers,
       firstByteMs: attempt.firstByteMs,
@@ -555,6 +576,7 @@ export class Loop implements Scheduler {
   #complete(live: Live, verdict: Verdict, now: Millis): void {
     const accounting = accountingOf(live, 'completed', verdict, now)
     this.#answered(live)
+    if (accounting.servedBy === 'upstream') this.#store(live, verdict)
     if (live.incoming.stream) live.incoming.reply.end(accounting)
     else live.incoming.reply.answer(verdict.body ?? NOTHING, accounting)
     this.#recordSettled(live, accounting, null, null, 200)
@@ -562,8 +584,9 @@ export class Loop implements Scheduler {
 
   #answerNo(live: Live, refused: Refused, now: Millis): void {
     const said = refusalOf(refused)
-    const made = live.request !== null && live.request.attempts + live.request.preemptions > 0
-    const verdict = refused.verdict ?? live.request?.lastVerdict ?? null
+    const spent = live.request ?? live.carried
+    const made = spent !== null && spent.attempts + spent.preemptions > 0
+    const verdict = refused.verdict ?? spent?.lastVerdict ?? null
     const accounting = accountingOf(live, outcomeOf(said, made), verdict, now)
     this.#answered(live)
     live.incoming.reply.refuse(said, accounting, refused.verdict?.body ?? null)
@@ -573,8 +596,163 @@ export class Loop implements Scheduler {
   #refused(key: string, refused: Refused, now: Millis): void {
     const live = this.#live.get(key)
     if (live === undefined) throw new Error(`${key}: refused but not live`)
-    this.#answerNo(live, refused, now)
+    if (this.#reroute(live, refused, now)) return
+    this.#lastWord(live, refused, now)
     this.#end(live, now)
+  }
+
+  // ---- the lesser answers (control-laws §13) ----
+
+  /** True where something else than this refusal may still come. */
+  #reroute(live: Live, refused: Refused, now: Millis): boolean {
+    const { incoming } = live
+    if (incoming.degrade.length === 0 || live.answered) return false
+    const next = nextStep({
+      steps: incoming.degrade,
+      rung: live.rung,
+      reason: refused.reason,
+      forwarded: live.cell.state === 'forwarding',
+      chain: chainOf(this.state, incoming.model),
+    })
+    if (next === null) return false
+    live.refused = { refusal: this.#kinder(live, refused), attempts: attemptsOf(live) }
+    live.carried = carriedFrom(this.state, live, live.request, now)
+    live.request = null
+    live.rung = next.rung
+    if (live.cell.state === 'running') this.#move(live, 'attempt.rerouted', now)
+    this.#descend(live, next, now)
+    return true
+  }
+
+  #descend(live: Live, next: Lesser, now: Millis): void {
+    switch (next.step) {
+      case 'fallback':
+        live.model = next.model
+        // After the effects of the present step: they are about a world without it.
+        return this.#enter(() => {
+          if (!live.answered) this.#step({ type: 'request', request: live })
+        })
+      case 'cache':
+        return this.#consult(live, now)
+      case 'defer':
+        return this.#enter(() => this.#stillRefused(live, DEFER_MISSING))
+    }
+  }
+
+  /** Looks for an earlier answer, for as long as there is time. */
+  #consult(live: Live, now: Millis): void {
+    const cache = this.#options.cache ?? null
+    if (cache === null) return this.#enter(() => this.#stillRefused(live))
+    live.consulting = true
+    this.#heap.set(live.timer, Math.min(now + CONSULT, live.carried?.deadline ?? now))
+    const found = (answer: CachedAnswer | null): void =>
+      this.#enter(() => {
+        if (!live.consulting || live.answered) return
+        live.consulting = false
+        if (answer === null) this.#stillRefused(live)
+        else this.#answerFromCache(live, answer)
+      })
+    cache.get(live.incoming).then(found, () => found(null))
+  }
+
+  /** A step of the ladder led nowhere: the next one, or the refusal. */
+  #stillRefused(live: Live, why = ''): void {
+    const { refused } = live
+    if (refused === null || live.answered) return
+    const now = this.#now()
+    const refusal =
+      why === '' ? refused.refusal : { ...refused.refusal, message: refused.refusal.message + why }
+    live.refused = { ...refused, refusal }
+    if (this.#reroute(live, refusal, now)) return
+    this.#lastWord(live, refusal, now)
+    this.#end(live, now)
+  }
+
+  /** Of two refusals the one that says more: the first, unless attempts were made since. */
+  #kinder(live: Live, refused: Refused): Refused {
+    const before = live.refused
+    return before === null || attemptsOf(live) > before.attempts ? refused : before.refusal
+  }
+
+  #lastWord(live: Live, refused: Refused, now: Millis): void {
+    const said = this.#kinder(live, refused)
+    // What no other model took up is the refusal of the one asked for.
+    if (said === live.refused?.refusal && said.verdict === null) live.model = live.incoming.model
+    this.#answerNo(live, said, now)
+  }
+
+  #answerFromCache(live: Live, { parts, requestId }: CachedAnswer): void {
+    const now = this.#now()
+    const { reply, stream, model } = live.incoming
+    live.model = model
+    const accounting: Accounting = {
+      ...accountingOf(live, 'completed', null, now),
+      servedBy: 'cache',
+      upstreamRequestId: requestId,
+    }
+    this.#answered(live)
+    if (stream) {
+      for (const part of parts) reply.event(part)
+      reply.end(accounting)
+    } else reply.answer(parts[0] ?? NOTHING, accounting)
+    this.#recordSettled(live, accounting, null, null, 200)
+    this.#end(live, now)
+  }
+
+  /** In line again, on another route. */
+  #rerouted(live: Live, request: Request): void {
+    this.#recorder?.record(
+      told(live, {
+        name: 'request.rerouted',
+        at: this.#wall(),
+        data: {
+          ...about(live),
+          route: request.route.id,
+          asked_model: live.incoming.model,
+          attempts: request.attempts,
+        },
+      }),
+    )
+  }
+
+  #keeps(incoming: Incoming): boolean {
+    return this.#options.cache != null && incoming.degrade.includes('cache')
+  }
+
+  /** A copy: an event's bytes are a window on a larger read. */
+  #keep(live: Live, data: Uint8Array): void {
+    const { kept } = live
+    if (kept === null) return
+    kept.bytes += data.length
+    if (kept.bytes > (this.#options.cache?.answerBytesMax ?? 0)) live.kept = null
+    else kept.parts.push(new Uint8Array(data))
+  }
+
+  #store(live: Live, verdict: Verdict): void {
+    if (!this.#keeps(live.incoming)) return
+    const parts = live.incoming.stream
+      ? live.kept?.parts
+      : verdict.body === null
+        ? []
+        : [verdict.body]
+    if (parts === undefined || parts.length === 0) return
+    this.#options.cache?.put(live.incoming, { parts, requestId: verdict.requestId })
+  }
+
+  /** Nobody wants it any more. */
+  #withdraw(live: Live): void {
+    if (live.answered) return
+    if (!live.consulting) return this.#step({ type: 'cancel', key: live.key })
+    live.consulting = false
+    const now = this.#now()
+    this.#answerNo(live, refuse('CANCELLED', 'cancelled, or the caller is gone'), now)
+    this.#end(live, now)
+  }
+
+  #wake(live: Live): void {
+    if (!live.consulting) return this.#step({ type: 'wake', key: live.key })
+    live.consulting = false
+    this.#stillRefused(live)
   }
 
   /** A live request of this id exists already; it goes on, untouched. */
@@ -711,6 +889,12 @@ export class Loop implements Scheduler {
 }
 
 const NOTHING = new Uint8Array(0)
+const DEFER_MISSING = '; defer is not to be had: this Headgate keeps no durable jobs'
+
+const attemptsOf = ({ request, carried }: Live): number => {
+  const spent = request ?? carried
+  return spent === null ? 0 : spent.attempts + spent.preemptions
+}
 
 /** The event, with the trace context of the request it is about. */
 function told(live: Live, event: HeadgateEvent): HeadgateEvent {

@@ -7,6 +7,7 @@ import { env, httpTls, portOf } from './config/environment.ts'
 import { loadConfig } from './config/load.ts'
 import { memoryBus } from './memory-bus.ts'
 import { memorySettings } from './memory-settings.ts'
+import { openCache } from './open-cache.ts'
 import { natsBus } from './nats/connection.ts'
 import { natsSettings } from './nats/settings.ts'
 import { createLog, logLevel, type Log } from './observability/log.ts'
@@ -50,12 +51,14 @@ async function main(): Promise<void> {
   const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: systemClock })
   for (const warning of loaded.warnings) log.warn(warning)
   const { file } = loaded.config
-  const { bus, settings } = await connect(loaded.config.file, log)
+  const { bus, settings, connection } = await connect(loaded.config.file, log)
+  const { cache } = await openCache({ settings: file.cache, connection, clock: systemClock })
   const host = env('HEADGATE_HOST') ?? '127.0.0.1'
   const tls = httpTls()
   const wired = await wire({
     bus,
     settings,
+    cache,
     provider: anthropicProvider({
       clock: systemClock,
       connections: CONNECTIONS_MAX,
@@ -115,8 +118,15 @@ function gatewayAt(
   return { host: of.host, port: portOf('HEADGATE_GATEWAY_PORT', 8781), tls: of.tls }
 }
 
-async function connect(file: ConfigFile, log: Log): Promise<{ bus: Bus; settings: KeptSettings }> {
-  if (env('HEADGATE_BUS') === 'memory') return { bus: memoryBus(), settings: memorySettings() }
+interface Connected {
+  bus: Bus
+  settings: KeptSettings
+  connection: Parameters<typeof openCache>[0]['connection']
+}
+
+async function connect(file: ConfigFile, log: Log): Promise<Connected> {
+  if (env('HEADGATE_BUS') === 'memory')
+    return { bus: memoryBus(), settings: memorySettings(), connection: null }
   const creds = env('NATS_CREDS')
   const bus = await natsBus({
     servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
@@ -141,7 +151,7 @@ async function connect(file: ConfigFile, log: Log): Promise<{ bus: Bus; settings
   })
   const settings = await natsSettings({ connection: bus.connection, fallback: memorySettings })
   if (!settings.durable) log.warn(`settings do not outlive a restart: ${settings.reason ?? ''}`)
-  return { bus, settings }
+  return { bus, settings, connection: bus.connection }
 }
 
 /** The first signal drains, the second one hurries, the third is the end. */

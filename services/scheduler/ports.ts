@@ -139,6 +139,28 @@ export interface KeptSettings extends Settings {
   close(): Promise<void>
 }
 
+/** An answer as it is kept for a request of the same words. */
+export interface CachedAnswer {
+  /** The whole body; of a streamed one each event's data. */
+  readonly parts: readonly Uint8Array[]
+  /** The upstream's id of it. */
+  readonly requestId: string | null
+}
+
+/** Whose answer, and to what: the bytes of the body and whatever else makes the upstream answer otherwise. */
+export type CacheAsk = Pick<Incoming, 'tenant' | 'body' | 'headers'>
+
+/** Answers for those who rather have an old one than none. A tenant finds its own only. */
+export interface Cache {
+  /** Null: none, or too old; and never a rejection. */
+  get(ask: CacheAsk): Promise<CachedAnswer | null>
+  /** Best effort; what is too large is not kept. */
+  put(ask: CacheAsk, answer: CachedAnswer): void
+  /** The largest answer that is kept, in bytes. */
+  readonly answerBytesMax: number
+  close(): Promise<void>
+}
+
 /** A request as a door hands it over: parsed once, at the border. */
 export interface Incoming {
   tenant: string

@@ -22,6 +22,7 @@ import { quantileWindow } from './observability/quantile-window.ts'
 import { publishEvents, recording, type Recording } from './observability/record.ts'
 import {
   type Bus,
+  type Cache,
   type Clock,
   type Dice,
   type KeptSettings,
@@ -41,6 +42,8 @@ const AUX_TIMEOUT_MS = 55_000
 export interface WireOptions {
   bus: Bus
   settings: KeptSettings
+  /** Earlier answers, for those who rather have one than none; null or absent: none are kept. */
+  cache?: Cache | null
   provider: Provider
   loaded: Loaded
   /** Null: no file to watch. */
@@ -124,6 +127,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     provider: of.provider,
     recorder: recorded,
     upstream,
+    cache: of.cache ?? null,
     runner: of.runner ?? 'actors',
     inspection: watching,
     onBug: of.onBug,
@@ -310,6 +314,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     loop.stop()
     await of.provider.close()
     await of.settings.close()
+    await of.cache?.close()
     await bus.close()
   }
 

@@ -2,14 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import type { DegradeStep } from '#contracts/messages'
 import { reasons, type Reason } from '#contracts/refusals'
-import {
-  firstFallback,
-  LoadWatch,
-  nextStep,
-  noteUsage,
-  usageOf,
-  type Level,
-} from '#core/degradation'
+import { LoadWatch, nextStep, TOP, noteUsage, usageOf, type Level } from '#core/degradation'
+import type { Rung } from '#core/degradation'
 import { Tenant } from '#core/state'
 import { CoreWorld } from '../support/core-world.ts'
 
@@ -194,21 +188,26 @@ describe('a tenant’s usage', () => {
 
 describe('the ladder', () => {
   const all: readonly DegradeStep[] = ['fallback', 'cache', 'defer']
-  const step = (reason: Reason, tried = 0, steps = all, forwarded = false): DegradeStep | null =>
-    nextStep({ steps, tried, reason, forwarded })?.step ?? null
+  const chain = ['small', 'tiny']
+  const ask = { steps: all, rung: TOP, reason: 'QUEUE_FULL', forwarded: false, chain } as const
+  const first = (more: Partial<Parameters<typeof nextStep>[0]>) => nextStep({ ...ask, ...more })
+  /** Every step that is offered while each one leads nowhere. */
+  function descent(more: Partial<Parameters<typeof nextStep>[0]> = {}): string[] {
+    const offered: string[] = []
+    for (let rung: Rung = TOP; ;) {
+      const next = nextStep({ ...ask, ...more, rung })
+      if (next === null) return offered
+      offered.push(next.step === 'fallback' ? next.model : next.step)
+      rung = next.rung
+    }
+  }
 
-  test('says how far down it went, a step that cannot help included', () => {
-    const asked = { steps: all, reason: 'ATTEMPTS', forwarded: false } as const
-    expect(nextStep({ ...asked, tried: 0 })).toEqual({ step: 'cache', tried: 2 })
-    expect(nextStep({ ...asked, tried: 2 })).toEqual({ step: 'defer', tried: 3 })
-    expect(nextStep({ ...asked, tried: 3 })).toBe(null)
-  })
-
-  test('goes down the steps that the request opted in to, in its own order, each once', () => {
-    expect([0, 1, 2, 3].map((tried) => step('QUEUE_FULL', tried))).toEqual([...all, null])
-    const own: readonly DegradeStep[] = ['defer', 'cache']
-    expect([0, 1, 2].map((tried) => step('SHED', tried, own))).toEqual(['defer', 'cache', null])
-    expect(step('SHED', 0, [])).toBe(null)
+  test('goes down the steps that the request opted in to, in its own order, model by model, each once', () => {
+    expect(descent()).toEqual(['small', 'tiny', 'cache', 'defer'])
+    expect(descent({ steps: ['defer', 'fallback'] })).toEqual(['defer', 'small', 'tiny'])
+    expect(descent({ steps: ['cache'] })).toEqual(['cache'])
+    expect(descent({ chain: [] })).toEqual(['cache', 'defer'])
+    expect(descent({ steps: [] })).toEqual([])
   })
 
   test('only stands under refusals for which a lesser service is honest', () => {
@@ -225,24 +224,24 @@ describe('the ladder', () => {
       'SPEND_LIMIT',
       'UPSTREAM_BLOCKED',
     ]
-    const offered = (Object.keys(reasons) as Reason[]).filter((reason) => step(reason) !== null)
+    const offered = (Object.keys(reasons) as Reason[]).filter(
+      (reason) => first({ reason }) !== null,
+    )
     expect(offered.toSorted()).toEqual(on.toSorted())
   })
 
   test('ends where an event has been passed on', () => {
-    expect(step('ATTEMPTS', 0, all, true)).toBe(null)
+    expect(first({ forwarded: true })).toBe(null)
   })
 
   test('another model gets no attempts that this one used up', () => {
-    expect(step('ATTEMPTS')).toBe('cache')
-    expect(step('ATTEMPTS', 0, ['fallback'])).toBe(null)
-    expect(step('ATTEMPTS', 0, ['defer', 'fallback'])).toBe('defer')
+    expect(descent({ reason: 'ATTEMPTS' })).toEqual(['cache', 'defer'])
+    expect(descent({ reason: 'ATTEMPTS', steps: ['fallback'] })).toEqual([])
   })
 
-  test('falls back to the first model of the chain that admits it', () => {
-    const request = { route: { config: { fallback: ['a', 'b', 'c'] } } } as never
-    expect(firstFallback(request, (model) => model !== 'a')).toBe('b')
-    expect(firstFallback(request, () => false)).toBe(null)
+  test('one that was refused for its attempts half way down the chain goes on below it', () => {
+    const rung = first({})!.rung
+    expect(first({ reason: 'ATTEMPTS', rung })).toMatchObject({ step: 'cache' })
   })
 })
 

@@ -4,7 +4,7 @@ import { Loop } from '#loop'
 import type { Accounting, Refusal } from '#contracts/messages'
 import type { Inspection } from '#machines/inspection'
 import { seededDice } from '#core/dice'
-import type { HeadgateEvent, Incoming, Provider, Reply } from '#ports'
+import type { AttemptCall, Cache, HeadgateEvent, Incoming, Provider, Reply } from '#ports'
 import { configOf } from './core-world.ts'
 import { manualClock, type ManualClock } from './manual-clock.ts'
 import { scriptedProvider, type Act, type ScriptedProvider } from './scripted-provider.ts'
@@ -14,6 +14,8 @@ export interface Answered {
   accounting: Accounting
   refusal: Refusal | null
   events: number
+  /** The whole answer, or the events of a stream, as text. */
+  said: string[]
 }
 
 export class LoopWorld {
@@ -30,7 +32,7 @@ export class LoopWorld {
 
   constructor(of: {
     file?: unknown
-    script: (index: number) => Act
+    script: (index: number, call: AttemptCall) => Act
     runner?: 'actors' | 'tables'
     seed?: number
     /** Instead of the scripted one. */
@@ -38,12 +40,13 @@ export class LoopWorld {
     /** False: the loop has no recorder; default true. */
     recorded?: boolean
     inspection?: Inspection
+    cache?: Cache
     /** Hears each event as it is recorded. */
     onEvent?: (event: HeadgateEvent) => void
   }) {
     this.provider = scriptedProvider({
       clock: this.clock,
-      script: (_call, index) => of.script(index),
+      script: (call, index) => of.script(index, call),
     })
     this.loop = new Loop({
       config: configOf(of.file ?? {}),
@@ -54,6 +57,7 @@ export class LoopWorld {
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
       runner: of.runner ?? 'actors',
       inspection: of.inspection ?? null,
+      cache: of.cache ?? null,
       onBug: (bug) => this.bugs.push(bug),
     })
   }
@@ -106,16 +110,19 @@ export class LoopWorld {
   }
 
   #reply(id: string): Reply {
-    let events = 0
-    const note = (one: Omit<Answered, 'events'>): void => {
+    const said: string[] = []
+    const note = (one: Omit<Answered, 'events' | 'said'>): void => {
       const all = this.answers.get(id) ?? []
-      all.push({ ...one, events })
+      all.push({ ...one, events: said.length, said })
       this.answers.set(id, all)
     }
     return {
-      event: () => void events++,
+      event: (data) => void said.push(new TextDecoder().decode(data)),
       ping: () => {},
-      answer: (_body, accounting) => note({ how: 'answer', accounting, refusal: null }),
+      answer: (body, accounting) => {
+        note({ how: 'answer', accounting, refusal: null })
+        said.push(new TextDecoder().decode(body))
+      },
       end: (accounting) => note({ how: 'end', accounting, refusal: null }),
       refuse: (refusal, accounting) => note({ how: 'refuse', accounting, refusal }),
     }

@@ -64,6 +64,7 @@ export const lifecycleEvents = (at: number): LifecycleEvent[] => [
   { type: 'attempt.started', at },
   { type: 'stream.forwarding', at },
   { type: 'attempt.retrying', at },
+  { type: 'attempt.rerouted', at },
   { type: 'backoff.over', at },
   { type: 'attempt.aborting', at },
   { type: 'attempt.requeued', at },

@@ -3,7 +3,7 @@ import type { TenantConfig } from '#contracts/config'
 import type { Millis } from '#contracts/units'
 import type { Estimate } from './cost.ts'
 import type { Effect, Refused } from './effects.ts'
-import type { NewRequest } from './inputs.ts'
+import type { Carried, NewRequest } from './inputs.ts'
 import {
   attachLanes,
   newRoute,
@@ -46,12 +46,13 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
         verdict: route.upstream.blockedBy,
       }),
     )
-  state.load.arrived(now)
+  const { carried = null } = asked
+  if (carried === null) state.load.arrived(now)
   if (!lane.config.preemptible) route.reserve.arrived()
   if (sheds(state, lane, asked.tenant, now)) return no(shed())
   const room = makeRoom(state, cell, asked, settings)
   if (room.refused !== null) return no(room.refused)
-  const deadline = now + (asked.deadlineMs ?? lane.config.timeoutMs)
+  const deadline = carried?.deadline ?? now + (asked.deadlineMs ?? lane.config.timeoutMs)
   const expected = state.costs.estimate(asked, state.config)
   const waitMs = waitOf(state, cell, { tenant: asked.tenant, expected, now })
   const late = unreachable(state, cell, { expected, waitMs, now, deadline, model: asked.model })
@@ -335,6 +336,7 @@ function accept(
   const { lane, route } = cell
   const tenant = tenantOf(state, asked.tenant)
   const member = cell.queue.join(tenant)
+  const { carried = null } = asked
   const request: Request = {
     key: asked.key,
     asked,
@@ -343,25 +345,25 @@ function accept(
     route,
     cell,
     member,
-    acceptedAt: now,
+    acceptedAt: carried?.acceptedAt ?? now,
     deadline: of.deadline,
     expected: of.expected,
     predictedMs: of.predictedMs,
-    laneStamp: lane.group.v,
+    laneStamp: carried?.laneStamp ?? lane.group.v,
     routeStamp: lane.v,
     tenantStamp: cell.queue.v,
     waiting: false,
     before: null,
     after: null,
     queuedAt: now,
-    queueMs: 0,
-    upstreamMs: 0,
+    queueMs: carried?.queueMs ?? 0,
+    upstreamMs: carried?.upstreamMs ?? 0,
     attempt: null,
-    attempts: 0,
-    preemptions: 0,
+    attempts: carried?.attempts ?? 0,
+    preemptions: carried?.preemptions ?? 0,
     mayBePassed: null,
-    unexplained: 0,
-    lastVerdict: null,
+    unexplained: carried?.unexplained ?? 0,
+    lastVerdict: carried?.lastVerdict ?? null,
     checked: false,
     retryAt: null,
     answered: false,
@@ -372,6 +374,39 @@ function accept(
   route.live++
   return request
 }
+
+/** What a refused request takes along to another route; `request` is what it was here, null when it never
+ *  was accepted. */
+export function carriedFrom(
+  state: State,
+  asked: NewRequest,
+  request: Request | null,
+  now: Millis,
+): Carried {
+  if (request !== null) {
+    const { acceptedAt, deadline, laneStamp, attempts, preemptions } = request
+    const { unexplained, queueMs, upstreamMs, lastVerdict } = request
+    const spent = { attempts, preemptions, unexplained, queueMs, upstreamMs, lastVerdict }
+    return { acceptedAt, deadline, laneStamp, ...spent }
+  }
+  const { carried = null } = asked
+  if (carried !== null) return carried
+  const timeoutMs = state.lanesByName.get(asked.lane)?.config.timeoutMs ?? 0
+  return {
+    acceptedAt: now,
+    deadline: now + (asked.deadlineMs ?? timeoutMs),
+    laneStamp: null,
+    ...{ attempts: 0, preemptions: 0, unexplained: 0, queueMs: 0, upstreamMs: 0 },
+    lastVerdict: null,
+  }
+}
+
+/** The models to try instead, as the route of the model asked for names them. */
+export const chainOf = (state: State, model: string): readonly string[] =>
+  (
+    state.routesByModel.get(model)?.config ??
+    state.config.routes?.find((route) => route.model === model)
+  )?.fallback ?? []
 
 function tenantOf(state: State, name: string): Tenant {
   const known = state.tenants.get(name)

@@ -8,7 +8,7 @@
 import { onLadder, type Reason } from '#contracts/refusals'
 import type { DegradeStep } from '#contracts/messages'
 import type { Millis, Seconds } from '#contracts/units'
-import type { Request, State, Tenant } from './state.ts'
+import type { State, Tenant } from './state.ts'
 
 export type Level = 0 | 1 | 2 | 3
 
@@ -200,26 +200,39 @@ export function noteUsage(tenant: Tenant, cost: Seconds, now: Millis): void {
   tenant.usageAt = now
 }
 
-/** What comes next for a request that would be refused: the first step from `tried` on that it opted in to
- *  and that can help, with how many are tried then; or null for the refusal itself. */
+/** How far down its ladder a request is: steps tried, and models tried of the step it stands on. */
+export interface Rung {
+  step: number
+  model: number
+}
+
+export const TOP: Rung = { step: 0, model: 0 }
+
+export type Lesser = { rung: Rung } & (
+  { step: 'fallback'; model: string } | { step: Exclude<DegradeStep, 'fallback'> }
+)
+
+/** What comes next for a request that would be refused, of the steps that it opted in to and that can help;
+ *  null: the refusal itself. Whether a model of the chain takes it is its admission's to say: one that does
+ *  not brings the request back here. */
 export function nextStep(of: {
   steps: readonly DegradeStep[]
-  tried: number
+  rung: Rung
   reason: Reason
   /** An event of an answer has been passed on: nothing else can be served any more. */
   forwarded: boolean
-}): { step: DegradeStep; tried: number } | null {
+  /** Models to try instead of the one asked for. */
+  chain: readonly string[]
+}): Lesser | null {
   if (of.forwarded || !onLadder(of.reason)) return null
-  for (let i = of.tried; i < of.steps.length; i++) {
-    const step = of.steps[i]!
+  let { step, model } = of.rung
+  for (; step < of.steps.length; step++, model = 0) {
+    const name = of.steps[step]!
+    if (name !== 'fallback') return { step: name, rung: { step: step + 1, model: 0 } }
     // Another model gets no attempts that this one used up; what was cached, or comes later, needs none.
-    if (step !== 'fallback' || of.reason !== 'ATTEMPTS') return { step, tried: i + 1 }
+    if (of.reason === 'ATTEMPTS') continue
+    const next = of.chain[model]
+    if (next !== undefined) return { step: name, model: next, rung: { step, model: model + 1 } }
   }
   return null
 }
-
-/** The first model of the chain on which `admits` says yes. */
-export const firstFallback = (
-  request: Pick<Request, 'route'>,
-  admits: (model: string) => boolean,
-): string | null => request.route.config.fallback.find(admits) ?? null

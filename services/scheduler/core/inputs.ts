@@ -16,6 +16,23 @@ export interface NewRequest {
   bytes: number
   /** The caller's remaining budget; null: the lane's default. */
   deadlineMs: Millis | null
+  /** Set when it was refused elsewhere and comes again, for another model. */
+  carried?: Carried | null
+}
+
+/** What a request keeps when it goes to another route (control-laws §13): the time it has, what it spent, and
+ *  its place among the lanes. Where it stands among routes and tenants begins anew. */
+export interface Carried {
+  acceptedAt: Millis
+  deadline: Millis
+  /** Null: it never stood in a queue. */
+  laneStamp: number | null
+  attempts: number
+  preemptions: number
+  unexplained: number
+  queueMs: Millis
+  upstreamMs: Millis
+  lastVerdict: Verdict | null
 }
 
 /** What the breaker of a route permits. */

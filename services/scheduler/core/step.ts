@@ -34,7 +34,7 @@ export function step(state: State, input: Input, at: Millis, dice: Dice): Effect
   if (!state.draining) fill(state, now, effects)
   if (input.type === 'request') {
     const request = state.requests.get(input.request.key)
-    if (request !== undefined && request.acceptedAt === now && !request.answered)
+    if (request !== undefined && request.asked === input.request && !request.answered)
       wakeNext(state, request, effects)
   }
   return effects

@@ -23,6 +23,7 @@ export interface LogFields {
   cause?: string
   verdict?: string
   outcome?: string
+  served_by?: string
   code?: string | null
   reason?: string | null
   wait_ms?: number
@@ -172,11 +173,12 @@ function fieldsOf(event: HeadgateEvent): LogFields {
       return { ...who, attempt, max_attempts, status, error_type, cause, wait_ms }
     }
     case 'request.settled': {
-      const { tenant, lane, id, route, model, outcome, code, reason, status } = event.data
+      const { tenant, lane, id, route, model, outcome, code, reason, status, served_by } =
+        event.data
       const { error_type, attempts, queue_ms, upstream_ms, total_ms } = event.data
       const who = { tenant, lane, id, route, model }
       const times = { queue_ms, upstream_ms, total_ms }
-      return { ...who, outcome, code, reason, status, error_type, attempts, ...times }
+      return { ...who, outcome, served_by, code, reason, status, error_type, attempts, ...times }
     }
     case 'attempt.ended': {
       const { tenant, lane, id, route, attempt, verdict, status, error_type } = event.data
@@ -204,6 +206,7 @@ function fieldsOf(event: HeadgateEvent): LogFields {
       return { tenant, lane, reason }
     }
     case 'request.queued':
+    case 'request.rerouted':
     case 'request.forwarding':
     case 'request.preempted': {
       const { tenant, lane, id, route } = event.data

@@ -28,11 +28,13 @@ const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
     cause: 'overloaded',
     wait_ms: 240,
   },
+  'request.rerouted': { ...who, route, asked_model: 'claude-z', attempts: 0 },
   'request.preempted': { ...who, lane: 'batch', route, preemptions: 1, wasted_ms: 800 },
   'request.settled': {
     ...who,
     route,
     outcome: 'completed',
+    served_by: 'upstream',
     code: null,
     reason: null,
     status: 200,
