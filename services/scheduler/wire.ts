@@ -20,6 +20,7 @@ import { logRecorder, type Log } from './observability/log.ts'
 import { createMetrics } from './observability/metrics.ts'
 import { quantileWindow } from './observability/quantile-window.ts'
 import { publishEvents, recording, type Recording } from './observability/record.ts'
+import { TraceRecorder } from './observability/trace.ts'
 import {
   type Bus,
   type Cache,
@@ -110,6 +111,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
       logRecorder(log),
       metrics,
       publishEvents({ bus, subjects, instance, clock }),
+      new TraceRecorder({ version: of.version }),
       { record: (event) => watch.record(event) },
       { record: (event) => dashboard?.record(event) },
     ],
