@@ -10,7 +10,8 @@ export const OUTCOMES = [
 export type Outcome = (typeof OUTCOMES)[number]
 
 /** Who gave the answer. */
-export type ServedBy = 'upstream' | 'fallback' | 'cache' | 'none'
+export const SERVED_BY = ['upstream', 'fallback', 'cache', 'none'] as const
+export type ServedBy = (typeof SERVED_BY)[number]
 
 /** Where a live request stands: the states of `machines/request-lifecycle`. */
 export const REQUEST_STATES = [
