@@ -72,8 +72,13 @@ function checkDoors() {
       fail(`${command} does not begin with #!/usr/bin/env node`)
     chmodSync(file, 0o755)
   }
-  const exported = Object.values(manifest.exports).flatMap((to) => Object.values(to))
-  for (const to of exported) if (to.startsWith('./dist/')) inFresh(to)
+  const exported = Object.values(manifest.exports).flatMap((to) =>
+    typeof to === 'string' ? [to] : Object.values(to),
+  )
+  for (const to of exported) {
+    if (to.startsWith('./dist/')) inFresh(to)
+    else if (!existsSync(join(root, to.replace(/[^/]*\*.*$/, '')))) fail(`no ${to} to export`)
+  }
 }
 
 function inFresh(path) {

@@ -22,6 +22,16 @@ const address = z.looseObject({
   instance: z.string({ error: 'expected the id of one instance' }).optional(),
 })
 
+/** The JSON body of each operation. */
+export const adminBodies = {
+  snapshot: address,
+  /** Also the file as YAML text, or as the object itself; nothing: what is in force? */
+  config: address.extend({ yaml: z.string().optional() }),
+  emergency: address.extend(emergency.shape),
+  lane: address.extend(lane.shape),
+  drain: address,
+} satisfies Record<AdminOp, z.ZodType>
+
 export type AdminRead =
   | { ask: AdminAsk; instance: string | null }
   /** What is wrong and what is expected. */

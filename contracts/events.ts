@@ -19,20 +19,22 @@ const events = {
     route: z.string(),
     stream: z.boolean(),
     max_tokens: z.int(),
-    /** Size of the body. */
-    bytes: z.int(),
-    /** What the caller gave it; null: the lane's default. */
-    deadline_ms: z.int().nullable(),
-    /** The wait that was expected at admission; null: nobody could say. */
-    predicted_wait_ms: z.int().nullable(),
+    bytes: z.int().describe('Size of the body.'),
+    deadline_ms: z.int().nullable().describe("What the caller gave it; null: the lane's default."),
+    predicted_wait_ms: z
+      .int()
+      .nullable()
+      .describe('The wait that was expected at admission; null: nobody could say.'),
   }),
   'request.dispatched': z.object({
     ...aboutRequest,
     route: z.string(),
     attempt: z.int(),
     queue_ms: z.int(),
-    /** The wait that was expected at admission; null: this is not the first start. */
-    predicted_wait_ms: z.int().nullable(),
+    predicted_wait_ms: z
+      .int()
+      .nullable()
+      .describe('The wait that was expected at admission; null: this is not the first start.'),
   }),
   'request.forwarding': z.object({ ...aboutRequest, route: z.string(), ttft_ms: z.int() }),
   'request.retrying': z.object({
@@ -89,8 +91,9 @@ const events = {
     error_type: z.string().nullable(),
     cause: z.string(),
     duration_ms: z.int(),
-    /** True when the upstream may have executed, and billed, the attempt. */
-    may_have_run: z.boolean(),
+    may_have_run: z
+      .boolean()
+      .describe('True when the upstream may have executed, and billed, the attempt.'),
     input_tokens: z.int().nullable(),
     output_tokens: z.int().nullable(),
   }),

@@ -1,7 +1,7 @@
 /** Request, reply and headers: what crosses the wire. Source: wire contract. */
 import { z } from 'zod'
 import { MODEL, MODEL_SHAPE } from './ids.ts'
-import type { Outcome, ServedBy } from './outcome.ts'
+import { REQUEST_STATES, type Outcome, type ServedBy } from './outcome.ts'
 import { refusals, type RefusalCode } from './refusals.ts'
 import { TOKEN, TOKEN_SHAPE } from './ids.ts'
 import type { Millis } from './units.ts'
@@ -188,10 +188,13 @@ export const statusAnswer = z.object({
   tenant: z.string(),
   lane: z.string(),
   model: z.string(),
-  state: z.string(),
+  state: z.string().describe(`One of ${REQUEST_STATES.join(', ')}.`),
   attempts: z.int(),
-  position: z.int().nullable(),
-  estimated_wait_ms: z.int().nullable(),
-  enqueued_at: z.string(),
+  position: z
+    .int()
+    .nullable()
+    .describe("The same tenant's requests before it in its lane; null: not queued."),
+  estimated_wait_ms: z.int().nullable().describe('Null: not queued, or not known.'),
+  enqueued_at: z.string().describe('RFC 3339.'),
 })
 export type StatusAnswer = z.infer<typeof statusAnswer>

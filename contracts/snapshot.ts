@@ -6,22 +6,19 @@ const counts = z.record(z.string(), z.int())
 /** One dimension of a quota; null where it is not paced: no limit is configured and none was learned. */
 const bucket = z
   .object({
-    /** Configured or learned, whichever is less. */
-    limit_per_minute: z.number(),
-    /** What is used of it now: less a margin, less what 429s have cut. */
-    rate_per_minute: z.number(),
-    /** What may start at once; below 0: debt. */
-    level: z.number(),
-    /** The most that the level rises to. */
-    burst: z.number(),
+    limit_per_minute: z.number().describe('Configured or learned, whichever is less.'),
+    rate_per_minute: z
+      .number()
+      .describe('What is used of it now: less a margin, less what 429s have cut.'),
+    level: z.number().describe('What may start at once; below 0: debt.'),
+    burst: z.number().describe('The most that the level rises to.'),
   })
   .nullable()
 
 export const snapshot = z.object({
   instance: z.string(),
   version: z.string(),
-  /** RFC 3339. */
-  at: z.string(),
+  at: z.string().describe('RFC 3339.'),
   uptime_ms: z.int(),
   draining: z.boolean(),
   emergency: z.boolean(),
@@ -31,8 +28,7 @@ export const snapshot = z.object({
     inflight: z.int(),
     queued: z.int(),
     backoff: z.int(),
-    /** Of degradation: 0 is none, 3 sheds. */
-    level: z.int().min(0).max(3),
+    level: z.int().min(0).max(3).describe('Of degradation: 0 is none, 3 sheds.'),
   }),
   lanes: z.array(
     z.object({
@@ -55,20 +51,21 @@ export const snapshot = z.object({
       limit: z.int(),
       limit_state: z.string(),
       breaker: z.string(),
-      /** Concurrent attempts that the breaker permits; null when it sets no cap. */
-      breaker_cap: z.int().nullable(),
+      breaker_cap: z
+        .int()
+        .nullable()
+        .describe('Concurrent attempts that the breaker permits; null when it sets no cap.'),
       inflight: z.int(),
       queued: z.int(),
       paused_ms: z.int(),
       blocked_ms: z.int(),
       inflight_by_lane: counts,
-      /** Routes of one quota share its buckets and its pause. */
-      quota: z.string(),
+      quota: z.string().describe('Routes of one quota share its buckets and its pause.'),
       buckets: z.object({ requests: bucket, input_tokens: bucket, output_tokens: bucket }),
-      /** Slots of all that are kept for this route's callers while it is short of them. */
-      reserve: z.int(),
-      /** Largest load of the last 24 h. */
-      peak: z.int(),
+      reserve: z
+        .int()
+        .describe("Slots of all that are kept for this route's callers while it is short of them."),
+      peak: z.int().describe('Largest load of the last 24 h.'),
     }),
   ),
   /** The busiest tenants, at most `metrics.tenants_max`. */

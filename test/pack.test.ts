@@ -32,10 +32,14 @@ describe('the packed package', () => {
       'README.md',
       'CHANGELOG.md',
       'docs/configuration.md',
+      'docs/contracts/asyncapi.json',
+      'docs/contracts/schemas/error-body.json',
       'dist/package.json',
       'dist/services/cli/headgate.js',
       'dist/services/client/client.js',
       'dist/services/client/client.d.ts',
+      'dist/contracts/contracts.js',
+      'dist/contracts/contracts.d.ts',
     ])
       expect(packed).toContain(wanted)
     expect(packed.filter((path) => /(?<!\.d)\.ts$/.test(path))).toEqual([])
@@ -60,6 +64,16 @@ describe('the packed package', () => {
     expect(node('--input-type=module', '-e', program).trim()).toBe('true')
   })
 
+  test('lets a program import headgate/contracts, and any document of it', () => {
+    const program = `
+      import { eventData, refusals } from 'headgate/contracts'
+      import asyncapi from 'headgate/contracts/asyncapi.json' with { type: 'json' }
+      import error from 'headgate/contracts/schemas/error-body.json' with { type: 'json' }
+      console.log(refusals.queue_full.http, eventData.limit.shape.route.safeParse('r').success)
+      console.log(asyncapi.asyncapi, error.title)`
+    expect(node('--input-type=module', '-e', program)).toBe('429 true\n3.0.0 ErrorBody\n')
+  })
+
   test('keeps every other door shut', () => {
     const program = `await import('headgate/dist/services/client/client.js').catch((e) => console.log(e.code))`
     expect(node('--input-type=module', '-e', program).trim()).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')
@@ -68,7 +82,12 @@ describe('the packed package', () => {
   test('has types that a strict consumer compiles against', () => {
     writeFileSync(
       join(home, 'use.ts'),
-      `import * as client from 'headgate/client'\nexport const names: string[] = Object.keys(client)\n`,
+      `import * as client from 'headgate/client'
+import { eventData, refusals, type RefusalCode } from 'headgate/contracts'
+export const names: string[] = Object.keys(client)
+export const status: (code: RefusalCode) => number | null = (code) => refusals[code].http
+export const route: string = eventData.limit.parse({}).route
+`,
     )
     const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024']
     const library = ['--skipLibCheck', '--types', '', 'use.ts']

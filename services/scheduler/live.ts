@@ -39,8 +39,8 @@ export interface Live extends NewRequest {
   consulting: boolean
   /** What is passed on, for the cache; null: nothing is kept. */
   kept: KeptParts | null
-  /** It was accepted before, on another route. */
-  accepted: boolean
+  /** The route that took it in, the last one if more did; null: none has. */
+  route: string | null
 }
 
 /** The events of an answer, until they are more than the cache takes. */

@@ -165,7 +165,7 @@ export class Loop implements Scheduler {
         refused: null,
         consulting: false,
         kept: this.#keeps(incoming) && incoming.stream ? { parts: [], bytes: 0 } : null,
-        accepted: false,
+        route: null,
       }
       this.#live.set(key, live)
       this.#step({ type: 'request', request: live })
@@ -381,8 +381,9 @@ export class Loop implements Scheduler {
     const live = request.asked as Live
     if (live.request !== null) throw new Error(`${request.key}: accepted twice`)
     live.request = request
-    if (live.accepted) return this.#rerouted(live, request)
-    live.accepted = true
+    const before = live.route
+    live.route = request.route.id
+    if (before !== null) return this.#rerouted(live, request)
     const { incoming } = live
     this.#recorder?.record(
       told(live, {
@@ -800,7 +801,7 @@ export class Loop implements Scheduler {
         at: this.#wall(),
         data: {
           ...about(live),
-          route: live.request?.route.id ?? null,
+          route: live.route,
           ...settledData(accounting, said, reason, status),
         },
       }),

@@ -1,8 +1,10 @@
 /** The pages that the source writes: `npm run generate` writes them, with `--check` it only says which
  *  are stale, and tidy.test refuses a stale one. */
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { format, resolveConfig } from 'prettier'
+import { contractPages } from '#contracts/contract-pages'
 import { inRoot, present, read } from './tree.ts'
 
 export interface Page {
@@ -41,6 +43,11 @@ export const pages: readonly Page[] = [
     block: 'charts',
     render: (chartPages) => chartPages.renderReadmeBlock(),
   },
+  ...Object.entries(contractPages).map(([path, render]) => ({
+    path: `docs/contracts/${path}`,
+    from: 'contracts/contract-pages.ts',
+    render,
+  })),
 ]
 
 /** What the page should say; null while its module is missing. */
@@ -49,7 +56,7 @@ export async function rendered(page: Page): Promise<string | null> {
   const body: string = await page.render(await import(inRoot(page.from)))
   const text = page.block === undefined ? body : withBlock(read(page.path), page.block, body)
   const path = inRoot(page.path)
-  return /\.(md|ts)$/.test(page.path)
+  return /\.(json|md|ts)$/.test(page.path)
     ? format(text, { ...(await resolveConfig(path)), filepath: path })
     : text
 }
@@ -74,6 +81,7 @@ async function main(): Promise<void> {
       process.exitCode = 1
       console.error(`${page.path} is stale: npm run generate`)
     } else {
+      mkdirSync(dirname(inRoot(page.path)), { recursive: true })
       writeFileSync(inRoot(page.path), (await rendered(page)) ?? '')
       console.log(`wrote ${page.path}`)
     }

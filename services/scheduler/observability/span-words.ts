@@ -63,6 +63,11 @@ export const preemptionNote = (data: DataOf<'request.preempted'>): Attributes =>
   'headgate.wasted_ms': data.wasted_ms,
 })
 
+export const rerouteNote = (data: DataOf<'request.rerouted'>): Attributes => ({
+  'gen_ai.request.model': data.model ?? '',
+  'headgate.route': data.route,
+})
+
 /** Tokens stand here and not on the request: summed over a trace they are what was used. */
 export function sayAttemptEnd(span: Span, data: DataOf<'attempt.ended'>): void {
   const said: Attributes = { 'headgate.verdict': data.verdict, 'headgate.cause': data.cause }
@@ -81,6 +86,7 @@ export function sayRequestEnd(span: Span, data: DataOf<'request.settled'>): void
     'headgate.attempts': data.attempts,
     'headgate.preemptions': data.preemptions,
     'headgate.queue_ms': data.queue_ms,
+    'headgate.served_by': data.served_by,
   }
   if (data.code !== null) said['headgate.code'] = data.code
   if (data.reason !== null) said['headgate.reason'] = data.reason

@@ -22,6 +22,7 @@ import {
   attemptName,
   howAsked,
   preemptionNote,
+  rerouteNote,
   REQUEST_NAME,
   retryNote,
   sayAttemptEnd,
@@ -68,6 +69,8 @@ export class TraceRecorder implements Recorder {
         return this.#retrying(event)
       case 'request.preempted':
         return this.#preempted(event)
+      case 'request.rerouted':
+        return this.#rerouted(event)
       case 'attempt.ended':
         return this.#attemptEnded(event)
       case 'request.settled':
@@ -122,6 +125,10 @@ export class TraceRecorder implements Recorder {
 
   #preempted({ data, at }: EventOf<'request.preempted'>): void {
     this.#find(data)?.request?.addEvent('headgate.preempted', preemptionNote(data), timeOf(at))
+  }
+
+  #rerouted({ data, at }: EventOf<'request.rerouted'>): void {
+    this.#find(data)?.request?.addEvent('headgate.rerouted', rerouteNote(data), timeOf(at))
   }
 
   #attemptEnded({ data, at }: EventOf<'attempt.ended'>): void {

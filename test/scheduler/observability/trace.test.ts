@@ -123,6 +123,7 @@ describe('what a request becomes', () => {
       'headgate.status': 200,
       'headgate.attempts': 1,
       'headgate.preemptions': 0,
+      'headgate.served_by': 'upstream',
       'headgate.queue_ms': 12,
     })
     expect(attempt).toMatchObject({
@@ -357,6 +358,7 @@ describe('what a request becomes', () => {
       'headgate.status': 404,
       'headgate.attempts': 0,
       'headgate.preemptions': 0,
+      'headgate.served_by': 'none',
       'headgate.queue_ms': 0,
       'error.type': 'unknown_lane',
     } satisfies Attributes)

@@ -1,0 +1,211 @@
+/** What `messages` and the doors build by hand, as zod: blocks of headers, whose values are all text, the error
+ *  body, and what the operator's subjects answer. Nothing is parsed with these at run time; documents and tests
+ *  speak from them. */
+import { z } from 'zod'
+import { ceType, type EventName } from './events.ts'
+import { TOKEN } from './ids.ts'
+import { DEADLINE_MAX_MS, DEGRADE_STEPS, HEADER, requestHeaders } from './messages.ts'
+import { OUTCOMES, SERVED_BY } from './outcome.ts'
+import { refusals, type RefusalCode } from './refusals.ts'
+import { snapshot } from './snapshot.ts'
+import type { AdminOp } from './subjects.ts'
+
+// ---- headers of what is asked ----
+
+const steps = DEGRADE_STEPS.join('|')
+
+export const requestHeaderBlock = z.object({
+  [HEADER.id]: requestHeaders.shape.id.describe(
+    "The caller's id, for cancel and status; made by Headgate if absent; unique per tenant while live.",
+  ),
+  [HEADER.deadline]: requestHeaders.shape.deadlineMs.describe(
+    `Remaining budget in ms: queue, retries and stream together; from 1 to ${DEADLINE_MAX_MS}. Absent: the lane's timeout_ms.`,
+  ),
+  [HEADER.degrade]: z
+    .string()
+    .regex(new RegExp(`^\\s*(${steps})\\s*(,\\s*(${steps})\\s*)*$`))
+    .optional()
+    .describe(
+      'What may be done instead when the call cannot be made in time, tried in order. Absent: refuse.',
+    ),
+  [HEADER.version]: upstreamText('Sent upstream as it is. Absent: the version of the upstream.'),
+  [HEADER.beta]: upstreamText('Sent upstream as it is.'),
+  [HEADER.traceparent]: z
+    .string()
+    .optional()
+    .describe('W3C trace context. One that is not well-formed is left out.'),
+  [HEADER.tracestate]: z.string().optional().describe('W3C trace context.'),
+})
+
+function upstreamText(says: string) {
+  return z
+    .string()
+    .regex(/^[\x20-\x7e]{0,1024}$/)
+    .optional()
+    .describe(says)
+}
+
+export const auxRequestHeaderBlock = requestHeaderBlock.pick({
+  [HEADER.version]: true,
+  [HEADER.beta]: true,
+  [HEADER.traceparent]: true,
+  [HEADER.tracestate]: true,
+})
+
+export const fetchHeaderBlock = z.object({
+  [HEADER.waitMs]: z
+    .string()
+    .regex(/^[0-9]{1,12}$/)
+    .optional()
+    .describe('How long to wait for a result that is not there yet. Absent: 0.'),
+})
+
+// ---- headers of what is answered ----
+
+const whole = (says: string) =>
+  z
+    .string()
+    .regex(/^[0-9]{1,15}$/)
+    .describe(says)
+
+export const accountingHeaderBlock = z.object({
+  [HEADER.id]: z.string().max(64).describe('The id of the request; `-` where there is none.'),
+  [HEADER.outcome]: z.enum(OUTCOMES).describe('How it ended; it ends in exactly one.'),
+  [HEADER.servedBy]: z.enum(SERVED_BY).describe('Who gave the answer.'),
+  [HEADER.model]: z
+    .string()
+    .max(256)
+    .optional()
+    .describe('Absent: it was refused before a model was known.'),
+  [HEADER.attempts]: whole('Attempts that were made.'),
+  [HEADER.preemptions]: whole('Attempts that were ended for someone more urgent.'),
+  [HEADER.queueMs]: whole('Milliseconds of waiting.'),
+  [HEADER.upstreamMs]: whole('Milliseconds of attempts.'),
+  [HEADER.totalMs]: whole('Milliseconds from arrival to answer.'),
+  [HEADER.requestId]: z.string().max(256).optional().describe("The upstream's id, where known."),
+  [HEADER.inputTokens]: whole('As the upstream counted them, where known.').optional(),
+  [HEADER.outputTokens]: whole('As the upstream counted them, where known.').optional(),
+})
+
+export const streamEndHeaderBlock = accountingHeaderBlock.extend({
+  [HEADER.events]: whole('Upstream events sent, pings not counted, so that a gap shows.'),
+})
+
+export const errorHeaderBlock = accountingHeaderBlock.extend({
+  [HEADER.errorCode]: z
+    .string()
+    .regex(/^[1-5][0-9]{2}$/)
+    .describe('An HTTP status.'),
+  [HEADER.error]: z
+    .string()
+    .regex(/^[\x20-\x7e]{1,512}$/)
+    .describe('One line: the code, and what was wrong.'),
+})
+
+export const auxHeaderBlock = z.object({
+  [HEADER.requestId]: z.string().optional().describe("The upstream's id, where known."),
+})
+
+/** CloudEvents 1.0 in NATS binary mode, of events of these names. */
+export const eventHeaderBlock = (names: readonly [EventName, ...EventName[]]) =>
+  z.object({
+    'ce-specversion': z.literal('1.0'),
+    'ce-type': z.enum(names.map(ceType) as [string, ...string[]]),
+    'ce-source': z
+      .string()
+      .regex(/^\/headgate\/[^/]+$/)
+      .describe('`/headgate/<instance>`'),
+    'ce-id': z.string().min(1).describe('Unique per source, over restarts too.'),
+    'ce-time': z.string().meta({ format: 'date-time' }),
+    'ce-subject': z
+      .string()
+      .min(1)
+      .describe('`<tenant>/<id>`, the tenant alone, the route, or the name of a guardrail.'),
+    'content-type': z.literal('application/json'),
+    'ce-traceparent': z
+      .string()
+      .optional()
+      .describe("The caller's trace context, where it gave one."),
+    'ce-tracestate': z.string().optional(),
+  })
+
+// ---- bodies ----
+
+const codes = Object.keys(refusals) as [RefusalCode, ...RefusalCode[]]
+const codesWhere = (retryable: boolean) =>
+  codes.filter((code) => refusals[code].retryable === retryable) as [RefusalCode, ...RefusalCode[]]
+
+export const refusalCode = z.enum(codes).describe(
+  codes
+    .map((code) => {
+      const { http, type, retryable, means } = refusals[code]
+      const status = http === null ? "the upstream's status" : `${http} ${type}`
+      return `- \`${code}\` (${status}${retryable ? ', retryable' : ''}): ${means}`
+    })
+    .join('\n'),
+)
+
+const attempts = z.int().min(0).describe('Attempts that were made.')
+
+/** The API's error JSON with one more key, as `errorBody` writes it. */
+export const errorAnswer = z.object({
+  type: z.literal('error'),
+  error: z
+    .looseObject({ type: z.string(), message: z.string() })
+    .describe("Ours, or the upstream's own, passed on whole."),
+  request_id: z.string().describe("The upstream's, else the `Headgate-Id`."),
+  headgate: z.union([
+    z
+      .object({
+        code: z.enum(codesWhere(true)),
+        retryable: z.literal(true),
+        retry_after_ms: z.int().min(0),
+        attempts,
+      })
+      .describe('The same again, later, may succeed.'),
+    z
+      .object({
+        code: z.enum(codesWhere(false)),
+        retryable: z.literal(false),
+        retry_after_ms: z.null(),
+        attempts,
+      })
+      .describe('The same again would fail again.'),
+  ]),
+})
+
+/** `$SRV` answers (NATS ADR-32), as far as all three verbs agree. */
+export const serviceAnswer = z.looseObject({
+  type: z.enum([
+    'io.nats.micro.v1.ping_response',
+    'io.nats.micro.v1.info_response',
+    'io.nats.micro.v1.stats_response',
+  ]),
+  name: z.string(),
+  id: z.string().regex(TOKEN).describe('The instance.'),
+  version: z.string(),
+  metadata: z.record(z.string(), z.string()),
+})
+
+const durable = z.boolean().describe('False: forgotten when the last instance stops.')
+
+/** What the operator's subjects and `POST /api/admin/<op>` answer. */
+export const adminAnswers = {
+  snapshot,
+  config: z.union([
+    z
+      .object({
+        emergency: z.boolean(),
+        file: z
+          .looseObject({})
+          .describe("In force, with defaults; of tenants' keys only how many."),
+      })
+      .describe('What is in force.'),
+    z
+      .object({ applied: z.literal(true), warnings: z.array(z.string()) })
+      .describe('What was sent is in force.'),
+  ]),
+  emergency: z.object({ emergency: z.boolean(), durable }),
+  lane: z.object({ lane: z.string(), paused: z.boolean(), durable }),
+  drain: z.object({ draining: z.literal(true), drain_ms: z.int().min(0) }),
+} satisfies Record<AdminOp, z.ZodType>
