@@ -87,7 +87,7 @@ const rooms: readonly Room[] = [
     at: 'services/cli/',
     may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|bcryptjs$|commander$|cli-table3$|log-update$)/,
   },
-  { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/))/ },
+  { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/|machines\/machines$))/ },
 ]
 
 const TOP_LEVEL = `.ci .git .gitignore .oxlintrc.json CHANGELOG.md CONTRIBUTING.md LICENSE README.md
@@ -278,6 +278,7 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   '#contracts/units',
   '#core/step',
   '#machines/run',
+  '#machines/machines',
   '#ports',
   '#loop',
   '#timer-heap',
