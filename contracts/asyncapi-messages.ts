@@ -25,7 +25,10 @@ export function messages(): Json {
       examples: [{ name: 'plain', headers: { [HEADER.id]: 'r_1' }, payload: ASKED }],
     },
     question: { summary: 'No body is read.' },
-    auxQuestion: { summary: 'A page of the list, or one model (models-ask); no body: the first page.', headers: schema('aux-request-headers') },
+    auxQuestion: {
+      summary: 'A page of the list, or one model (models-ask); no body: the first page.',
+      headers: schema('aux-request-headers'),
+    },
     fetch: { summary: 'No body is read.', headers: schema('fetch-headers') },
     auxRequest: {
       summary: 'What the upstream takes.',

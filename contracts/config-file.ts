@@ -788,3 +788,13 @@ export const configFile = z.strictObject({
 })
 
 export type ConfigFile = z.infer<typeof configFile>
+
+/** What a file may say before defaults stand in it. */
+export type ConfigInput = Omit<z.input<typeof configFile>, 'tenants'> & {
+  tenants?: {
+    unknown?: 'default' | 'reject'
+    default?: Omit<TenantInput, 'keys'>
+    [tenant: string]: TenantInput | 'default' | 'reject' | undefined
+  }
+}
+type TenantInput = z.input<typeof tenantFile>

@@ -26,7 +26,7 @@ export interface BreakerInput {
   random: () => number
 }
 
-interface Context extends BreakerInput {
+export interface BreakerContext extends BreakerInput {
   generation: number
   window: FailureWindow
   /** Of the present half-open. */
@@ -52,7 +52,7 @@ export type BreakerEvent =
 export const breakerMachine = setup({
   types: {
     input: {} as BreakerInput,
-    context: {} as Context,
+    context: {} as BreakerContext,
     events: {} as BreakerEvent,
   },
   delays: {
@@ -234,7 +234,7 @@ export type BreakerSnapshot = SnapshotFrom<typeof breakerMachine>
 export type BreakerState = BreakerSnapshot['value']
 
 /** The open time, spread by +-20 % and kept within what the law allows. */
-function jittered(context: Context): Millis {
+function jittered(context: BreakerContext): Millis {
   const spread = 1 + OPEN.jitter * (2 * context.random() - 1)
   return Math.round(Math.min(OPEN.max, Math.max(OPEN.min, context.settings.openMs * spread)))
 }

@@ -11,7 +11,7 @@ export interface LimitInput {
   at: Millis
 }
 
-interface Context {
+export interface LimitContext {
   settings: LimitSettings
   aimd: Aimd
   /** Why the limit is what it is. */
@@ -36,7 +36,7 @@ type Mode = 'steady' | 'recovering' | 'held'
 export const limitMachine = setup({
   types: {
     input: {} as LimitInput,
-    context: {} as Context,
+    context: {} as LimitContext,
     events: {} as LimitEvent,
   },
   guards: {
@@ -164,7 +164,7 @@ export type LimitSnapshot = SnapshotFrom<typeof limitMachine>
 export type LimitState = LimitSnapshot['value']
 
 /** What the arithmetic makes of an event. */
-function apply(context: Context, event: LimitEvent): aimd.Change {
+function apply(context: LimitContext, event: LimitEvent): aimd.Change {
   const { aimd: now, settings } = context
   switch (event.type) {
     case 'attempt.started':

@@ -19,7 +19,7 @@ export type LifecycleEvent =
   | ({ type: 'attempt.requeued' } & At)
   | ({ type: 'request.settled' } & At)
 
-interface Context {
+export interface LifecycleContext {
   /** When the present state began. */
   since: Millis
 }
@@ -27,7 +27,7 @@ interface Context {
 export const lifecycleMachine = setup({
   types: {
     input: {} as LifecycleInput,
-    context: {} as Context,
+    context: {} as LifecycleContext,
     events: {} as LifecycleEvent,
   },
   actions: {

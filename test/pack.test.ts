@@ -40,6 +40,8 @@ describe('the packed package', () => {
       'dist/services/client/client.d.ts',
       'dist/contracts/contracts.js',
       'dist/contracts/contracts.d.ts',
+      'dist/machines/machines.js',
+      'dist/machines/machines.d.ts',
     ])
       expect(packed).toContain(wanted)
     expect(packed.filter((path) => /(?<!\.d)\.ts$/.test(path))).toEqual([])
@@ -74,9 +76,21 @@ describe('the packed package', () => {
     expect(node('--input-type=module', '-e', program)).toBe('429 true\n3.0.0 ErrorBody\n')
   })
 
+  test('lets a program run a machine of headgate/machines in an XState system of its own', () => {
+    writeFileSync(join(home, 'machines.mjs'), MACHINES)
+    expect(node('machines.mjs')).toBe('open\nhalfOpen\n')
+  })
+
   test('keeps every other door shut', () => {
-    const program = `await import('headgate/dist/services/client/client.js').catch((e) => console.log(e.code))`
-    expect(node('--input-type=module', '-e', program).trim()).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')
+    for (const shut of [
+      'dist/services/client/client.js',
+      'dist/machines/breaker.js',
+      'machines/run',
+    ]) {
+      const program = `await import('headgate/${shut}').catch((e) => console.log(e.code))`
+      const said = node('--input-type=module', '-e', program).trim()
+      expect(said).toBe('ERR_PACKAGE_PATH_NOT_EXPORTED')
+    }
   })
 
   test('has types that a strict consumer compiles against', () => {
@@ -89,8 +103,10 @@ export const status: (code: RefusalCode) => number | null = (code) => refusals[c
 export const route: string = eventData.limit.parse({}).route
 `,
     )
+    writeFileSync(join(home, 'machines.ts'), MACHINES)
     const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024']
-    const library = ['--skipLibCheck', '--types', '', 'use.ts']
+    // With declarations, since whoever wraps a machine in a library of his own has to name its types.
+    const library = ['--declaration', '--skipLibCheck', '--types', '', 'use.ts', 'machines.ts']
     const tsc = inRoot('node_modules/typescript/bin/tsc')
     const run = spawnSync(process.execPath, [tsc, ...flags, ...library], {
       cwd: home,
@@ -100,6 +116,24 @@ export const route: string = eventData.limit.parse({}).route
     expect(run.status).toBe(0)
   })
 })
+
+/** Runs as it stands, and compiles as it stands. */
+const MACHINES = `
+import { createActor, SimulatedClock, setup } from 'xstate'
+import { breakerInput, breakerMachine, compile, lifecycleMachine, permits } from 'headgate/machines'
+
+const clock = new SimulatedClock()
+export const input = breakerInput({ random: () => 0.5, minSamples: 1 })
+export const breaker = createActor(breakerMachine, { input, clock }).start()
+permits(breaker, { limit: () => 1, now: () => clock.now() }).take()?.ended('failed')
+console.log(breaker.getSnapshot().value)
+clock.increment(15_000)
+console.log(breaker.getSnapshot().value)
+export const table = compile(lifecycleMachine)
+export const owner = setup({ actors: { breaker: breakerMachine } }).createMachine({
+  invoke: { src: 'breaker', input: () => input },
+})
+`
 
 const node = (...args: string[]): string =>
   execFileSync(process.execPath, args, { cwd: home, encoding: 'utf8' })

@@ -51,6 +51,7 @@ const rooms: readonly Room[] = [
     'open-cache',
     'operator-desk',
     'embed',
+    'create-headgate',
     'with-headgate',
     'safe-message',
   ].map((name) => ({
@@ -61,7 +62,7 @@ const rooms: readonly Room[] = [
   {
     at: 'services/scheduler/',
     may: new RegExp(
-      `^\\./(?!main|wire|operator-desk|embed|open-cache|with-headgate|safe-message|system)[^/]+$|${LOOP_SEES.source}`,
+      `^\\./(?!main|wire|operator-desk|embed|open-cache|create-headgate|with-headgate|safe-message|system)[^/]+$|${LOOP_SEES.source}`,
     ),
   },
   {
@@ -96,7 +97,7 @@ const rooms: readonly Room[] = [
     at: 'services/cli/',
     may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|bcryptjs$|commander$|cli-table3$|log-update$)/,
   },
-  { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/))/ },
+  { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/|machines\/machines$))/ },
 ]
 
 const TOP_LEVEL = `.ci .git .gitignore .oxlintrc.json CHANGELOG.md CONTRIBUTING.md LICENSE README.md
@@ -287,6 +288,7 @@ const SAMPLES: readonly { text: string; type: boolean }[] = [
   '#contracts/units',
   '#core/step',
   '#machines/run',
+  '#machines/machines',
   '#ports',
   '#loop',
   '#timer-heap',

@@ -20,6 +20,7 @@ export {
   streamHead,
   wholeAnswer,
   type HttpAnswer,
+  refusalAnswer,
 } from './answer.ts'
 export { passedOn, readCall } from './call-headers.ts'
 export { connectDoor } from './door-client.ts'

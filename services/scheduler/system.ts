@@ -24,3 +24,31 @@ export const systemDice: Dice = { next: Math.random }
 
 /** As soon as what has arrived is worked through. */
 export const systemSoon = (call: () => void): void => void setImmediate(call)
+
+/** For a guest in somebody else's process: its timers keep nothing alive. */
+export const guestClock: Clock = {
+  ...systemClock,
+  after(ms, call) {
+    let left = ms
+    let timer: NodeJS.Timeout
+    const next = (): void => {
+      const piece = Math.min(left, LONGEST_TIMER)
+      left -= piece
+      timer = setTimeout(left > 0 ? next : call, piece).unref()
+    }
+    next()
+    return () => clearTimeout(timer)
+  },
+}
+
+/** While somebody waits for a guest, the process stays; the answer lets it go. */
+export function stayAlive(): () => void {
+  const timer = setInterval(() => {}, LONGEST_TIMER)
+  return () => clearInterval(timer)
+}
+
+/** Where nobody can catch it, as a broken invariant should be. */
+export const throwLater = (bug: unknown): void =>
+  queueMicrotask(() => {
+    throw bug
+  })

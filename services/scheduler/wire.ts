@@ -6,7 +6,7 @@ import { makeId } from '#contracts/ids'
 import { refusal } from '#contracts/messages'
 import { subjects as subjectsOf } from '#contracts/subjects'
 import { feed, pageFiles } from '#dashboard'
-import { inspection } from '#machines/inspection'
+import { inspection, type Inspection } from '#machines/inspection'
 import type { Loaded } from './config/load.ts'
 import { watchConfig } from './config/watch.ts'
 import { dashboardDoor } from './http/dashboard-door.ts'
@@ -29,6 +29,7 @@ import {
   type KeptSettings,
   type Operator,
   type Provider,
+  type Recorder,
 } from './ports.ts'
 import { operatorDesk } from './operator-desk.ts'
 import { memoryBus } from './memory-bus.ts'
@@ -62,6 +63,10 @@ export interface WireOptions {
   gateway?: GatewayAddress | null
   /** Where the machines are offered to Stately's inspector, on loopback; null or absent: nowhere. */
   inspectPort?: number | null
+  /** Who watches the machines in this process, instead of an inspector. */
+  inspection?: Inspection
+  /** Hears every event, after everybody else. */
+  observer?: Recorder
   version: string
   /** The environment's word on upstreams: keys by variable, and another address for the first one. */
   env: (name: string) => string | undefined
@@ -103,7 +108,8 @@ export async function wire(of: WireOptions): Promise<Wired> {
     guardrails: () => monitor,
     clock,
     version: of.version,
-    process: true,
+    // Of a process that is not ours the figures are not ours to collect.
+    process: of.http !== null,
   })
   const recorded: Recording = recording({
     buffer: file.events.buffer,
@@ -114,6 +120,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
       new TraceRecorder({ version: of.version }),
       { record: (event) => watch.record(event) },
       { record: (event) => dashboard?.record(event) },
+      ...(of.observer === undefined ? [] : [of.observer]),
     ],
   })
   const watch = watchGuardrails({ monitor: () => monitor, emit: recorded, clock })
@@ -121,7 +128,8 @@ export async function wire(of: WireOptions): Promise<Wired> {
   // ---- the scheduler ----
   const upstream = upstreams(() => loop.state.config, of.env)
   const inspectPort = of.inspectPort ?? null
-  const watching = inspectPort === null ? null : inspection({ wall: () => clock.wall() })
+  const watching =
+    of.inspection ?? (inspectPort === null ? null : inspection({ wall: () => clock.wall() }))
   const loop = new Loop({
     config: loaded.config,
     clock,

@@ -1,0 +1,201 @@
+/** `createHeadgate()`: the same core, machines and loop as the service, over a bus that stays in this process.
+ *  A guest here: it keeps the process alive only while somebody waits for it, opens no port, and logs nothing
+ *  unless asked. */
+import { connectHeadgate, type Answer, type AnswerStream, type CallOptions } from '#client'
+import type { Headgate } from '#client'
+import type { ConfigInput } from '#contracts/config'
+import { DEADLINE_MAX_MS } from '#contracts/messages'
+import { snapshot as snapshotShape, type Snapshot } from '#contracts/snapshot'
+import type { MachineEvent } from '#machines/watch-events'
+import { eventWatch } from '#machines/watch-events'
+import { loadConfig } from './config/load.ts'
+import { memoryBus } from './memory-bus.ts'
+import { memorySettings } from './memory-settings.ts'
+import { createLog, type LogLevel } from './observability/log.ts'
+import { openCache } from './open-cache.ts'
+import type { Clock, Dice, HeadgateEvent, Provider } from './ports.ts'
+import { anthropicProvider } from './provider/anthropic.ts'
+import { guestClock, stayAlive, systemDice, throwLater } from './system.ts'
+import { wire } from './wire.ts'
+import { LOCAL_MAX_PAYLOAD_BYTES } from './wire-gateway.ts'
+
+/** What `headgate.yaml` says, as an object, every knob optional; or its text. */
+export type EmbedConfig = ConfigInput | string
+
+export interface EmbedOptions {
+  /** Key of the first upstream; default `ANTHROPIC_API_KEY`, or what `api_key_env` names. */
+  apiKey?: string
+  /** Address of the first upstream, unless the configuration names one; default `ANTHROPIC_BASE_URL`, else the
+   *  public API. */
+  baseUrl?: string
+  /** Whose calls these are when `as` names nobody else; default `default`. */
+  tenant?: string
+  /** Default `interactive`. */
+  lane?: string
+  /** JSON lines on standard output; default `silent`. */
+  logLevel?: LogLevel
+  /** Instead of the real ones: for tests, and for upstreams of another kind. */
+  provider?: Provider
+  clock?: Clock
+  dice?: Dice
+}
+
+type Calls = Pick<Headgate, 'tenant' | 'cancel' | 'status' | 'aux' | 'relay'>
+
+export interface EmbeddedHeadgate extends Calls {
+  request(
+    body: Parameters<Headgate['request']>[0],
+    options?: CallOptions,
+  ): ReturnType<Headgate['request']>
+  stream(body: Parameters<Headgate['stream']>[0], options?: CallOptions): AnswerStream
+  /** The same Headgate for another tenant. */
+  as(tenant: string): Calls & Pick<EmbeddedHeadgate, 'request' | 'stream'>
+  /** Everything true now. */
+  snapshot(): Snapshot
+  /** Hears what happens, event by event (contracts/events); the answer ends it. What a listener throws is
+   *  not heard. */
+  on(listener: (event: HeadgateEvent) => void): () => void
+  /** Hears XState's own inspection events of the breakers and limits, and of one request a second; the answer
+   *  ends it. */
+  inspect(listener: (event: MachineEvent) => void): () => void
+  /** Puts another configuration in force, or refuses it whole. */
+  configure(config: EmbedConfig): Promise<void>
+  /** New calls are refused, running ones may end within `drain_ms`; then nothing is left. */
+  close(): Promise<void>
+}
+
+/** Sockets per upstream, opened as needed: never the bound that counts. */
+const CONNECTIONS_MAX = 10_016
+
+/** Rejects with every mistake of the configuration, each with its path and what is allowed. */
+export async function createHeadgate(
+  config: EmbedConfig = {},
+  options: EmbedOptions = {},
+): Promise<EmbeddedHeadgate> {
+  const { clock = guestClock, dice = systemDice, tenant = 'default' } = options
+  const loaded = loadConfig({ path: 'config', text: textOf(config), emergency: false })
+  const { file } = loaded.config
+  const listeners = new Set<(event: HeadgateEvent) => void>()
+  const watch = eventWatch()
+  const bus = memoryBus({ maxPayload: LOCAL_MAX_PAYLOAD_BYTES })
+  const wired = await wire({
+    bus,
+    settings: memorySettings(),
+    cache: (await openCache({ settings: file.cache, connection: null, clock })).cache,
+    provider:
+      options.provider ??
+      anthropicProvider({
+        clock,
+        connections: CONNECTIONS_MAX,
+        retryAfterMaxMs: file.llm_gateway.retry.retry_after_max_ms,
+      }),
+    loaded,
+    configPath: null,
+    clock,
+    dice,
+    log: createLog({ level: options.logLevel ?? 'silent', clock }),
+    http: null,
+    inspection: watch.inspection,
+    observer: { record: (event) => listeners.forEach((tell) => tell(event)) },
+    version: 'embedded',
+    env: environment(options, firstKeyOf(file.upstreams)),
+    onBug: throwLater,
+  })
+  const client = await connectHeadgate({
+    tenant,
+    bus,
+    subjectPrefix: file.subject_prefix,
+    waitMs: DEADLINE_MAX_MS,
+    system: { after: clock.after, random: () => dice.next() },
+    ...(options.lane === undefined ? {} : { lane: options.lane }),
+  })
+  const waiting = vigil()
+  return {
+    ...callsOf(client, waiting),
+    as: (other) => callsOf(client.as(other), waiting),
+    snapshot: () => snapshotShape.parse(wired.operator.snapshot()),
+    on(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    inspect: watch.listen,
+    async configure(next) {
+      await wired.operator.config(textOf(next))
+    },
+    async close() {
+      const release = stayAlive()
+      await wired.stop()
+      await client.close()
+      release()
+    },
+  }
+}
+
+/** JSON is YAML. */
+const textOf = (config: EmbedConfig): string =>
+  typeof config === 'string' ? config : JSON.stringify(config)
+
+const firstKeyOf = (upstreams: Record<string, { api_key_env: string }>): string =>
+  Object.values(upstreams)[0]?.api_key_env ?? 'ANTHROPIC_API_KEY'
+
+function environment({ apiKey, baseUrl }: EmbedOptions, keyName: string) {
+  const given: Record<string, string | undefined> = {
+    [keyName]: apiKey,
+    ANTHROPIC_BASE_URL: baseUrl,
+  }
+  return (name: string): string | undefined => given[name] ?? (process.env[name] || undefined)
+}
+
+function callsOf(
+  client: Headgate,
+  waiting: ReturnType<typeof vigil>,
+): Calls & Pick<EmbeddedHeadgate, 'request' | 'stream'> {
+  return {
+    tenant: client.tenant,
+    request: (body, options) => waiting.until<Answer>(client.request(body, options)),
+    stream(body, options) {
+      const stream = client.stream(body, options)
+      waiting.until(stream.final).catch(() => {})
+      return stream
+    },
+    relay(body, sink, options) {
+      const end = waiting.begin()
+      const relayed = client.relay(
+        body,
+        {
+          event: (data) => sink.event(data),
+          ping: () => sink.ping(),
+          answer: (bytes, accounting) => (end(), sink.answer(bytes, accounting)),
+          end: (accounting) => (end(), sink.end(accounting)),
+          fail: (error) => (end(), sink.fail(error)),
+        },
+        options,
+      )
+      return { id: relayed.id, leave: () => (end(), relayed.leave()) }
+    },
+    cancel: (id) => client.cancel(id),
+    status: (id) => client.status(id),
+    aux: (kind, body, options) => waiting.until(client.aux(kind, body, options)),
+  }
+}
+
+/** The process stays while anybody waits, and not a moment longer. */
+function vigil() {
+  let count = 0
+  let release: (() => void) | null = null
+  const begin = (): (() => void) => {
+    if (count++ === 0) release = stayAlive()
+    let over = false
+    return () => {
+      if (over) return
+      over = true
+      if (--count === 0) release?.()
+    }
+  }
+  return {
+    begin,
+    until<T>(promise: Promise<T>): Promise<T> {
+      return promise.finally(begin())
+    },
+  }
+}
