@@ -1,5 +1,6 @@
-/** `npm run bench [core|wire|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md. */
+/** `npm run bench [core|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md. */
 import { benchCore } from './core.ts'
+import { benchDoor } from './door.ts'
 import { benchMemory } from './memory.ts'
 import { benchPages } from './pages.ts'
 import { benchSimulate } from './simulate.ts'
@@ -7,12 +8,13 @@ import { benchWire } from './wire-cost.ts'
 
 const [only] = process.argv.slice(2)
 const runs = (name: string): boolean => only === undefined || only === name
-if (only !== undefined && !['core', 'wire', 'memory', 'pages', 'simulate'].includes(only)) {
-  console.error(`no bench ${only}; there are core, wire, memory, pages, simulate`)
+if (only !== undefined && !['core', 'wire', 'door', 'memory', 'pages', 'simulate'].includes(only)) {
+  console.error(`no bench ${only}; there are core, wire, door, memory, pages, simulate`)
   process.exit(2)
 }
 if (runs('core')) await benchCore({ bottleneck: true })
 if (runs('wire')) await benchWire()
+if (runs('door')) await benchDoor()
 if (runs('pages')) await benchPages()
 if (runs('simulate')) benchSimulate()
 if (runs('memory')) await benchMemory({ soak: 200_000 })
