@@ -26,14 +26,15 @@ export const dialOptions = (command: Command): Command =>
 export const natsUrl = (given?: string): string =>
   given ?? env('NATS_URL') ?? 'nats://127.0.0.1:4222'
 
-/** `NATS_CREDS`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` name files, as they do for the nats command. */
-export function dialing(servers: string): NatsTransportOptions {
+/** `NATS_CREDS`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` name files, as they do for the nats command. `own`: a
+ *  server that we started, which has no TLS, whatever is said of others. */
+export function dialing(servers: string, { own = false } = {}): NatsTransportOptions {
   return {
     servers,
     user: env('NATS_USER'),
     password: env('NATS_PASSWORD'),
     creds: fileOf('NATS_CREDS'),
-    tls: tls(),
+    tls: own ? undefined : tls(),
     name: 'headgate cli',
     system: clientSystem,
   }
