@@ -59,7 +59,8 @@ export interface Posted {
   withdraw(): boolean
 }
 
-/** Sends as soon as the transport can, unless it is withdrawn before; tells what kept it from leaving. */
+/** Sends as soon as the transport can, which may be now, unless it is withdrawn before; tells a moment later
+ *  what kept it from leaving. */
 export function post(
   transport: Transport,
   of: {
@@ -72,18 +73,19 @@ export function post(
 ): Posted {
   const { subject, data, headers = [], reply, fail = () => {} } = of
   let at: 'waiting' | 'left' | 'withdrawn' = 'waiting'
-  const send = async () => {
-    try {
-      await transport.ready()
-      if (at !== 'waiting') return
-      transport.publish(subject, data, { headers, ...(reply === undefined ? {} : { reply }) })
-      at = 'left'
-    } catch (error) {
-      if (error instanceof HeadgateError) return fail(error)
-      fail(clientError('unreachable', messageOf(error), error))
-    }
+  const send = () => {
+    if (at !== 'waiting') return
+    transport.publish(subject, data, { headers, ...(reply === undefined ? {} : { reply }) })
+    at = 'left'
   }
-  void send()
+  const sent = async () => {
+    if (transport.isReady?.() !== true) await transport.ready()
+    send()
+  }
+  sent().catch((error: unknown) => {
+    if (error instanceof HeadgateError) return fail(error)
+    fail(clientError('unreachable', messageOf(error), error))
+  })
   return {
     get left() {
       return at === 'left'

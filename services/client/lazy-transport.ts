@@ -55,6 +55,10 @@ class LazyTransport implements Transport {
     await transport.ready()
   }
 
+  isReady(): boolean {
+    return this.#state.at === 'connected' && (this.#state.transport.isReady?.() ?? false)
+  }
+
   publish(
     subject: string,
     data: Uint8Array | string,

@@ -50,9 +50,8 @@ export async function dialNats(
     await Promise.race([dialled, calledOff.promise])
     return { nc: nc as NatsConnection, close }
   } catch (error) {
-    letGo()
-    // A name that was being resolved may still lead somewhere.
-    dialled.then(close, letGo)
+    // Called off, a name that was being resolved may still lead somewhere.
+    dialled.then(close, letGo).catch(() => {})
     throw error
   } finally {
     signal?.removeEventListener('abort', callOff)

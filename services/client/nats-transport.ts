@@ -74,6 +74,8 @@ class NatsTransport implements Transport {
   readonly #waiting = new Set<(error: Error | null) => void>()
   #maxPayload: number
   #connected = true
+  /** The library says so only once it is done. */
+  #closed = false
 
   constructor(dialled: Dialled, system: ClientSystem) {
     this.#dialled = dialled
@@ -88,7 +90,7 @@ class NatsTransport implements Transport {
   }
 
   async ready(): Promise<void> {
-    if (this.#nc.isClosed()) throw connectionClosed()
+    if (this.#closed || this.#nc.isClosed()) throw connectionClosed()
     if (this.#connected) return
     await new Promise<void>((resolve, reject) => {
       const go = (error: Error | null) => {
@@ -102,6 +104,10 @@ class NatsTransport implements Transport {
       )
       this.#waiting.add(go)
     })
+  }
+
+  isReady(): boolean {
+    return this.#connected && !this.#closed && !this.#nc.isClosed()
   }
 
   publish(
@@ -144,6 +150,7 @@ class NatsTransport implements Transport {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
     for (const go of this.#waiting) go(connectionClosed())
     if (this.#connected && !this.#nc.isClosed()) await this.#nc.flush().catch(() => {})
     await this.#dialled.close()

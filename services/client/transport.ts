@@ -24,6 +24,8 @@ export interface Transport {
   readonly maxPayload: number
   /** Resolves once messages can leave; rejects when they cannot soon. */
   ready(): Promise<void>
+  /** True: what is published now leaves. Absent: nobody knows without waiting. */
+  isReady?(): boolean
   publish(
     subject: string,
     data: Uint8Array | string,
@@ -60,6 +62,7 @@ export function busTransport(bus: BusLike): Transport {
       return bus.maxPayload
     },
     ready: async () => {},
+    isReady: () => true,
     publish: (subject, data, options) => bus.publish(subject, data, options),
     subscribe(subject, on) {
       const subscription = bus.subscribe(subject, (message) =>
@@ -91,6 +94,7 @@ export function borrowed(transport: Transport): Transport {
       return transport.maxPayload
     },
     ready: () => transport.ready(),
+    isReady: () => transport.isReady?.() ?? false,
     publish: (subject, data, options) => transport.publish(subject, data, options),
     subscribe(subject, on) {
       const subscription = transport.subscribe(subject, on)
