@@ -198,3 +198,15 @@ export const statusAnswer = z.object({
   enqueued_at: z.string().describe('RFC 3339.'),
 })
 export type StatusAnswer = z.infer<typeof statusAnswer>
+
+/** What `submit` is answered with: the job is stored. Milliseconds are whole. */
+export const jobReceipt = z.object({
+  id: z.string(),
+  accepted: z.literal(true),
+  /** The same id with the same body was there before. */
+  duplicate: z.boolean(),
+  result_subject: z.string(),
+  position: z.int().nullable(),
+  estimated_wait_ms: z.int().nullable(),
+})
+export type JobReceipt = z.infer<typeof jobReceipt>

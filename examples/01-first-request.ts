@@ -4,9 +4,9 @@
  *    node examples/01-first-request.ts         (another)
  *
  *  In a program of your own the import is `headgate/client`. */
-import { connectHeadgate } from '#client'
+import { HeadgateClient } from '#client'
 
-const headgate = await connectHeadgate({ tenant: 'acme', servers: process.env['NATS_URL'] })
+const headgate = new HeadgateClient({ tenant: 'acme', servers: process.env['NATS_URL'] })
 
 const { body, accounting } = await headgate.request(
   {

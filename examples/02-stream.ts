@@ -1,7 +1,7 @@
 /** I want to read the answer while it is being written. */
-import { connectHeadgate } from '#client'
+import { HeadgateClient } from '#client'
 
-const headgate = await connectHeadgate({ tenant: 'acme', servers: process.env['NATS_URL'] })
+const headgate = new HeadgateClient({ tenant: 'acme', servers: process.env['NATS_URL'] })
 
 const stream = headgate.stream({
   model: 'claude-haiku-4-5',

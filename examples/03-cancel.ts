@@ -1,7 +1,7 @@
 /** I changed my mind, and do not want to pay for the rest. */
-import { connectHeadgate, HeadgateError } from '#client'
+import { HeadgateClient, isHeadgateError } from '#client'
 
-const headgate = await connectHeadgate({ tenant: 'acme', servers: process.env['NATS_URL'] })
+const headgate = new HeadgateClient({ tenant: 'acme', servers: process.env['NATS_URL'] })
 
 const id = `essay-${process.pid}`
 const essay = headgate.request(
@@ -14,7 +14,7 @@ const essay = headgate.request(
 )
 const ending = essay.then(
   () => 'completed',
-  (error: unknown) => (error instanceof HeadgateError ? error.code : 'a bug'),
+  (error: unknown) => (isHeadgateError(error) ? error.code : 'a bug'),
 )
 
 await new Promise((resolve) => setTimeout(resolve, 300))

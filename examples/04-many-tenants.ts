@@ -2,10 +2,10 @@
  *
  *  `greedy` sends 240 calls in one breath; `modest` asks every quarter of a second. Both use the same lane,
  *  the same model and the same key. Costs 250 short calls if your upstream is a real one. */
-import { connectHeadgate, type Headgate } from '#client'
+import { HeadgateClient, type Headgate } from '#client'
 
-const greedy = await connectHeadgate({ tenant: 'greedy', servers: process.env['NATS_URL'] })
-const modest = await connectHeadgate({ tenant: 'modest', servers: process.env['NATS_URL'] })
+const greedy = new HeadgateClient({ tenant: 'greedy', servers: process.env['NATS_URL'] })
+const modest = greedy.as('modest')
 
 const queueMs = async (tenant: Headgate): Promise<number> => {
   const { accounting } = await tenant.request({
@@ -33,6 +33,5 @@ for (const [tenant, all] of Object.entries(waits)) {
 }
 
 await greedy.close()
-await modest.close()
 // A turn is never further away than the calls that are in flight already.
 process.exitCode = Math.max(...waits.modest) < Math.max(...waits.greedy) ? 0 : 1

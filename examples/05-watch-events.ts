@@ -1,9 +1,9 @@
 /** I want to see what becomes of my requests, without asking.
  *
  *  Events are CloudEvents on NATS subjects; they never hold a prompt or an answer. */
-import { connectHeadgate } from '#client'
+import { HeadgateClient } from '#client'
 
-const headgate = await connectHeadgate({ tenant: 'acme', servers: process.env['NATS_URL'] })
+const headgate = new HeadgateClient({ tenant: 'acme', servers: process.env['NATS_URL'] })
 
 const settled = Promise.withResolvers<void>()
 const stopListening = headgate.events(({ type, time, subject, data }) => {

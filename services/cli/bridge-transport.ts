@@ -26,7 +26,6 @@ export function bridgeTransport(channel: ChildProcess): Transport {
   channel.on('message', onMessage)
   return {
     maxPayload: MAX_PAYLOAD_BYTES,
-    connected: () => channel.connected,
     async ready() {
       if (!channel.connected) throw new Error('the scheduler is gone')
     },

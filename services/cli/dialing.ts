@@ -6,6 +6,7 @@ import {
   connectHeadgate,
   natsTransport,
   type Headgate,
+  type NatsTls,
   type NatsTransportOptions,
   type Transport,
 } from '#client'
@@ -25,23 +26,37 @@ export const dialOptions = (command: Command): Command =>
 export const natsUrl = (given?: string): string =>
   given ?? env('NATS_URL') ?? 'nats://127.0.0.1:4222'
 
-export function dialing(servers: string): NatsTransportOptions {
-  const creds = env('NATS_CREDS')
+/** `NATS_CREDS`, `NATS_CA`, `NATS_CERT` and `NATS_KEY` name files, as they do for the nats command. `own`: a
+ *  server that we started, which has no TLS, whatever is said of others. */
+export function dialing(servers: string, { own = false } = {}): NatsTransportOptions {
   return {
     servers,
     user: env('NATS_USER'),
     password: env('NATS_PASSWORD'),
-    creds: creds === undefined ? undefined : credentials(creds),
+    creds: fileOf('NATS_CREDS'),
+    tls: own ? undefined : tls(),
     name: 'headgate cli',
     system: clientSystem,
   }
 }
 
-function credentials(path: string): Buffer {
+/** Undefined: nothing is said of it, and the server's word on TLS counts. */
+function tls(): NatsTls | undefined {
+  const [ca, cert, key] = [fileOf('NATS_CA'), fileOf('NATS_CERT'), fileOf('NATS_KEY')]
+  if ((cert === undefined) !== (key === undefined))
+    throw new Failure('NATS_CERT and NATS_KEY belong together: set both or neither')
+  if (ca === undefined && cert === undefined) return undefined
+  return { ca: ca?.toString(), cert: cert?.toString(), key: key?.toString() }
+}
+
+/** The content of the file that a variable names. */
+function fileOf(name: string): Buffer | undefined {
+  const path = env(name)
+  if (path === undefined) return undefined
   try {
     return readFileSync(path)
   } catch (error) {
-    throw new Failure(`NATS_CREDS: ${messageOf(error)}`)
+    throw new Failure(`${name}: ${messageOf(error)}`)
   }
 }
 

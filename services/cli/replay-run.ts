@@ -243,7 +243,6 @@ function watched(transport: Transport): Watched {
     get maxPayload() {
       return transport.maxPayload
     },
-    connected: () => transport.connected(),
     ready: () => transport.ready(),
     publish(subject, data, options) {
       if (options?.reply !== undefined && isRequest(subject)) {

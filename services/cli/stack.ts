@@ -130,7 +130,9 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
   const config = await configInForce(httpUrl, adminToken.token)
   const { channel } = scheduler.program
   const transport = async (): Promise<Transport> =>
-    nats.url === null ? bridgeTransport(channel) : natsTransport(dialing(nats.url))
+    nats.url === null
+      ? bridgeTransport(channel)
+      : natsTransport(dialing(nats.url, { own: nats.own }))
   return {
     nats: nats.url === null ? null : { url: nats.url, source: nats.source },
     noNats: nats.url === null ? nats.reason : null,
@@ -264,11 +266,12 @@ function programPart(program: Program<object>): Part {
   }
 }
 
-type FoundNats = { url: string; source: string } | { url: null; reason: string }
+type FoundNats = { url: string; source: string; own: boolean } | { url: null; reason: string }
 
 async function findNats(options: StackOptions, parts: Parts): Promise<FoundNats> {
   const given = env('NATS_URL')
-  if (given !== undefined) return { url: given, source: 'NATS_URL: yours, and left as it is' }
+  if (given !== undefined)
+    return { url: given, source: 'NATS_URL: yours, and left as it is', own: false }
   if (env('HEADGATE_NATS_SERVER') === 'none')
     return { url: null, reason: 'HEADGATE_NATS_SERVER is none' }
   const { natsPort } = options
@@ -292,7 +295,7 @@ async function findNats(options: StackOptions, parts: Parts): Promise<FoundNats>
   const own = started.server
   server = own
   parts.keep({ stop: () => own.stop(), hurry: () => {} })
-  return { url: own.url, source: `started for this run: ${own.source}` }
+  return { url: own.url, source: `started for this run: ${own.source}`, own: true }
 }
 
 /** Named by somebody: exactly that one, or the scheduler says why not. */

@@ -1,19 +1,29 @@
 /** The publishers' library: what a program may use. */
+export { HeadgateClient } from './headgate-client.ts'
 export { connectHeadgate } from './headgate.ts'
 export type {
   Answer,
   AuxOptions,
   CallOptions,
+  EventOptions,
   Headgate,
   HeadgateOptions,
+  ModelList,
   RawBody,
   RequestEvent,
+  ResultOptions,
 } from './contract.ts'
 export { AnswerStream } from './answer-stream.ts'
 export type { AnswerAccounting } from './accounting.ts'
-export { clientRefusals, HeadgateError, type ClientCode, type HeadgateErrorCode } from './errors.ts'
+export {
+  clientRefusals,
+  HeadgateError,
+  isHeadgateError,
+  type ClientCode,
+  type HeadgateErrorCode,
+} from './errors.ts'
 export type { Relayed, RelaySink } from './relay.ts'
-export { natsTransport, type NatsTransportOptions } from './nats-transport.ts'
+export { natsTransport, type NatsTls, type NatsTransportOptions } from './nats-transport.ts'
 export { clientSystem, type ClientSystem } from './system.ts'
 export {
   busTransport,
@@ -23,3 +33,4 @@ export {
   type TransportHeaders,
   type TransportMessage,
 } from './transport.ts'
+export type { CancelAnswer, DegradeStep, JobReceipt, StatusAnswer } from '#contracts/messages'

@@ -1,13 +1,18 @@
 /** What the client offers: the shapes a program sees. */
 import type {
   Message,
+  MessageCountTokensParams,
   MessageCreateParams,
   MessageCreateParamsNonStreaming,
+  MessageTokensCount,
 } from '@anthropic-ai/sdk/resources/messages'
-import type { CancelAnswer, DegradeStep, StatusAnswer } from '#contracts/messages'
+import type { ModelInfo } from '@anthropic-ai/sdk/resources/models'
+import type { CancelAnswer, DegradeStep, JobReceipt, StatusAnswer } from '#contracts/messages'
 import type { AdminOp, AuxKind } from '#contracts/subjects'
 import type { AnswerAccounting } from './accounting.ts'
 import type { AnswerStream } from './answer-stream.ts'
+import type { HeadgateError } from './errors.ts'
+import type { NatsTls } from './nats-transport.ts'
 import type { Relayed, RelaySink } from './relay.ts'
 import type { ClientSystem } from './system.ts'
 import type { BusLike, Transport } from './transport.ts'
@@ -15,12 +20,15 @@ import type { BusLike, Transport } from './transport.ts'
 export interface HeadgateOptions {
   /** Who is served. With permissions in force, the tenant of the NATS user. */
   tenant: string
-  /** One URL, several, or several separated by commas; default `nats://127.0.0.1:4222`. */
+  /** One URL, several, or several separated by commas; default `nats://127.0.0.1:4222`. With `tls://` the
+   *  server must offer TLS; with `nats://` it is used if the server does. */
   servers?: string | readonly string[] | undefined
   user?: string | undefined
   password?: string | undefined
   /** The content of a `.creds` file. */
   creds?: Uint8Array | undefined
+  /** PEM texts: whom to trust, who we are. Given, the server must offer TLS. */
+  tls?: NatsTls | undefined
   name?: string | undefined
   /** The bus of an embedded Headgate, instead of a server. */
   bus?: BusLike
@@ -50,9 +58,11 @@ export interface CallOptions {
   id?: string | undefined
   /** Remaining budget: queue, retries and answer together. */
   deadlineMs?: number | undefined
-  /** What may be done instead when the call cannot be made in time. */
+  /** What may be done instead when the call cannot be made in time. Deferred, the answer is the receipt of a
+   *  job, and `accounting.outcome` says so. */
   degrade?: readonly DegradeStep[] | undefined
-  /** `anthropic-version`, `anthropic-beta`, `traceparent`, `tracestate`. */
+  /** `anthropic-version`, `anthropic-beta`, `traceparent`, `tracestate`. The last two come of themselves
+   *  where OpenTelemetry is registered in this process and neither is given. */
   headers?: Readonly<Record<string, string>> | undefined
   /** Aborting cancels the request wherever it is. */
   signal?: AbortSignal | undefined
@@ -64,6 +74,29 @@ export interface Answer<Body = Message> {
   /** The upstream's bytes. */
   readonly bytes: Uint8Array
   readonly accounting: AnswerAccounting
+}
+
+export interface ResultOptions {
+  /** How long a job that is not settled yet may be waited for: 0 (the default) to 604,800,000 (7 days). */
+  waitMs?: number | undefined
+  /** Aborting ends the waiting; the job goes on. */
+  signal?: AbortSignal | undefined
+}
+
+/** What the API lists. */
+export interface ModelList {
+  data: ModelInfo[]
+  has_more: boolean
+  first_id: string | null
+  last_id: string | null
+}
+
+export interface EventOptions {
+  /** Of one lane; default all. */
+  lane?: string
+  /** Nothing will be heard for now: there is no connection, or no permission. A listener that waits for a
+   *  connection begins with it. */
+  failed?: (error: HeadgateError) => void
 }
 
 export interface RequestEvent {
@@ -79,8 +112,11 @@ export interface RequestEvent {
 /** JSON text, or its bytes: sent as it is. */
 export type RawBody = Uint8Array | string
 
+/** A connection for one tenant. Every call that fails does so with a HeadgateError, whose `code` says why. */
 export interface Headgate {
   readonly tenant: string
+  /** Connects, where that is still to be done; fails with `unreachable`. */
+  ready(): Promise<void>
   request(
     body: MessageCreateParamsNonStreaming | RawBody,
     options?: CallOptions,
@@ -90,17 +126,36 @@ export interface Headgate {
   /** For a door that passes a call on as it comes: streamed or not, as the body says. `signal` is not heard:
    *  `leave` does what it would. */
   relay(body: RawBody, sink: RelaySink, options?: CallOptions): Relayed
+  /** Hands over a durable job; the receipt says that it is stored. With an `id` of your own the same may be
+   *  submitted again when no receipt came (`no_answer`): it is stored once. Fails with `unreachable` where no
+   *  durable jobs are kept. */
+  submit(
+    body: MessageCreateParamsNonStreaming | RawBody,
+    options?: CallOptions,
+  ): Promise<JobReceipt>
+  /** A job's answer, or the error that it ended with; fails with `pending` while it is not settled, with
+   *  `unknown_id` when nobody knows it. */
+  result(id: string, options?: ResultOptions): Promise<Answer<Message>>
   cancel(id: string): Promise<CancelAnswer>
   /** Fails with `unknown_id` when nobody knows it. */
   status(id: string): Promise<StatusAnswer>
   /** The upstream's own answer, outside lanes. */
   aux(kind: AuxKind, body?: object | RawBody, options?: AuxOptions): Promise<Answer<unknown>>
+  /** How many input tokens a call would have. */
+  countTokens(
+    params: MessageCountTokensParams,
+    options?: AuxOptions,
+  ): Promise<Answer<MessageTokensCount>>
+  /** The first page of the upstream's models. */
+  models(options?: AuxOptions): Promise<Answer<ModelList>>
   /** This tenant's request events; the answer stops them. */
-  events(listener: (event: RequestEvent) => void, options?: { lane?: string }): () => void
+  events(listener: (event: RequestEvent) => void, options?: EventOptions): () => void
   /** For operators, whom NATS permits it. */
   admin(op: AdminOp, body?: object): Promise<unknown>
-  /** The same connection for another tenant, where permissions allow it. */
+  /** The same connection for another tenant, where permissions allow it; it ends with this one at the
+   *  latest. */
   as(tenant: string): Headgate
+  /** Whoever waits fails with `closed`, and so does every later call. */
   close(): Promise<void>
 }
 

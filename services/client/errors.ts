@@ -16,10 +16,16 @@ export const clientRefusals = {
 } as const
 
 export type ClientCode = keyof typeof clientRefusals
+
+/** Every code of a HeadgateError. What Headgate says is a row of `refusals` in contracts/refusals, with its
+ *  meaning, its HTTP status, whether the same may succeed later and who must act; the wire contract
+ *  (docs/wire-contract.md, section An error) has them as a table. What the client finds out by itself is a
+ *  row of `clientRefusals`. */
 export type HeadgateErrorCode = RefusalCode | ClientCode
 
 export class HeadgateError extends Error {
   override readonly name = 'HeadgateError'
+  /** `isHeadgateError` narrows by it. */
   readonly code: HeadgateErrorCode
   /** HTTP status; null when no Headgate said so. */
   readonly status: number | null
@@ -57,9 +63,26 @@ export class HeadgateError extends Error {
   }
 }
 
+/** Whether a call ended by one of these codes; with none named, whether it ended by any:
+ *  `if (isHeadgateError(error, 'queue_full', 'breaker_open')) await later(error.retryAfterMs)`. */
+export function isHeadgateError<Code extends HeadgateErrorCode = HeadgateErrorCode>(
+  error: unknown,
+  ...codes: readonly Code[]
+): error is HeadgateError & { readonly code: Code } {
+  if (!(error instanceof HeadgateError)) return false
+  return codes.length === 0 || codes.some((code) => code === error.code)
+}
+
 export function clientError(code: ClientCode, detail: string, cause?: unknown): HeadgateError {
   const { means, retryable } = clientRefusals[code]
   return new HeadgateError({ code, message: `${means}: ${detail}`, retryable, cause })
+}
+
+/** What kept us from a server, as it is said. */
+export function unreachable(error: unknown): HeadgateError {
+  if (error instanceof HeadgateError) return error
+  const message = messageOf(error)
+  return new HeadgateError({ code: 'unreachable', message, retryable: true, cause: error })
 }
 
 /** The error that a message carries; null when it carries none. */
@@ -88,6 +111,9 @@ export function errorIn(message: TransportMessage): HeadgateError | null {
     accounting: readAccounting(message),
   })
 }
+
+export const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : 'no reason given'
 
 const isRefusalCode = (code: unknown): code is RefusalCode =>
   typeof code === 'string' && Object.hasOwn(refusals, code)

@@ -1,6 +1,6 @@
 /** One question, one answer: what comes back first, or why nothing will. */
 import type { RawBody } from './contract.ts'
-import { clientError, errorIn, type HeadgateError } from './errors.ts'
+import { clientError, errorIn, HeadgateError, messageOf } from './errors.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { ClientSystem } from './system.ts'
 import type { Transport, TransportHeaders, TransportMessage } from './transport.ts'
@@ -11,63 +11,97 @@ export interface Question {
   headers?: TransportHeaders
   waitMs: number
   signal?: AbortSignal | undefined
-  /** When the asker goes before the answer. */
-  left?: () => void
+  /** When the asker goes before the answer, and the question had left. */
+  left?: (why: 'aborted' | 'late') => void
+  /** What to say when nobody listens; default: that no Headgate does. */
+  nobody?: string
 }
 
 export function exchange(of: { transport: Transport; box: Mailbox; system: ClientSystem }) {
   const { transport, box, system } = of
   const ask = (question: Question) =>
     new Promise<TransportMessage>((resolve, reject) => {
-      const { subject, signal } = question
-      const end = (settle: () => void) => {
+      const { subject, signal, waitMs } = question
+      if (signal?.aborted === true) return reject(signal.reason)
+      /** True: the question had left. */
+      const end = (settle: () => void): boolean => {
         slot.close()
         stopWaiting()
         signal?.removeEventListener('abort', onAbort)
         settle()
+        return posted.withdraw()
       }
       const fail = (error: unknown) => end(() => reject(error))
-      const leave = (error: unknown) => {
-        fail(error)
-        question.left?.()
+      const onAbort = () => {
+        if (fail(signal?.reason)) question.left?.('aborted')
       }
-      const onAbort = () => leave(signal?.reason)
       const slot = box.open({
         subject,
         fail,
         on(message) {
-          const error = message.nobody ? nobodyAt(subject) : errorIn(message)
+          const error = message.nobody ? nobodyAt(subject, question.nobody) : errorIn(message)
           if (error === null) end(() => resolve(message))
           else fail(error)
         },
       })
-      const stopWaiting = system.after(question.waitMs, () =>
-        leave(clientError('no_answer', `${question.waitMs} ms`)),
-      )
-      if (signal?.aborted === true) return fail(signal.reason)
-      signal?.addEventListener('abort', onAbort)
-      void post(transport, { ...question, reply: slot.address }).then((error) => {
-        if (error !== null) fail(error)
+      const stopWaiting = system.after(waitMs, () => {
+        if (fail(unanswered(posted, waitMs))) question.left?.('late')
       })
+      signal?.addEventListener('abort', onAbort)
+      const posted = post(transport, { ...question, reply: slot.address, fail })
     })
   return { ask }
 }
 
-/** Sends as soon as the transport can; says what kept it from leaving. */
-export async function post(
+export interface Posted {
+  readonly left: boolean
+  /** It shall not leave any more; true if it has. */
+  withdraw(): boolean
+}
+
+/** Sends as soon as the transport can, which may be now, unless it is withdrawn before; tells a moment later
+ *  what kept it from leaving. */
+export function post(
   transport: Transport,
-  of: { subject: string; data: RawBody; headers?: TransportHeaders; reply?: string },
-): Promise<HeadgateError | null> {
-  const { subject, data, headers = [], reply } = of
-  try {
-    await transport.ready()
+  of: {
+    subject: string
+    data: RawBody
+    headers?: TransportHeaders
+    reply?: string
+    fail?: (error: HeadgateError) => void
+  },
+): Posted {
+  const { subject, data, headers = [], reply, fail = () => {} } = of
+  let at: 'waiting' | 'left' | 'withdrawn' = 'waiting'
+  const send = () => {
+    if (at !== 'waiting') return
     transport.publish(subject, data, { headers, ...(reply === undefined ? {} : { reply }) })
-    return null
-  } catch (error) {
-    const why = error instanceof Error ? error.message : 'no reason given'
-    return clientError('unreachable', why, error)
+    at = 'left'
+  }
+  const sent = async () => {
+    if (transport.isReady?.() !== true) await transport.ready()
+    send()
+  }
+  sent().catch((error: unknown) => {
+    if (error instanceof HeadgateError) return fail(error)
+    fail(clientError('unreachable', messageOf(error), error))
+  })
+  return {
+    get left() {
+      return at === 'left'
+    },
+    withdraw() {
+      if (at === 'waiting') at = 'withdrawn'
+      return at === 'left'
+    },
   }
 }
 
-export const nobodyAt = (subject: string): HeadgateError =>
-  clientError('unreachable', `no Headgate listens to ${subject}`)
+/** Why nothing came within `ms`: what never left was heard by nobody. */
+export const unanswered = (posted: Posted | null, ms: number, how = `${ms} ms`): HeadgateError =>
+  posted?.left === true
+    ? clientError('no_answer', how)
+    : clientError('unreachable', `no connection within ${ms} ms`)
+
+export const nobodyAt = (subject: string, said = `no Headgate listens to ${subject}`) =>
+  clientError('unreachable', said)

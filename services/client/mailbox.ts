@@ -15,53 +15,69 @@ export interface Mailbox {
     on: (message: TransportMessage) => void
     fail: (error: HeadgateError) => void
   }): MailboxSlot
+  /** The same inbox and the same bound; closed alone, or with the whole. */
+  part(): Mailbox
   /** Fails whoever still waits. */
   close(): void
 }
 
+interface Call {
+  subject: string
+  on: (message: TransportMessage) => void
+  fail: (error: HeadgateError) => void
+}
+
 export function mailbox(of: { transport: Transport; inbox: string; callsMax: number }): Mailbox {
   const { transport, inbox } = of
-  const waiting = new Map<
-    string,
-    {
-      subject: string
-      on: (message: TransportMessage) => void
-      fail: (error: HeadgateError) => void
-    }
-  >()
+  const waiting = new Map<string, { call: Call; whose: object }>()
   let count = 0
   let closed = false
   const everywhere = `${inbox}.*`
 
   const subscription = transport.subscribe(everywhere, (message) => {
-    waiting.get(message.subject)?.on(message)
+    waiting.get(message.subject)?.call.on(message)
   })
-  const failAll = (error: HeadgateError, whose: (subject: string) => boolean) => {
-    for (const [address, { subject, fail }] of waiting) {
-      if (!whose(subject)) continue
+  const failAll = (error: HeadgateError, which: (of: { call: Call; whose: object }) => boolean) => {
+    for (const [address, one] of waiting) {
+      if (!which(one)) continue
       waiting.delete(address)
-      fail(error)
+      one.call.fail(error)
     }
   }
   const stopFaults = transport.onFault(({ subject, detail }) => {
     const inboxRefused = subject === everywhere
     const error = clientError('unreachable', detail)
-    failAll(error, (asked) => inboxRefused || asked === subject)
+    failAll(error, ({ call }) => inboxRefused || call.subject === subject)
   })
 
+  const part = (): Mailbox => {
+    const own = { closed: false }
+    return {
+      open(call) {
+        if (closed || own.closed) throw clientError('closed', 'make another one')
+        if (waiting.size >= of.callsMax) throw clientError('client_full', `${of.callsMax} calls`)
+        const address = `${inbox}.${(count++).toString(36)}`
+        waiting.set(address, { call, whose: own })
+        return { address, close: () => void waiting.delete(address) }
+      },
+      part,
+      close() {
+        own.closed = true
+        failAll(unheard(), ({ whose }) => whose === own)
+      },
+    }
+  }
+
   return {
-    open(call) {
-      if (closed) throw clientError('closed', 'make another one')
-      if (waiting.size >= of.callsMax) throw clientError('client_full', `${of.callsMax} calls`)
-      const address = `${inbox}.${(count++).toString(36)}`
-      waiting.set(address, call)
-      return { address, close: () => void waiting.delete(address) }
-    },
+    ...part(),
     close() {
+      if (closed) return
       closed = true
       subscription.close()
       if (typeof stopFaults === 'function') stopFaults()
-      failAll(clientError('closed', 'the answer will not be heard'), () => true)
+      failAll(unheard(), () => true)
     },
   }
 }
+
+const unheard = () => clientError('closed', 'the answer will not be heard')

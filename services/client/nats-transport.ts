@@ -2,7 +2,6 @@
  *  published meanwhile, since nats.js would forget it: `ready` waits, and gives up after a while. */
 import {
   AuthorizationError,
-  connect,
   credsAuthenticator,
   headers as natsHeaders,
   PermissionViolationError,
@@ -11,43 +10,78 @@ import {
   type NatsConnection,
   type NodeConnectionOptions,
 } from '@nats-io/transport-node'
+import { dialNats, type Dialled } from './nats-dial.ts'
 import type { ClientSystem } from './system.ts'
-import type { Transport, TransportFault, TransportHeaders, TransportMessage } from './transport.ts'
+import {
+  USUAL_MAX_PAYLOAD_BYTES,
+  type Transport,
+  type TransportFault,
+  type TransportHeaders,
+  type TransportMessage,
+} from './transport.ts'
 
 const READY_WITHIN_MS = 5_000
 
+/** PEM texts. */
+export interface NatsTls {
+  /** Whom the server's certificate must come from; default: whom Node trusts. */
+  ca?: string | undefined
+  /** Who we are, for a server that asks; `key` belongs to it. */
+  cert?: string | undefined
+  key?: string | undefined
+}
+
 export interface NatsTransportOptions {
-  /** One URL, several, or several separated by commas. */
+  /** One URL, several, or several separated by commas. With `tls://` the server must offer TLS; with
+   *  `nats://` it is used if the server does. */
   servers: string | readonly string[]
   user?: string | undefined
   password?: string | undefined
   /** The content of a `.creds` file. */
   creds?: Uint8Array | undefined
+  /** Given, the server must offer TLS. */
+  tls?: NatsTls | undefined
   /** Shown by the server's monitoring. */
   name?: string | undefined
   system: ClientSystem
 }
 
 export async function natsTransport(options: NatsTransportOptions): Promise<Transport> {
-  const nc = await connect(dialing(options)).catch((error: unknown) => {
-    throw cannotConnect(options.servers, error)
-  })
-  return new NatsTransport(nc, options.system)
+  return natsDialer(options)()
+}
+
+/** Throws a TypeError now for options that no connection could be made with; aborting the signal ends an
+ *  attempt at once. */
+export function natsDialer(
+  options: NatsTransportOptions,
+): (signal?: AbortSignal) => Promise<Transport> {
+  const how = dialing(options)
+  return async (signal) => {
+    try {
+      return new NatsTransport(await dialNats(how, signal), options.system)
+    } catch (error) {
+      throw cannotConnect(options.servers, error)
+    }
+  }
 }
 
 class NatsTransport implements Transport {
+  readonly #dialled: Dialled
   readonly #nc: NatsConnection
   readonly #system: ClientSystem
   readonly #faults = new Set<(fault: TransportFault) => void>()
   /** Who waits for the server to return. */
-  readonly #waiting = new Set<() => void>()
+  readonly #waiting = new Set<(error: Error | null) => void>()
   #maxPayload: number
   #connected = true
+  /** The library says so only once it is done. */
+  #closed = false
 
-  constructor(nc: NatsConnection, system: ClientSystem) {
-    this.#nc = nc
+  constructor(dialled: Dialled, system: ClientSystem) {
+    this.#dialled = dialled
+    this.#nc = dialled.nc
     this.#system = system
-    this.#maxPayload = nc.info?.max_payload ?? 1_048_576
+    this.#maxPayload = this.#nc.info?.max_payload ?? USUAL_MAX_PAYLOAD_BYTES
     void this.#watch()
   }
 
@@ -55,24 +89,25 @@ class NatsTransport implements Transport {
     return this.#maxPayload
   }
 
-  connected(): boolean {
-    return this.#connected && !this.#nc.isClosed()
-  }
-
   async ready(): Promise<void> {
-    if (this.#nc.isClosed()) throw new Error('the connection is closed')
+    if (this.#closed || this.#nc.isClosed()) throw connectionClosed()
     if (this.#connected) return
     await new Promise<void>((resolve, reject) => {
-      const resume = () => {
+      const go = (error: Error | null) => {
+        this.#waiting.delete(go)
         stopWaiting()
-        resolve()
+        if (error === null) resolve()
+        else reject(error)
       }
-      const stopWaiting = this.#system.after(READY_WITHIN_MS, () => {
-        this.#waiting.delete(resume)
-        reject(new Error(`NATS has been away for ${READY_WITHIN_MS} ms`))
-      })
-      this.#waiting.add(resume)
+      const stopWaiting = this.#system.after(READY_WITHIN_MS, () =>
+        go(new Error(`NATS has been away for ${READY_WITHIN_MS} ms`)),
+      )
+      this.#waiting.add(go)
     })
+  }
+
+  isReady(): boolean {
+    return this.#connected && !this.#closed && !this.#nc.isClosed()
   }
 
   publish(
@@ -115,8 +150,10 @@ class NatsTransport implements Transport {
   }
 
   async close(): Promise<void> {
+    this.#closed = true
+    for (const go of this.#waiting) go(connectionClosed())
     if (this.#connected && !this.#nc.isClosed()) await this.#nc.flush().catch(() => {})
-    await this.#nc.close()
+    await this.#dialled.close()
   }
 
   async #watch(): Promise<void> {
@@ -133,8 +170,7 @@ class NatsTransport implements Transport {
   #returned(): void {
     this.#connected = true
     this.#maxPayload = this.#nc.info?.max_payload ?? this.#maxPayload
-    for (const resume of this.#waiting) resume()
-    this.#waiting.clear()
+    for (const go of this.#waiting) go(null)
   }
 
   #tell(fault: TransportFault): void {
@@ -142,13 +178,22 @@ class NatsTransport implements Transport {
   }
 }
 
+const connectionClosed = () => new Error('the connection is closed')
+
+const serversOf = ({ servers }: { servers: string | readonly string[] }): readonly string[] =>
+  typeof servers === 'string' ? servers.split(',') : servers
+
 function dialing(options: NatsTransportOptions): NodeConnectionOptions {
-  const listed = typeof options.servers === 'string' ? options.servers.split(',') : options.servers
   let { user, password } = options
   let token: string | undefined
-  const servers = listed.map((text) => {
+  let secure = options.tls !== undefined
+  const servers = serversOf(options).map((text) => {
     const [, scheme = '', who, rest = ''] =
       /^([a-z]+:\/\/)?(?:([^@/]*)@)?(.*)$/.exec(text.trim()) ?? []
+    if (!SCHEMES.includes(scheme)) {
+      throw new TypeError(`servers: expected nats:// or tls://, not ${scheme}`)
+    }
+    if (scheme === 'tls://') secure = true
     const [name, ...secret] = who?.split(':').map(decodeURIComponent) ?? []
     if (secret.length === 0) token ??= name
     else {
@@ -163,6 +208,7 @@ function dialing(options: NatsTransportOptions): NodeConnectionOptions {
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     reconnectJitter: 250,
+    reconnectJitterTLS: 250,
     ignoreAuthErrorAbort: true,
     timeout: READY_WITHIN_MS,
     pingInterval: 10_000,
@@ -170,12 +216,26 @@ function dialing(options: NatsTransportOptions): NodeConnectionOptions {
     ...(user !== undefined ? { user } : token !== undefined ? { token } : {}),
     ...(password === undefined ? {} : { pass: password }),
     ...(options.creds === undefined ? {} : { authenticator: credsAuthenticator(options.creds) }),
+    ...(secure ? { tls: tlsOf(options.tls ?? {}) } : {}),
+  }
+}
+
+const SCHEMES = ['', 'nats://', 'tls://']
+
+function tlsOf({ ca, cert, key }: NatsTls): NonNullable<NodeConnectionOptions['tls']> {
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new TypeError('tls: cert and key belong together')
+  }
+  return {
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined || key === undefined ? {} : { cert, key }),
   }
 }
 
 function cannotConnect(servers: string | readonly string[], cause: unknown): Error {
-  const listed = typeof servers === 'string' ? servers.split(',') : servers
-  const where = listed.map((url) => url.replace(/\/\/[^@/]*@/, '//')).join(', ')
+  const where = serversOf({ servers })
+    .map((url) => url.replace(/\/\/[^@/]*@/, '//'))
+    .join(', ')
   if (cause instanceof AuthorizationError) {
     return new Error(`NATS at ${where} refuses these credentials`, { cause })
   }

@@ -1,8 +1,7 @@
 /** One question, many answers: asks, and feeds a stream until it ends, its reader goes, or all is silent. */
 import { AnswerStream } from './answer-stream.ts'
 import type { RawBody } from './contract.ts'
-import { clientError } from './errors.ts'
-import { nobodyAt, post } from './exchange.ts'
+import { nobodyAt, post, unanswered, type Posted } from './exchange.ts'
 import type { Mailbox, MailboxSlot } from './mailbox.ts'
 import type { ClientSystem } from './system.ts'
 import type { Transport, TransportHeaders } from './transport.ts'
@@ -28,6 +27,7 @@ export function openStream(of: {
   const { transport, subject, signal, silenceMs = SILENCE_MS } = of
   let heard = true
   let slot: MailboxSlot | null = null
+  let posted: Posted | null = null
   let stopListening = () => {}
 
   const onAbort = () => stream.fail(signal?.reason, 'abandoned')
@@ -38,12 +38,13 @@ export function openStream(of: {
       slot?.close()
       stopListening()
       signal?.removeEventListener('abort', onAbort)
-      if (why === 'abandoned') of.forget()
+      const left = posted?.withdraw() === true
+      if (why === 'abandoned' && left) of.forget()
     },
   })
   const listen = () => {
     if (!heard) {
-      const silence = clientError('no_answer', `silence for ${silenceMs} ms`)
+      const silence = unanswered(posted, silenceMs, `silence for ${silenceMs} ms`)
       return stream.fail(silence, 'abandoned')
     }
     heard = false
@@ -70,8 +71,6 @@ export function openStream(of: {
   }
   listen()
   signal?.addEventListener('abort', onAbort)
-  void post(transport, { ...of, reply: slot.address }).then((error) => {
-    if (error !== null) stream.fail(error)
-  })
+  posted = post(transport, { ...of, reply: slot.address, fail: (error) => stream.fail(error) })
   return stream
 }

@@ -3,7 +3,7 @@
 import { HEADER } from '#contracts/messages'
 import { readAccounting, type AnswerAccounting } from './accounting.ts'
 import { clientError, errorIn, type HeadgateError } from './errors.ts'
-import { nobodyAt, post } from './exchange.ts'
+import { nobodyAt, post, unanswered, type Posted } from './exchange.ts'
 import type { RawBody } from './contract.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { ClientSystem } from './system.ts'
@@ -51,29 +51,32 @@ export function openRelay(of: {
   let streamed = false
   let heard = true
   let over = false
+  let posted: Posted | null = null
 
-  const close = () => {
+  /** True: the call had left. */
+  const close = (): boolean => {
     over = true
     slot?.close()
     stopWaiting()
     stopListening()
+    return posted?.withdraw() === true
   }
   const fail = (error: HeadgateError) => {
     if (over) return
     close()
     sink.fail(error)
   }
-  const giveUp = (detail: string) => {
-    fail(clientError('no_answer', detail))
-    of.forget()
+  const giveUp = (error: HeadgateError) => {
+    if (close()) of.forget()
+    sink.fail(error)
   }
   const listen = () => {
-    if (!heard) return giveUp(`silence for ${of.silenceMs} ms`)
+    if (!heard) return giveUp(unanswered(posted, of.silenceMs, `silence for ${of.silenceMs} ms`))
     heard = false
     stopListening = of.system.after(of.silenceMs, listen)
   }
   let stopListening = () => {}
-  let stopWaiting = of.system.after(of.waitMs, () => giveUp(`${of.waitMs} ms`))
+  let stopWaiting = of.system.after(of.waitMs, () => giveUp(unanswered(posted, of.waitMs)))
 
   const hear = (message: TransportMessage) => {
     if (over) return
@@ -104,16 +107,11 @@ export function openRelay(of: {
   }
 
   const slot = openSlot(of, hear, fail)
-  if (slot !== null)
-    void post(of.transport, { ...of, reply: slot.address }).then((error) => {
-      if (error !== null) fail(error)
-    })
+  if (slot !== null) posted = post(of.transport, { ...of, reply: slot.address, fail })
   return {
     id: of.id,
     leave() {
-      if (over) return
-      close()
-      of.forget()
+      if (!over && close()) of.forget()
     },
   }
 }

@@ -1,6 +1,9 @@
 /** What the client needs of the world: subjects, headers, replies. NATS has it, and so has the bus of an
  *  embedded Headgate. */
 
+/** nats-server's default, where nobody has said another. */
+export const USUAL_MAX_PAYLOAD_BYTES = 1_048_576
+
 export type TransportHeaders = readonly (readonly [name: string, value: string])[]
 
 export interface TransportMessage {
@@ -19,9 +22,10 @@ export interface TransportFault {
 
 export interface Transport {
   readonly maxPayload: number
-  connected(): boolean
   /** Resolves once messages can leave; rejects when they cannot soon. */
   ready(): Promise<void>
+  /** True: what is published now leaves. Absent: nobody knows without waiting. */
+  isReady?(): boolean
   publish(
     subject: string,
     data: Uint8Array | string,
@@ -52,14 +56,13 @@ export interface BusLike {
   ): { drain(): Promise<void> }
 }
 
-/** The bus stays open when the transport is closed: it is not ours. */
 export function busTransport(bus: BusLike): Transport {
   return {
     get maxPayload() {
       return bus.maxPayload
     },
-    connected: () => true,
     ready: async () => {},
+    isReady: () => true,
     publish: (subject, data, options) => bus.publish(subject, data, options),
     subscribe(subject, on) {
       const subscription = bus.subscribe(subject, (message) =>
@@ -74,5 +77,36 @@ export function busTransport(bus: BusLike): Transport {
     },
     onFault: () => {},
     close: async () => {},
+  }
+}
+
+/** A transport that is somebody else's: closing it ends what was begun through it, and nothing more. */
+export function borrowed(transport: Transport): Transport {
+  const begun = new Set<() => void>()
+  const keep = (end: () => void) => {
+    begun.add(end)
+    return () => {
+      if (begun.delete(end)) end()
+    }
+  }
+  return {
+    get maxPayload() {
+      return transport.maxPayload
+    },
+    ready: () => transport.ready(),
+    isReady: () => transport.isReady?.() ?? false,
+    publish: (subject, data, options) => transport.publish(subject, data, options),
+    subscribe(subject, on) {
+      const subscription = transport.subscribe(subject, on)
+      return { close: keep(() => subscription.close()) }
+    },
+    onFault(listener) {
+      const stop = transport.onFault(listener)
+      return keep(() => stop?.())
+    },
+    async close() {
+      for (const end of begun) end()
+      begun.clear()
+    },
   }
 }

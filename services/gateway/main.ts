@@ -48,7 +48,7 @@ async function main(): Promise<void> {
     settings: () => loaded.config.file.gateway,
     requestBytesMax: file.limits.request_bytes,
     ready: () => [
-      ...(transport.connected() ? [] : ['NATS is not connected']),
+      ...(transport.isReady?.() !== false ? [] : ['NATS is not connected']),
       ...(draining ? ['draining'] : []),
     ],
     system: clientSystem,

@@ -7,7 +7,7 @@ export {
 } from './create-headgate.ts'
 export { withHeadgate, type WithHeadgateOptions } from './with-headgate.ts'
 export { safeMessageCreate, type MessagesClient, type SafeMessageOptions } from './safe-message.ts'
-export { HeadgateError } from '#client'
+export { HeadgateError, isHeadgateError } from '#client'
 export type {
   Answer,
   AnswerAccounting,

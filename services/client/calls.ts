@@ -1,0 +1,79 @@
+/** The four ways to have a Messages call made. */
+import type { Message } from '@anthropic-ai/sdk/resources/messages'
+import { jobReceipt } from '#contracts/messages'
+import { answerOf, shaped } from './answer.ts'
+import { encode, isRaw, prepareCall } from './call.ts'
+import type { Headgate } from './contract.ts'
+import { exchange, post } from './exchange.ts'
+import { GRACE_MS, type Inside } from './inside.ts'
+import { openStream, SILENCE_MS } from './open-stream.ts'
+import { openRelay } from './relay.ts'
+
+const WAIT_MS = 600_000
+/** For a receipt: a job is checked and stored, nothing more. */
+const SUBMIT_WAIT_MS = 10_000
+
+export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 'relay' | 'submit'> {
+  const { transport, tenant, to, waitMs = WAIT_MS } = inside
+  const { ask } = exchange(inside)
+  const forget = (id: string) => void post(transport, { subject: to.cancel(tenant, id), data: '' })
+
+  return {
+    async request(body, options = {}) {
+      const call = prepareCall(options, inside)
+      const message = await ask({
+        subject: to.request(tenant, call.lane),
+        data: encode(body),
+        headers: call.headers,
+        waitMs: (options.deadlineMs ?? waitMs) + GRACE_MS,
+        signal: options.signal,
+        left: () => forget(call.id),
+      })
+      return answerOf<Message>(message)
+    },
+
+    stream(body, options = {}) {
+      const call = prepareCall(options, inside)
+      return openStream({
+        ...inside,
+        id: call.id,
+        subject: to.request(tenant, call.lane),
+        data: isRaw(body) ? body : encode({ ...body, stream: true }),
+        headers: call.headers,
+        signal: options.signal,
+        forget: () => forget(call.id),
+      })
+    },
+
+    relay(body, sink, options = {}) {
+      const call = prepareCall(options, inside)
+      return openRelay({
+        ...inside,
+        id: call.id,
+        subject: to.request(tenant, call.lane),
+        data: body,
+        headers: call.headers,
+        sink,
+        waitMs: (options.deadlineMs ?? waitMs) + GRACE_MS,
+        silenceMs: inside.silenceMs ?? SILENCE_MS,
+        forget: () => forget(call.id),
+      })
+    },
+
+    async submit(body, options = {}) {
+      const call = prepareCall(options, inside)
+      const subject = to.submit(tenant, call.lane)
+      const message = await ask({
+        subject,
+        data: encode(body),
+        headers: call.headers,
+        waitMs: SUBMIT_WAIT_MS,
+        signal: options.signal,
+        // Who hears no receipt in time may submit the same again, and so it stays.
+        left: (why) => why === 'aborted' && forget(call.id),
+        nobody: `nobody listens to ${subject}: this server keeps no durable jobs`,
+      })
+      return shaped(jobReceipt, message)
+    },
+  }
+}

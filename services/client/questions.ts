@@ -1,0 +1,67 @@
+/** What can be asked beside the calls themselves: of one request or job, of the upstream, of an operator. */
+import type { Message, MessageTokensCount } from '@anthropic-ai/sdk/resources/messages'
+import { cancelAnswer, DEADLINE_MAX_MS, HEADER, statusAnswer } from '#contracts/messages'
+import { answerOf, json, shaped } from './answer.ts'
+import { checkToken, encode, ownHeaders } from './call.ts'
+import type { Answer, Headgate, ModelList } from './contract.ts'
+import { exchange } from './exchange.ts'
+import { GRACE_MS, type Inside } from './inside.ts'
+
+const SHORT_WAIT_MS = 2_000
+const AUX_WAIT_MS = 65_000
+
+type Questions = 'result' | 'cancel' | 'status' | 'aux' | 'countTokens' | 'models' | 'admin'
+
+export function questions(inside: Inside): Pick<Headgate, Questions> {
+  const { tenant, to } = inside
+  const { ask } = exchange(inside)
+  const query = (subject: string) => ask({ subject, data: '', waitMs: SHORT_WAIT_MS })
+
+  const aux: Headgate['aux'] = async (kind, body = '', { headers, signal } = {}) => {
+    const message = await ask({
+      subject: to.aux(kind, tenant),
+      data: encode(body),
+      headers: ownHeaders(headers),
+      waitMs: AUX_WAIT_MS,
+      signal,
+    })
+    return answerOf<unknown>(message)
+  }
+
+  return {
+    async result(id, { waitMs = 0, signal } = {}) {
+      checkToken('id', id)
+      if (!(waitMs >= 0 && waitMs <= DEADLINE_MAX_MS)) {
+        throw new TypeError(`waitMs: expected 0 to ${DEADLINE_MAX_MS}`)
+      }
+      const message = await ask({
+        subject: to.fetch(tenant, id),
+        data: '',
+        headers: [[HEADER.waitMs, String(Math.ceil(waitMs))]],
+        waitMs: waitMs + GRACE_MS,
+        signal,
+      })
+      return answerOf<Message>(message)
+    },
+
+    async cancel(id) {
+      checkToken('id', id)
+      return shaped(cancelAnswer, await query(to.cancel(tenant, id)))
+    },
+
+    async status(id) {
+      checkToken('id', id)
+      return shaped(statusAnswer, await query(to.status(tenant, id)))
+    },
+
+    aux,
+
+    countTokens: async (params, options) =>
+      (await aux('count_tokens', params, options)) as Answer<MessageTokensCount>,
+
+    models: async (options) => (await aux('models', '', options)) as Answer<ModelList>,
+
+    admin: async (op, body = {}) =>
+      json(await ask({ subject: to.admin(op), data: encode(body), waitMs: GRACE_MS })),
+  }
+}

@@ -1,0 +1,187 @@
+/** What leaves and what does not, on a transport that the test moves by hand. */
+import { describe, expect, test } from 'vitest'
+import { HeadgateClient, type HeadgateOptions, type RelaySink } from '#client'
+import { handTransport } from '../support/hand-transport.ts'
+import { manualClock } from '../support/manual-clock.ts'
+
+const body = '{"model":"m"}'
+
+function opened(of: { connected: boolean } & Partial<HeadgateOptions>) {
+  const gate = Promise.withResolvers<void>()
+  if (of.connected) gate.resolve()
+  const server = handTransport({ ready: () => gate.promise })
+  const clock = manualClock()
+  const client = new HeadgateClient({
+    tenant: 'acme',
+    transport: server.transport,
+    system: { after: clock.after, random: () => 0.5 },
+    ...of,
+  })
+  return { client, server, clock, connect: () => gate.resolve() }
+}
+
+const settle = () => new Promise((resolve) => setImmediate(resolve))
+const sink = (fail: RelaySink['fail']): RelaySink => ({
+  answer() {},
+  event() {},
+  ping() {},
+  end() {},
+  fail,
+})
+
+describe('a call that ends before there is a connection', () => {
+  test('rejects at once when it is aborted, and never leaves', async () => {
+    const { client, server, connect, clock } = opened({ connected: false })
+    const abort = new AbortController()
+    const reason = new Error('enough')
+    const { signal } = abort
+    const asked = [
+      client.request(body, { signal }),
+      client.stream(body, { signal }).final,
+      client.submit(body, { signal }),
+      client.result('r', { signal }),
+      client.aux('models', '', { signal }),
+    ]
+    abort.abort(reason)
+    for (const one of asked) await expect(one).rejects.toBe(reason)
+    connect()
+    await settle()
+    expect(server.sent.all).toEqual([])
+    expect(clock.pending()).toBe(0)
+  })
+
+  test('does not begin when its signal is aborted already', async () => {
+    const { client, clock } = opened({ connected: true })
+    const signal = AbortSignal.abort(new Error('too late'))
+    await expect(client.request(body, { signal })).rejects.toThrow('too late')
+    await expect(client.stream(body, { signal }).final).rejects.toThrow('too late')
+    expect(clock.pending()).toBe(0)
+  })
+
+  test('never leaves when a door leaves it, or a stream has waited long enough', async () => {
+    const { client, server, connect, clock } = opened({ connected: false })
+    const reading = client.stream(body)[Symbol.asyncIterator]()
+    const first = reading.next()
+    const relayed = client.relay(
+      body,
+      sink(() => {}),
+    )
+    relayed.leave()
+    clock.advance(15_000)
+    await expect(first).rejects.toMatchObject({ code: 'unreachable' })
+    connect()
+    await settle()
+    expect(server.sent.all).toEqual([])
+  })
+
+  test('is unreachable when its time passes, since nobody has heard it', async () => {
+    const { client, server, connect, clock } = opened({ connected: false })
+    const failed = Promise.withResolvers<unknown>()
+    client.relay(body, sink(failed.resolve), { deadlineMs: 1_000 })
+    const asked = client.request(body, { deadlineMs: 1_000 })
+    clock.advance(6_000)
+    await expect(asked).rejects.toMatchObject({ code: 'unreachable', retryable: true })
+    expect(await failed.promise).toMatchObject({ code: 'unreachable' })
+    connect()
+    await settle()
+    expect(server.sent.all).toEqual([])
+  })
+})
+
+describe('a call that has left', () => {
+  test('is cancelled when it is aborted or its time passes', async () => {
+    const { client, server, clock } = opened({ connected: true })
+    const abort = new AbortController()
+    const asked = [
+      client.request(body, { id: 'a', signal: abort.signal }),
+      client.request(body, { id: 'b', deadlineMs: 1_000 }),
+    ]
+    await server.sent.take(2)
+    abort.abort(new Error('enough'))
+    await expect(asked[0]).rejects.toThrow('enough')
+    clock.advance(6_000)
+    await expect(asked[1]).rejects.toMatchObject({ code: 'no_answer' })
+    const letters = await server.sent.take(4)
+    const cancels = letters.slice(2).map(({ subject }) => subject)
+    expect(cancels).toEqual(['llm.v1.cancel.acme.a', 'llm.v1.cancel.acme.b'])
+  })
+
+  test('a job whose receipt does not come is left alone, for it may be submitted again', async () => {
+    const { client, server, clock } = opened({ connected: true })
+    const asked = client.submit(body, { id: 'j' })
+    await server.sent.take(1)
+    clock.advance(10_000)
+    await expect(asked).rejects.toMatchObject({ code: 'no_answer', retryable: true })
+    await settle()
+    expect(server.sent.all.map(({ subject }) => subject)).toEqual([
+      'llm.v1.submit.acme.interactive',
+    ])
+  })
+
+  test('a job that is aborted before its receipt is cancelled', async () => {
+    const { client, server } = opened({ connected: true })
+    const abort = new AbortController()
+    const asked = client.submit(body, { id: 'j', lane: 'batch', signal: abort.signal })
+    await server.sent.take(1)
+    abort.abort(new Error('enough'))
+    await expect(asked).rejects.toThrow('enough')
+    const [, cancel] = await server.sent.take(2)
+    expect(cancel?.subject).toBe('llm.v1.cancel.acme.j')
+  })
+})
+
+describe('closing', () => {
+  test.each([{}, { inboxPrefix: '_INBOX' }])(
+    'leaves nothing on a transport that is somebody else’s, and does not close it: %j',
+    async (options) => {
+      const { client, server } = opened({ connected: true, ...options })
+      const other = client.as('globex')
+      client.events(() => {})
+      other.events(() => {})
+      client.events(() => {})()
+      expect(server.subjects().filter((subject) => subject.includes('event')).length).toBe(2)
+      await client.close()
+      expect([server.subjects(), server.faultListeners(), server.closed()]).toEqual([[], 0, 0])
+    },
+  )
+
+  test('with one inbox for all tenants, ends one of them alone', async () => {
+    const { client, server } = opened({ connected: true, inboxPrefix: '_INBOX' })
+    const [one, two] = [client.as('one'), client.as('two')]
+    one.events(() => {})
+    const asked = [one.request(body), two.request(body), client.request(body)]
+    await server.sent.take(3)
+    const ended = expect(asked[0]).rejects.toMatchObject({ code: 'closed' })
+    await one.close()
+    await ended
+    expect(server.subjects().length).toBe(1)
+    await expect(one.request(body)).rejects.toMatchObject({ code: 'closed' })
+    const [, letter] = server.sent.all
+    server.deliver(letter?.reply ?? '', '{"type":"message"}')
+    expect((await asked[1])?.body).toEqual({ type: 'message' })
+    const last = expect(asked[2]).rejects.toMatchObject({ code: 'closed' })
+    await client.close()
+    await last
+    await expect(two.request(body)).rejects.toMatchObject({ code: 'closed' })
+  })
+})
+
+describe('wrong arguments', () => {
+  const wrong: [string, Partial<HeadgateOptions>, string][] = [
+    ['a tenant that is no token', { tenant: 'a.b' }, 'tenant: expected 1 to 64'],
+    ['a scheme that NATS does not have', { servers: 'https://x' }, 'expected nats:// or tls://'],
+    ['a certificate without its key', { tls: { cert: 'x' } }, 'cert and key belong together'],
+  ]
+  test.each(wrong)('%s is a TypeError when the client is made', (_what, options, said) => {
+    expect(() => new HeadgateClient({ tenant: 'acme', ...options })).toThrow(TypeError)
+    expect(() => new HeadgateClient({ tenant: 'acme', ...options })).toThrow(said)
+  })
+
+  test('a wait that is no wait, and a lane that is none, never leave', async () => {
+    const { client, server } = opened({ connected: true })
+    for (const waitMs of [-1, Number.NaN, 604_800_001])
+      await expect(client.result('j', { waitMs })).rejects.toThrow('waitMs: expected 0 to')
+    expect(() => client.events(() => {}, { lane: 'a.>' })).toThrow('lane: expected')
+    expect(server.sent.all).toEqual([])
+  })
+})
