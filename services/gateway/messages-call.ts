@@ -13,6 +13,8 @@ export class MessagesCall implements RelaySink {
   readonly #readers: Readers
   #relayed: Relayed | null = null
   #reader: Reader | null = null
+  /** Frames that came together leave together: a write costs more than a frame. */
+  #frames: Buffer[] = []
   #over = false
 
   constructor(of: { to: ServerResponse; readers: Readers }) {
@@ -43,6 +45,7 @@ export class MessagesCall implements RelaySink {
   end(accounting: AnswerAccounting): void {
     if (this.#over) return
     this.#begin()
+    this.#flush()
     this.#to.addTrailers(trailersOf(accounting))
     this.#to.end()
   }
@@ -52,6 +55,7 @@ export class MessagesCall implements RelaySink {
     const answer = errorAnswer(error, this.#relayed?.id ?? '')
     if (!this.#to.headersSent) return this.#whole(answer)
     this.#write(errorFrame(answer.body))
+    this.#flush()
     this.#to.end()
   }
 
@@ -68,7 +72,16 @@ export class MessagesCall implements RelaySink {
     if (!this.#to.headersSent) this.#to.writeHead(200, streamHead(this.#relayed?.id ?? ''))
   }
 
-  #write(bytes: Buffer): void {
+  #write(frame: Buffer): void {
+    this.#frames.push(frame)
+    if (this.#frames.length === 1) queueMicrotask(() => this.#flush())
+  }
+
+  #flush(): void {
+    const frames = this.#frames
+    if (frames.length === 0 || this.#over) return
+    this.#frames = []
+    const bytes = frames.length === 1 ? frames[0]! : Buffer.concat(frames)
     this.#to.write(bytes)
     this.#watch(bytes.length)
   }

@@ -5,7 +5,7 @@
  *  times. Time and chance come from ports, so any run can be replayed. */
 import type { Config } from '#contracts/config'
 import type { RequestsPage } from '#contracts/dashboard'
-import { traceContext } from '#contracts/events'
+import { traceContext, type TraceContext } from '#contracts/events'
 import { requestKey } from '#contracts/ids'
 import {
   refusal,
@@ -759,11 +759,19 @@ export class Loop implements Scheduler {
   /** A live request of this id exists already; it goes on, untouched. */
   #refuseDuplicate(incoming: Incoming): void {
     const message = 'a request of this tenant with this id is live already'
-    this.#refuseEarly(incoming, refusal('duplicate_id', message), 'DUPLICATE_ID')
+    const trace = traceContext(incoming.headers)
+    this.#refuseEarly({ ...incoming, trace }, refusal('duplicate_id', message), 'DUPLICATE_ID')
   }
 
   #refuseEarly(
-    of: { tenant: string; lane: string; id: string; model: string | null; reply: Reply },
+    of: {
+      tenant: string
+      lane: string
+      id: string
+      model: string | null
+      reply: Reply
+      trace?: TraceContext | null
+    },
     said: Refusal,
     reason: Refused['reason'] | null,
   ): void {
@@ -780,6 +788,7 @@ export class Loop implements Scheduler {
         route: null,
         ...settledData(accounting, said, reason, said.status),
       },
+      ...(of.trace == null ? {} : { trace: of.trace }),
     })
   }
 

@@ -126,8 +126,11 @@ function subjectIndex() {
   const literal = new Map<string, Member[]>()
   let root = branch()
   let patterns = 0
+  /** The last answer: a stream's events all go to one subject. */
+  let last: { subject: string; members: readonly Member[] } | null = null
 
   const add = (subject: string, member: Member) => {
+    last = null
     if (!hasWildcard(subject)) {
       const members = literal.get(subject)
       if (members === undefined) literal.set(subject, [member])
@@ -150,6 +153,7 @@ function subjectIndex() {
   }
 
   const remove = (subject: string, member: Member) => {
+    last = null
     if (hasWildcard(subject)) {
       if (prune(root, subject.split('.'), 0, member)) patterns -= 1
       return
@@ -161,14 +165,17 @@ function subjectIndex() {
   }
 
   const match = (subject: string): readonly Member[] => {
+    if (last?.subject === subject) return last.members
     const exact = literal.get(subject) ?? []
     if (patterns === 0) return exact
     const found = [...exact]
     walk(root, subject.split('.'), 0, found)
+    last = { subject, members: found }
     return found
   }
 
   const clear = () => {
+    last = null
     literal.clear()
     root = branch()
     patterns = 0

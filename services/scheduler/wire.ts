@@ -38,6 +38,8 @@ import { snapshotOf } from './snapshot.ts'
 import { upstreams } from './upstreams.ts'
 import { LOCAL_MAX_PAYLOAD_BYTES, wireGateway, type GatewayAddress } from './wire-gateway.ts'
 
+/** For what an OpenTelemetry SDK of the process has not sent yet. */
+const SPANS_FLUSH_MS = 2_000
 /** Ends before the door's own patience does. */
 const AUX_TIMEOUT_MS = 55_000
 
@@ -111,13 +113,14 @@ export async function wire(of: WireOptions): Promise<Wired> {
     // Of a process that is not ours the figures are not ours to collect.
     process: of.http !== null,
   })
+  const traces = new TraceRecorder({ version: of.version })
   const recorded: Recording = recording({
     buffer: file.events.buffer,
     sinks: [
       logRecorder(log),
       metrics,
       publishEvents({ bus, subjects, instance, clock }),
-      new TraceRecorder({ version: of.version }),
+      traces,
       { record: (event) => watch.record(event) },
       { record: (event) => dashboard?.record(event) },
       ...(of.observer === undefined ? [] : [of.observer]),
@@ -322,6 +325,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     await inspector?.close()
     await http?.close()
     loop.stop()
+    await within(clock, SPANS_FLUSH_MS, traces.flush())
     await of.provider.close()
     await of.settings.close()
     await of.cache?.close()
@@ -339,6 +343,17 @@ export async function wire(of: WireOptions): Promise<Wired> {
     hurry: () => loop.hurry(),
     stop: () => (stopped ??= end()),
   }
+}
+
+/** Resolves when it does, or when the time is up. */
+function within(clock: Clock, ms: number, work: Promise<void>): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = clock.after(ms, resolve)
+    void work.then(() => {
+      stop()
+      resolve()
+    })
+  })
 }
 
 /** Where the simulated provider's controls are, if every request goes to it. */

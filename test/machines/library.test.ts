@@ -179,7 +179,10 @@ describe('inputs', () => {
       () => breakerInput({ random: Math.random, threshold: 2, probeRatio: 1 }),
       /^threshold .*; probeRatio /,
     ],
-    [() => limitInput({ at: 0, initial: 500 }), /concurrency_limit\.initial: 500 is more than the ceiling, 128/],
+    [
+      () => limitInput({ at: 0, initial: 500 }),
+      /concurrency_limit\.initial: 500 is more than the ceiling, 128/,
+    ],
     [() => limitInput({ at: 0, initial: 60, ceiling: 50 }), /60 is more than the ceiling, 50/],
   ])('outside the ranges of the configuration are refused: %o', ([make, says]) => {
     expect(make).toThrow(RangeError)

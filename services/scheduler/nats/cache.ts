@@ -30,16 +30,12 @@ export async function natsCache(of: {
       return entry === null || entry.operation !== 'PUT' ? null : of.fromBytes(entry.value)
     },
     put(ask, answer) {
-      const bytes = of.toBytes(answer)
-      if (bytes.length > limits.answerBytesMax + HEAD_BYTES_MAX) return
-      kv.put(of.keyOf(ask), bytes).catch(() => {})
+      const bytes = answer.parts.reduce((sum, part) => sum + part.length, 0)
+      if (bytes <= limits.answerBytesMax) kv.put(of.keyOf(ask), of.toBytes(answer)).catch(() => {})
     },
     close: async () => {},
   }
 }
-
-/** What stands before the parts. */
-const HEAD_BYTES_MAX = 200_000
 
 async function open(
   connection: NatsConnection,

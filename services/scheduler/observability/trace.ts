@@ -6,6 +6,7 @@
 import {
   createTraceState,
   isSpanContextValid,
+  ProxyTracerProvider,
   ROOT_CONTEXT,
   SpanKind,
   trace,
@@ -79,6 +80,13 @@ export class TraceRecorder implements Recorder {
       default:
         return
     }
+  }
+
+  /** What the process's SDK has not sent yet; resolves when it has, or when it failed to. */
+  async flush(): Promise<void> {
+    const provider: unknown = trace.getTracerProvider()
+    const own = provider instanceof ProxyTracerProvider ? provider.getDelegate() : provider
+    await (own as { forceFlush?: () => Promise<void> }).forceFlush?.().catch(() => {})
   }
 
   // ---- a request's life ----
