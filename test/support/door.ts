@@ -6,6 +6,7 @@ import { memoryBus } from '#memory-bus'
 import type { Bus } from '#ports'
 import { loadConfig } from '../../services/scheduler/config/load.ts'
 import { memorySettings } from '../../services/scheduler/memory-settings.ts'
+import { openCache } from '../../services/scheduler/open-cache.ts'
 import { createLog } from '../../services/scheduler/observability/log.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
 import { systemClock, systemDice } from '../../services/scheduler/system.ts'
@@ -54,6 +55,9 @@ export async function openDoor(
   const scheduler = await wire({
     bus: options.bus ?? memoryBus(),
     settings: memorySettings(),
+    cache: (
+      await openCache({ settings: loaded.config.file.cache, connection: null, clock: systemClock })
+    ).cache,
     provider: anthropicProvider({
       clock: systemClock,
       connections: 2_000,
