@@ -1,5 +1,6 @@
 #!/bin/sh
 # I have a shell and the nats command (https://github.com/nats-io/natscli), nothing else.
+# The command takes {{…}} in a body for a template of its own: a prompt that has it wants another client.
 set -eu
 server=${NATS_URL:-nats://127.0.0.1:4222}
 

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { configFile, resolve } from '#contracts/config'
+import { loadConfig } from '../services/scheduler/config/load.ts'
 import { filesOf, inRoot, present, read } from './support/tree.ts'
 
 /** The wire contract, section Metrics: a promise to whoever draws a dashboard. */
@@ -86,6 +87,19 @@ describe('docker-compose.yml', () => {
       expect(one.read_only).toBe(true)
       expect(one.security_opt).toContain('no-new-privileges:true')
     }
+  })
+
+  test('opens the HTTP door on its port, for whom the mounted configuration gives a key', () => {
+    const { command, ports, volumes, environment } = service('headgate')
+    expect(command).toEqual(['serve', '--gateway'])
+    expect(ports).toContain('127.0.0.1:8781:8781')
+    const [mounted] = (volumes ?? []).filter((one) => one.includes(':/etc/headgate/'))
+    expect(mounted?.split(':')[1]).toBe(environment?.['HEADGATE_CONFIG'])
+    const path = inRoot(mounted?.split(':')[0] ?? 'none')
+    // Without one the start is refused on 0.0.0.0.
+    expect([...loadConfig({ path, emergency: false }).keys.values()]).toEqual(['demo'])
+    expect(read('docker-compose.yml')).toContain('headgate-demo-key')
+    expect(read('deploy/Dockerfile')).toMatch(/^EXPOSE 8780 8781$/m)
   })
 
   test('waits for a healthy NATS and lets running requests end before it kills', () => {

@@ -63,6 +63,7 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
     )
   const facing = facingOf(of)
   const app = createListener(facing)
+  const calls = countCalls(app)
   const waiting = readers({
     limits: () => {
       const { stream_buffer_bytes, buffer_bytes, stall_ms } = of.settings()
@@ -79,7 +80,7 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
       return waiting.bytes
     },
     async close() {
-      await answered(app, of.system)
+      await answered(calls, of.system)
       await app.close()
       waiting.close()
     },
@@ -89,15 +90,34 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
 /** Answers may still be on their way to slow readers; but not for ever. */
 const CLOSING_MS = 5_000
 
-function answered(app: FastifyInstance, system: ClientSystem): Promise<void> {
+/** Resolves when nobody waits for an answer any more. */
+function answered(calls: OpenCalls, system: ClientSystem): Promise<void> {
+  if (calls.open === 0) return Promise.resolve()
   return new Promise((resolve) => {
     const stop = system.after(CLOSING_MS, resolve)
-    app.server.close(() => {
+    calls.onNone = () => {
       stop()
       resolve()
-    })
-    app.server.closeIdleConnections()
+    }
   })
+}
+
+/** Requests whose answer has not left yet. */
+interface OpenCalls {
+  open: number
+  onNone: () => void
+}
+
+function countCalls(app: FastifyInstance): OpenCalls {
+  const calls: OpenCalls = { open: 0, onNone: () => {} }
+  app.addHook('onRequest', (_request, reply, done) => {
+    calls.open++
+    reply.raw.once('close', () => {
+      if (--calls.open === 0) calls.onNone()
+    })
+    done()
+  })
+  return calls
 }
 
 function facingOf(of: GatewayOptions): Parameters<typeof createListener>[0] {

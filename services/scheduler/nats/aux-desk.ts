@@ -105,10 +105,7 @@ type Ways = { bus: Bus; outbox: Outbox }
 function give(ways: Ways, asked: Asked, answer: AuxAnswer): void {
   if ('refusal' in answer) return refuse(ways, asked, answer)
   const { status, requestId, body } = answer
-  if (status >= 400) {
-    const said = upstreamSaid(status, errorType(status), `status ${status}`)
-    return refuse(ways, asked, { refusal: said, requestId, body })
-  }
+  if (status >= 400) return refuse(ways, asked, { refusal: refusalOf(status), requestId, body })
   try {
     const headers = requestId === null ? [] : [[HEADER.requestId, requestId] as const]
     ways.bus.publish(asked.to, body, { headers })
@@ -124,7 +121,7 @@ function refuse(
   no: { refusal: Refusal; requestId?: string | null; body?: Uint8Array },
 ): void {
   failed(no.refusal.code)
-  const attempted = no.refusal.code === 'upstream_error'
+  const attempted = ['upstream_error', 'retries_exhausted'].includes(no.refusal.code)
   const id = idOf(message)
   const accounting = {
     ...unattempted(id),
@@ -141,6 +138,15 @@ function idOf(message: BusMessage): string {
   const given = message.header(HEADER.id)
   return given !== undefined && isToken(given) ? given : '-'
 }
+
+/** Nothing outside lanes is tried again here, so what may pass is said to be so. */
+function refusalOf(status: number): Refusal {
+  const passing = PASSING.has(status) || (status >= 500 && status !== 501)
+  const code = passing ? 'retries_exhausted' : 'upstream_error'
+  return refusal(code, `upstream: status ${status}`, { status, type: errorType(status) })
+}
+
+const PASSING: ReadonlySet<number> = new Set([408, 429])
 
 const upstreamSaid = (status: number, type: string, why: string) =>
   refusal('upstream_error', `upstream: ${why}`, { status, type })
