@@ -248,7 +248,7 @@ async function publisher(asking: Promise<unknown>, tenant: string): Promise<Find
     return { about, verdict: 'ok', said: `a Headgate answers tenant ${tenant}` }
   } catch (error) {
     if (!(error instanceof HeadgateError)) throw error
-    if (error.message.includes('permission')) {
+    if (/permission/i.test(error.message)) {
       const todo = `headgate auth add-tenant ${tenant} permits it its subjects and _INBOX_${tenant}.>`
       return { about, verdict: 'broken', said: error.message, todo }
     }
