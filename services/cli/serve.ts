@@ -11,7 +11,7 @@ export const serve = (): Command =>
     .description(
       'Runs the scheduler until it is told to stop: SIGTERM or SIGINT drain it, a second one ' +
         'hurries. Everything else stands in the environment: NATS_URL, NATS_USER, ' +
-        'NATS_PASSWORD, NATS_CREDS, ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, HEADGATE_CONFIG, ' +
+        'NATS_PASSWORD, NATS_CREDS, NATS_CA, NATS_CERT, NATS_KEY, ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL, HEADGATE_CONFIG, ' +
         'HEADGATE_HOST, HEADGATE_HTTP_PORT, HEADGATE_ADMIN_TOKEN, LOG_LEVEL.',
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')

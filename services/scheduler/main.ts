@@ -30,6 +30,13 @@ export type ToParent =
  *  raises the global limit. A call that waited for a socket would wait unseen. */
 const CONNECTIONS_MAX = 10_016
 
+/** The files for TLS to NATS, and what must stand in each. */
+const PEM = {
+  ca: { variable: 'NATS_CA', holds: /^-----BEGIN (TRUSTED )?CERTIFICATE-----/m },
+  cert: { variable: 'NATS_CERT', holds: /^-----BEGIN CERTIFICATE-----/m },
+  key: { variable: 'NATS_KEY', holds: /^-----BEGIN [A-Z ]*PRIVATE KEY-----/m },
+} as const
+
 const env = (name: string): string | undefined => {
   const value = process.env[name]
   return value === '' ? undefined : value
@@ -98,12 +105,13 @@ async function main(): Promise<void> {
 
 async function connect(file: ConfigFile, log: Log): Promise<{ bus: Bus; settings: KeptSettings }> {
   if (env('HEADGATE_BUS') === 'memory') return { bus: memoryBus(), settings: memorySettings() }
-  const creds = env('NATS_CREDS')
+  const creds = fileNamedBy('NATS_CREDS')
   const bus = await natsBus({
     servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
     user: env('NATS_USER'),
     password: env('NATS_PASSWORD'),
-    creds: creds === undefined ? undefined : readFileSync(creds),
+    creds,
+    tls: natsTls(),
     name: 'headgate',
     egressConnections: file.nats.egress_connections,
     headerBytesMax: file.limits.header_bytes,
@@ -123,6 +131,32 @@ async function connect(file: ConfigFile, log: Log): Promise<{ bus: Bus; settings
   const settings = await natsSettings({ connection: bus.connection, fallback: memorySettings })
   if (!settings.durable) log.warn(`settings do not outlive a restart: ${settings.reason ?? ''}`)
   return { bus, settings }
+}
+
+/** Undefined where none of the three variables is set. */
+function natsTls(): { ca?: string; cert?: string; key?: string } | undefined {
+  const tls: { ca?: string; cert?: string; key?: string } = {}
+  for (const [part, { variable, holds }] of Object.entries(PEM)) {
+    const text = fileNamedBy(variable)?.toString()
+    if (text === undefined) continue
+    if (!holds.test(text)) throw new Error(`${variable}: ${env(variable)} holds no such PEM text`)
+    tls[part as keyof typeof PEM] = text
+  }
+  if ((tls.cert === undefined) !== (tls.key === undefined))
+    throw new Error('NATS_CERT and NATS_KEY: a certificate needs its key; set both or neither')
+  return Object.keys(tls).length === 0 ? undefined : tls
+}
+
+/** The content of the file at a variable's path; undefined where the variable is not set. */
+function fileNamedBy(variable: string): Buffer | undefined {
+  const path = env(variable)
+  if (path === undefined) return undefined
+  try {
+    return readFileSync(path)
+  } catch (error) {
+    const { code = 'unreadable' } = error as NodeJS.ErrnoException
+    throw new Error(`${variable}: ${path} cannot be read (${code})`, { cause: error })
+  }
 }
 
 /** The first signal drains, the second one hurries, the third is the end. */
