@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from '@nats-io/transport-node'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { connectHeadgate } from '#client'
 import { configFile } from '#contracts/config'
 import {
@@ -47,20 +47,18 @@ beforeAll(async () => {
 afterAll(async () => {
   await program.stop('SIGTERM')
   await house.close()
+  vi.unstubAllEnvs()
   rmSync(dir, { recursive: true })
 })
 
-/** The example's own, without what the test's server says itself, and with its variables filled in. */
+/** The example's own, but for address and folder; its variables are in our environment. */
 function serverConfig(issuer: string): string {
-  const text = read('examples/auth-callout/nats.conf')
-  const values: Record<string, string> = {
-    AUTH_PASSWORD: 'callout',
-    HEADGATE_PASSWORD: 'scheduler',
-    AUTH_ISSUER: issuer,
-  }
-  return text
-    .slice(text.indexOf('accounts {'))
-    .replaceAll(/\$([A-Z_]+)/g, (_, name: string) => JSON.stringify(values[name]))
+  vi.stubEnv('AUTH_PASSWORD', 'callout')
+  vi.stubEnv('HEADGATE_PASSWORD', 'scheduler')
+  vi.stubEnv('AUTH_ISSUER', issuer)
+  return read('examples/auth-callout/nats.conf')
+    .replace(/^listen: .*$/m, '')
+    .replace('"./jetstream"', JSON.stringify(join(dir, 'jetstream')))
 }
 
 interface Program {

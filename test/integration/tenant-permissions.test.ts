@@ -260,12 +260,20 @@ describe('the gateway', () => {
   test('asks for a new tenant once the server has read its file again, without connecting anew', async () => {
     expect(await endOf(gateway.as('c').request(body()))).toBe('unreachable')
     house.auth('add-tenant', 'c')
-    const reloaded = onceLogged('Reloaded server configuration')
-    process.kill(house.nats.pid, 'SIGHUP')
-    await reloaded
+    await reload()
     expect(await endOf(gateway.as('c').request(body()))).toBe('completed')
     expect(await endOf((await house.login('c')).request(body()))).toBe('completed')
     expect(await endOf(a.request(body()))).toBe('completed')
+  })
+
+  test('asks no more for a tenant that is gone, whose own connections have ended', async () => {
+    const { nc } = await house.raw('c')
+    const closed = nc.closed()
+    house.auth('remove-tenant', 'c')
+    await reload()
+    expect(await closed).toBeInstanceOf(Error)
+    expect(await endOf(gateway.as('c').request(body()))).toBe('unreachable')
+    expect(await endOf(gateway.as('a').request(body()))).toBe('completed')
   })
 
   test('may neither administrate nor listen to what tenants are told', async () => {
@@ -390,9 +398,10 @@ const heardBy =
     if (error === null) by.add(message.subject)
   }
 
-/** Resolves when nats-server has written this once more. */
-async function onceLogged(line: string): Promise<void> {
-  const times = () => house.nats.log().split(line).length
+/** As `nats-server --signal reload` does; resolves when the server has read its file again. */
+async function reload(): Promise<void> {
+  const times = () => house.nats.log().split('Reloaded server configuration').length
   const before = times()
+  process.kill(house.nats.pid, 'SIGHUP')
   while (times() === before) await all.nc.flush()
 }
