@@ -5,8 +5,15 @@ import { join } from 'node:path'
 import { hashSync } from 'bcryptjs'
 import { Command, InvalidArgumentError } from 'commander'
 import { LANES_MAX, OWN_USERS } from '#contracts/permissions'
-import { CONFIG_PREFACE, REPLY_PREFIXES, subjectPrefixIn } from './config-edit.ts'
-import { withoutKeys, withReplyPrefixes, withTenant, type ConfigEdit } from './config-edit.ts'
+import {
+  CONFIG_PREFACE,
+  REPLY_PREFIXES,
+  subjectPrefixIn,
+  withoutKeys,
+  withReplyPrefixes,
+  withTenant,
+  type ConfigEdit,
+} from './config-edit.ts'
 import { readNatsAuth, renderNatsAuth, TENANTS_MAX, type NatsAuth } from './nats-auth.ts'
 import { variableOf, withoutPassword, withPassword } from './password-lines.ts'
 import { secret } from './system.ts'
@@ -134,7 +141,7 @@ function runAdd(tenant: string, flags: AddFlags): Done {
     const before = natsAuthOf(at)
     const there = before.tenants.find((one) => one.tenant === tenant)
     const lanes = flags.lanes ?? there?.lanes ?? null
-    if (there !== undefined && String(there.lanes) !== String(lanes))
+    if (there !== undefined && !sameLanes(there.lanes, lanes))
       throw new Failure(
         `${at.nats}: ${tenant} is there with ${there.lanes?.join(', ') ?? 'every lane'}; remove-tenant first`,
       )
@@ -142,7 +149,7 @@ function runAdd(tenant: string, flags: AddFlags): Done {
     const keyHash = key === null ? null : `sha256:${createHash('sha256').update(key).digest('hex')}`
     const config = configOf(at, (text, path) => {
       const first = withReplyPrefixes(text, path)
-      const then = withTenant(first.text, path, { tenant, lanes: flags.lanes ?? null, keyHash })
+      const then = withTenant(first.text, path, { tenant, lanes, keyHash })
       return { text: then.text, changes: [...first.changes, ...then.changes] }
     })
     samePrefix(at, before, config)
@@ -284,6 +291,12 @@ function samePrefix(at: Places, auth: NatsAuth, config: EditedConfig | null): vo
     `${at.config ?? ''}: subject_prefix is ${said}, and ${at.nats} was made for ${auth.subjectPrefix}`,
   )
 }
+
+/** In whatever order. */
+const sameLanes = (one: readonly string[] | null, other: readonly string[] | null): boolean =>
+  one === null || other === null
+    ? one === other
+    : String(one.toSorted()) === String(other.toSorted())
 
 function checkRoom(at: Places, auth: NatsAuth, tenant: string): void {
   if (auth.tenants.length >= TENANTS_MAX)

@@ -52,7 +52,7 @@ export function withTenant(
       if (there === undefined) {
         file.set([...at, 'lanes'], lanes)
         changes.push(`tenants.${tenant}.lanes: ${lanes.join(', ')}`)
-      } else if (!isDeepStrictEqual(there, lanes))
+      } else if (!Array.isArray(there) || String(there.toSorted()) !== String(lanes.toSorted()))
         throw new Failure(
           `${path}: tenants.${tenant}.lanes says otherwise than --lanes; make them one`,
         )

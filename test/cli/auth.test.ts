@@ -181,6 +181,9 @@ describe('headgate auth add-tenant', () => {
     expect(done('add-tenant', 'acme', '--lanes', 'batch')).toContain('it is so already')
     expect(files()).toEqual(before)
     expect(fails('add-tenant', 'acme', '--lanes', 'premium')).toContain('acme is there with batch')
+    done('add-tenant', 'bo', '--lanes', 'batch,premium', '--config', 'headgate.yaml')
+    const other = ['--lanes', 'premium,batch', '--config', 'headgate.yaml']
+    expect(done('add-tenant', 'bo', ...other)).toContain('it is so already')
   })
 
   test('makes an HTTP key, prints it once, and keeps its hash only', () => {
