@@ -10,6 +10,17 @@ export type AdminOp = (typeof ADMIN_OPS)[number]
 export const AUX_KINDS = ['count_tokens', 'models'] as const
 export type AuxKind = (typeof AUX_KINDS)[number]
 
+/** Service discovery (ADR-32), which is every service's and so has no prefix of ours. */
+export const DISCOVERY = '$SRV.>'
+/** Whatever there is. */
+export const EVERYTHING = '>'
+
+/** Where somebody hears answers: below `_INBOX_<name>`, which NATS keeps from everybody else. */
+export const inbox = (name: string) => {
+  const prefix = `_INBOX_${name}`
+  return { prefix, every: `${prefix}.>` }
+}
+
 export type Subjects = ReturnType<typeof subjects>
 
 export function subjects(prefix: string) {

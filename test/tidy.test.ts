@@ -95,7 +95,7 @@ const rooms: readonly Room[] = [
   },
   {
     at: 'services/cli/',
-    may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|bcryptjs$|commander$|cli-table3$|log-update$)/,
+    may: /^(\.\/|#contracts\/|#client$|#simulator\/job$|node:|bcryptjs$|commander$|cli-table3$|log-update$|yaml$)/,
   },
   { at: 'examples/', may: /^(?!\.\.\/|#(?!client$|contracts\/|machines\/machines$))/ },
 ]

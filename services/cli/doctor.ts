@@ -150,7 +150,7 @@ async function checkNats(flags: DoctorFlags, subjectPrefix: string): Promise<Fin
   try {
     transport = await natsTransport(dialing(url))
   } catch (error) {
-    const todo = 'set NATS_USER and NATS_PASSWORD, or NATS_CREDS'
+    const todo = 'set NATS_USER and NATS_PASSWORD (headgate auth makes them), or NATS_CREDS'
     return [...findings, { about, verdict: 'broken', said: messageOf(error), todo }]
   }
   try {
@@ -181,6 +181,11 @@ async function jetStream(transport: Transport): Promise<Finding[]> {
   const asked = now()
   const answer = await ask(transport, '$JS.API.STREAM.LIST', '{}')
   const tookMs = now() - asked
+  if (answer === 'forbidden') {
+    const said = 'this user may not ask it, and only the one of headgate serve needs to'
+    const todo = 'to check it, run headgate doctor as that user'
+    return [{ about, verdict: 'note', said, todo }]
+  }
   if (answer === null || answer['error'] !== undefined) {
     const said = 'not there: no durable jobs, and the emergency switch does not outlive a restart'
     return [{ about, verdict: 'note', said, todo: 'start nats-server with -js' }]
@@ -243,8 +248,8 @@ async function publisher(asking: Promise<unknown>, tenant: string): Promise<Find
     return { about, verdict: 'ok', said: `a Headgate answers tenant ${tenant}` }
   } catch (error) {
     if (!(error instanceof HeadgateError)) throw error
-    if (error.message.includes('permission')) {
-      const todo = `permit ${tenant} to publish to its subjects and to hear _INBOX_${tenant}.>`
+    if (/permission/i.test(error.message)) {
+      const todo = `headgate auth add-tenant ${tenant} permits it its subjects and _INBOX_${tenant}.>`
       return { about, verdict: 'broken', said: error.message, todo }
     }
     const said = `no Headgate answers tenant ${tenant}`
@@ -257,9 +262,12 @@ async function ask(
   transport: Transport,
   subject: string,
   body: string,
-): Promise<Record<string, unknown> | null> {
-  const answer = Promise.withResolvers<Record<string, unknown> | null>()
+): Promise<Record<string, unknown> | 'forbidden' | null> {
+  const answer = Promise.withResolvers<Record<string, unknown> | 'forbidden' | null>()
   const inbox = `_INBOX.${secret().replaceAll(/[^A-Za-z0-9]/g, '')}`
+  const deaf = transport.onFault((fault) => {
+    if (fault.subject === subject || fault.subject === inbox) answer.resolve('forbidden')
+  })
   const subscription = transport.subscribe(inbox, (message) => {
     const text = new TextDecoder().decode(message.data)
     answer.resolve(message.nobody ? null : (JSON.parse(text) as Record<string, unknown>))
@@ -268,6 +276,7 @@ async function ask(
   try {
     return await within(ASK_WITHIN_MS, answer.promise)
   } finally {
+    deaf?.()
     subscription.close()
   }
 }

@@ -1,5 +1,6 @@
 /** `headgate emergency`: the operators' switch. */
 import { Argument, Command } from 'commander'
+import { OPERATOR_USER } from '#contracts/permissions'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
 import { json, say } from './terminal.ts'
 
@@ -14,7 +15,7 @@ export const emergency = (): Command =>
     .addArgument(new Argument('<switch>', 'on or off').choices(['on', 'off']))
     .option('--json', 'print the answer as it came')
     .action(async (which: string, flags: DialFlags & { json?: true }) => {
-      const answer = (await withHeadgate(flags, (headgate) =>
+      const answer = (await withHeadgate({ ...flags, tenant: OPERATOR_USER }, (headgate) =>
         headgate.admin('emergency', { on: which === 'on' }),
       )) as { emergency: boolean; durable: boolean }
       if (flags.json === true) return json(answer)

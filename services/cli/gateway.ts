@@ -11,7 +11,7 @@ export const gateway = (): Command =>
         'Anthropic API does, and asks the Headgate that listens at NATS_URL. Keys and tenants ' +
         'are those of the configuration; without any key it serves this machine only. ' +
         'Everything else stands in the environment: NATS_URL, NATS_USER, NATS_PASSWORD, ' +
-        'NATS_CREDS, HEADGATE_CONFIG, HEADGATE_HOST, HEADGATE_GATEWAY_PORT, HEADGATE_TLS_CERT, ' +
+        'NATS_CREDS, NATS_CA, NATS_CERT, NATS_KEY, HEADGATE_CONFIG, HEADGATE_HOST, HEADGATE_GATEWAY_PORT, HEADGATE_TLS_CERT, ' +
         'HEADGATE_TLS_KEY, LOG_LEVEL.',
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')

@@ -19,6 +19,7 @@ const VERBS: Record<string, () => Promise<() => Command>> = {
   emergency: async () => (await import('./emergency.ts')).emergency,
   doctor: async () => (await import('./doctor.ts')).doctor,
   provider: async () => (await import('./provider.ts')).provider,
+  auth: async () => (await import('./auth.ts')).auth,
 }
 
 /** They have more to do than to talk. */
@@ -50,7 +51,9 @@ async function program(called = ''): Promise<Command> {
 
 /** `addCommand` copies no settings by itself. */
 function inherit(verb: Command, from: Command): Command {
-  return verb.copyInheritedSettings(from)
+  verb.copyInheritedSettings(from)
+  for (const inner of verb.commands) inherit(inner, verb)
+  return verb
 }
 
 async function statusOf(error: unknown): Promise<number> {

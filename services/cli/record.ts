@@ -2,6 +2,7 @@
  *  --trace` reads. It listens to the event feed; no text, prompt or key is in an event, nor in the file. */
 import { existsSync } from 'node:fs'
 import { Command } from 'commander'
+import { OPERATOR_USER } from '#contracts/permissions'
 import { RECORDING_VERSION, type RecordingHeader } from '#contracts/recording'
 import { subjects } from '#contracts/subjects'
 import { ROWS_MAX } from '#contracts/trace-file'
@@ -42,7 +43,9 @@ export const record = (): Command =>
       if (flags.out === '-') throw new Misuse('--out: expected a file; there is no way to a pipe')
       if (flags.force !== true && existsSync(flags.out))
         throw new Misuse(`--out: ${flags.out} exists; --force overwrites it`)
-      await withHeadgate(flags, (headgate, transport) => run({ flags, headgate, transport }))
+      await withHeadgate({ ...flags, tenant: OPERATOR_USER }, (headgate, transport) =>
+        run({ flags, headgate, transport }),
+      )
     })
 
 interface Way {

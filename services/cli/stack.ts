@@ -116,6 +116,10 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
       HEADGATE_INSPECT: options.inspect,
       LOG_LEVEL: env('LOG_LEVEL') ?? options.logLevel,
       ...(nats.url === null ? {} : { NATS_URL: nats.url }),
+      // A server of our own speaks plain text on loopback.
+      ...(env('NATS_URL') === undefined
+        ? { NATS_CA: undefined, NATS_CERT: undefined, NATS_KEY: undefined }
+        : {}),
       // A key of yours never leaves for a simulated provider.
       ...(simulatedUrl === null
         ? {}

@@ -1,6 +1,7 @@
 /** `headgate top`: the dashboard's picture in a terminal, once a second. */
 import { Command } from 'commander'
 import type { Headgate } from '#client'
+import { OPERATOR_USER } from '#contracts/permissions'
 import { snapshot as snapshotSchema, type Snapshot } from '#contracts/snapshot'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
 import { drawable } from './screen.ts'
@@ -30,7 +31,7 @@ export const top = (): Command =>
     .option('--json', 'print the snapshot as JSON, one line per second or, with --once, indented')
     .action(async (flags: TopFlags) => {
       const drawn = flags.once !== true && flags.json !== true && drawable(process.stdout)
-      await withHeadgate(flags, (headgate, transport) => {
+      await withHeadgate({ ...flags, tenant: OPERATOR_USER }, (headgate, transport) => {
         const look = looking(headgate)
         const prefix = flags.subjectPrefix ?? 'llm'
         if (drawn) return watchScreen({ look, transport, prefix })

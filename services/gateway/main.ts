@@ -1,10 +1,9 @@
 /** The HTTP door as a process of its own, before any Headgate that serves NATS_URL. Started by
  *  `headgate gateway`, or by itself: `node main.ts`. A parent that talks over IPC hears when it is ready. */
-import { readFileSync } from 'node:fs'
 import { clientSystem, natsTransport } from '#client'
 import { hashOfKey, loadConfig, type Loaded } from '#config'
 import { watchConfig } from '#config-watch'
-import { env, httpTls, portOf } from '#environment'
+import { env, httpTls, natsCreds, natsTls, portOf } from '#environment'
 import { createLog, logLevel, type Log } from '#log'
 import { connectDoor } from './door-client.ts'
 import { startGateway, type Gateway } from './gateway.ts'
@@ -27,12 +26,12 @@ async function main(): Promise<void> {
   const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: clientSystem })
   for (const warning of loaded.warnings) log.warn(warning)
   const { file } = loaded.config
-  const creds = env('NATS_CREDS')
   const transport = await natsTransport({
     servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
     user: env('NATS_USER'),
     password: env('NATS_PASSWORD'),
-    creds: creds === undefined ? undefined : readFileSync(creds),
+    creds: natsCreds(),
+    tls: natsTls(),
     name: 'headgate gateway',
     system: clientSystem,
   })

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import type { ConfigFile } from '#contracts/config'
 import { bridge } from './bus-bridge.ts'
-import { env, httpTls, portOf } from './config/environment.ts'
+import { env, httpTls, natsCreds, natsTls, portOf } from './config/environment.ts'
 import { loadConfig } from './config/load.ts'
 import { memoryBus } from './memory-bus.ts'
 import { memorySettings } from './memory-settings.ts'
@@ -127,12 +127,12 @@ interface Connected {
 async function connect(file: ConfigFile, log: Log): Promise<Connected> {
   if (env('HEADGATE_BUS') === 'memory')
     return { bus: memoryBus(), settings: memorySettings(), connection: null }
-  const creds = env('NATS_CREDS')
   const bus = await natsBus({
     servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
     user: env('NATS_USER'),
     password: env('NATS_PASSWORD'),
-    creds: creds === undefined ? undefined : readFileSync(creds),
+    creds: natsCreds(),
+    tls: natsTls(),
     name: 'headgate',
     egressConnections: file.nats.egress_connections,
     headerBytesMax: file.limits.header_bytes,

@@ -190,7 +190,8 @@ function walk(at: Branch, tokens: readonly string[], depth: number, found: Membe
     return
   }
   found.push(...at.rest)
-  const same = at.next.get(token)
+  // One who publishes a wildcard means nothing by it, and reaches each listener once.
+  const same = token === '*' ? undefined : at.next.get(token)
   if (same !== undefined) walk(same, tokens, depth + 1, found)
   const any = at.next.get('*')
   if (any !== undefined) walk(any, tokens, depth + 1, found)

@@ -51,6 +51,16 @@ export function busConformance(
       }
     })
 
+    test('a published wildcard is no wildcard, and reaches each listener once', async () => {
+      const { messages } = await listen('t.wild.*.*')
+      const plain = await listen('t.wild.a.b')
+      for (const subject of ['t.wild.*.b', 't.wild.a.b']) bus.publish(subject, subject)
+      await plain.messages.take(1)
+      await bus.flush()
+      expect(messages.all.map(text)).toEqual(['t.wild.*.b', 't.wild.a.b'])
+      expect(plain.messages.all.map(text)).toEqual(['t.wild.a.b'])
+    })
+
     test('a message without reply, headers or data is just that', async () => {
       const { messages } = await listen('t.bare')
       bus.publish('t.bare', new Uint8Array(0))

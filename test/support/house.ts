@@ -1,6 +1,7 @@
 /** The whole house on real parts: nats-server, simulated provider, SDK, scheduler, client. */
 import { connectHeadgate, HeadgateError, type Headgate } from '#client'
 import { violations } from '#core/invariants'
+import type { Bus } from '#ports'
 import { startSimulatedProvider } from '../../services/simulated-provider/listener.ts'
 import type {
   SimulatedProvider,
@@ -13,27 +14,42 @@ import { createLog } from '../../services/scheduler/observability/log.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
 import { systemClock, systemDice, systemSoon } from '../../services/scheduler/system.ts'
 import { wire, type Wired } from '../../services/scheduler/wire.ts'
-import { startNatsServer, type NatsServer } from '../../services/cli/nats-server.ts'
+import {
+  startNatsServer,
+  type NatsServer,
+  type NatsServerOptions,
+} from '../../services/cli/nats-server.ts'
 
 export interface House {
   readonly nats: NatsServer
   readonly provider: SimulatedProvider
   readonly scheduler: Wired
-  /** As tenant `acme`; `as` gives others. */
+  /** As tenant `acme`, or as `clientLogin` says; `as` gives others. */
   readonly client: Headgate
   /** Every line that was logged. */
   readonly logged: string[]
   /** Another scheduler on the same server and provider. */
   another(yaml?: string): Promise<Wired>
+  /** Resolves when what the schedulers have published is with the server. */
+  flush(): Promise<void>
   /** Resolves when every request has its answer and every slot is back. */
   rest(of?: Wired): Promise<void>
   close(): Promise<void>
 }
 
-export async function openHouse(
-  options: { yaml?: string; provider?: SimulatedProviderOptions; http?: boolean } = {},
-): Promise<House> {
-  const { server: nats, reason } = await startNatsServer()
+export interface HouseOptions {
+  yaml?: string
+  provider?: SimulatedProviderOptions
+  http?: boolean
+  /** Of the nats-server: more lines of its configuration, for instance. */
+  nats?: NatsServerOptions
+  /** As whom the scheduler connects, and as whom `client` does, which is then that tenant. */
+  login?: { user: string; password: string }
+  clientLogin?: { user: string; password: string }
+}
+
+export async function openHouse(options: HouseOptions = {}): Promise<House> {
+  const { server: nats, reason } = await startNatsServer(options.nats)
   if (nats === null) throw new Error(reason)
   const provider = await startSimulatedProvider({
     ttftMs: 0,
@@ -43,14 +59,17 @@ export async function openHouse(
   })
   const logged: string[] = []
   const schedulers: Wired[] = []
+  const buses: Bus[] = []
   const open = async (yaml = options.yaml ?? ''): Promise<Wired> => {
     const bus = await natsBus({
       servers: nats.url,
+      ...options.login,
       name: 'headgate',
       egressConnections: 2,
       clock: systemClock,
       soon: systemSoon,
     })
+    buses.push(bus)
     const loaded = loadConfig({ path: null, text: yaml, emergency: false })
     const wired = await wire({
       bus,
@@ -85,7 +104,8 @@ export async function openHouse(
     return wired
   }
   const scheduler = await open()
-  const client = await connectHeadgate({ servers: nats.url, tenant: 'acme' })
+  const tenant = options.clientLogin?.user ?? 'acme'
+  const client = await connectHeadgate({ servers: nats.url, tenant, ...options.clientLogin })
   return {
     nats,
     provider,
@@ -93,6 +113,7 @@ export async function openHouse(
     client,
     logged,
     another: open,
+    flush: async () => void (await Promise.all(buses.map((bus) => bus.flush()))),
     rest: (of = scheduler) => atRest(of),
     async close() {
       await client.close()

@@ -37,3 +37,30 @@ export function httpTls(): { cert: string; key: string } | null {
   const [set, unset] = cert === undefined ? ['KEY', 'CERT'] : ['CERT', 'KEY']
   throw new Error(`HEADGATE_TLS_${set} is set and HEADGATE_TLS_${unset} is not: set both, or none`)
 }
+
+/** Files for TLS to NATS, and what must stand in each. */
+const PEM = {
+  ca: { variable: 'NATS_CA', holds: /^-----BEGIN (TRUSTED )?CERTIFICATE-----/m },
+  cert: { variable: 'NATS_CERT', holds: /^-----BEGIN CERTIFICATE-----/m },
+  key: { variable: 'NATS_KEY', holds: /^-----BEGIN [A-Z ]*PRIVATE KEY-----/m },
+} as const
+
+/** PEM texts for TLS to NATS; undefined where none of the three variables is set. */
+export function natsTls(): { ca?: string; cert?: string; key?: string } | undefined {
+  const tls: { ca?: string; cert?: string; key?: string } = {}
+  for (const [part, { variable, holds }] of Object.entries(PEM)) {
+    const text = fileOf(variable)
+    if (text === undefined) continue
+    if (!holds.test(text)) throw new Error(`${variable}: ${env(variable)} holds no such PEM text`)
+    tls[part as keyof typeof PEM] = text
+  }
+  if ((tls.cert === undefined) !== (tls.key === undefined))
+    throw new Error('NATS_CERT and NATS_KEY: a certificate needs its key; set both or neither')
+  return Object.keys(tls).length === 0 ? undefined : tls
+}
+
+/** The content of a `.creds` file; undefined where none is named. */
+export function natsCreds(): Uint8Array | undefined {
+  const text = fileOf('NATS_CREDS')
+  return text === undefined ? undefined : new TextEncoder().encode(text)
+}

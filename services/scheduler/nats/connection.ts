@@ -11,6 +11,7 @@ import type { Bus, BusMessage, Clock, Millis, Subscription } from '#ports'
 import { busMessage } from './bus-message.ts'
 import { Line, type BusStatus } from './line.ts'
 import { addresses, cannotConnect, checkVersion } from './server-address.ts'
+import { tlsOptions, type TlsTexts } from './tls.ts'
 
 export type { BusStatus } from './line.ts'
 
@@ -28,6 +29,8 @@ export interface NatsBusOptions {
   password?: string | undefined
   /** The content of a `.creds` file. */
   creds?: Uint8Array | undefined
+  /** Given, or with a `tls://` address: nothing is said to a server without TLS. */
+  tls?: TlsTexts | undefined
   /** Shown by the server's monitoring. */
   name: string
   /** Connections for answers beside the main one; 0: the main one answers too. */
@@ -179,7 +182,8 @@ async function openLines(options: NatsBusOptions, ears: Ears): Promise<Line[]> {
   const failed = opened.find((one) => one.status === 'rejected')
   const version = open[0]?.info?.version
   try {
-    if (failed !== undefined) throw cannotConnect(options.servers, failed.reason)
+    if (failed !== undefined)
+      throw cannotConnect(options.servers, failed.reason, options.tls !== undefined)
     checkVersion(version ?? '0')
   } catch (error) {
     await Promise.all(open.map((nc) => nc.close()))
@@ -210,6 +214,8 @@ function dial(options: NatsBusOptions, connection: string): Promise<NatsConnecti
   if (token !== undefined) dialing.token = token
   if (options.creds !== undefined) dialing.authenticator = credsAuthenticator(options.creds)
   if (options.inboxPrefix !== undefined) dialing.inboxPrefix = options.inboxPrefix
+  const tls = tlsOptions({ servers, tls: options.tls })
+  if (tls !== undefined) dialing.tls = tls
   return connect(dialing)
 }
 

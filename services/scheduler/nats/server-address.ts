@@ -1,5 +1,6 @@
 /** NATS server addresses: what stands in a URL, and what to say when one does not answer. */
 import { AuthorizationError } from '@nats-io/transport-node'
+import { tlsTrouble } from './tls.ts'
 
 export const SERVER_VERSION_MIN = '2.10.0'
 
@@ -27,12 +28,17 @@ export function addresses(options: {
   return { servers, user, password, token: user === undefined ? token : undefined }
 }
 
-export function cannotConnect(servers: string | readonly string[], cause: unknown): Error {
+export function cannotConnect(
+  servers: string | readonly string[],
+  cause: unknown,
+  tlsAsked = false,
+): Error {
   const where = addresses({ servers }).servers.join(', ')
   if (cause instanceof AuthorizationError) {
     return new Error(`NATS at ${where} refuses these credentials`, { cause })
   }
-  const why = cause instanceof Error ? cause.message : 'no reason given'
+  const why =
+    tlsTrouble(cause, tlsAsked) ?? (cause instanceof Error ? cause.message : 'no reason given')
   return new Error(`cannot connect to NATS at ${where}: ${why}`, { cause })
 }
 
