@@ -2,6 +2,7 @@
 import { connectHeadgate, type Headgate, type HeadgateOptions } from '#client'
 import type { ConfigFile } from '#contracts/config'
 import { DEADLINE_MAX_MS } from '#contracts/messages'
+import { GATEWAY_USER } from '#contracts/permissions'
 
 /** Requests of one connection that may wait; the listener ends who asks more. */
 const CALLS_PER_CONNECTION = 16
@@ -13,7 +14,8 @@ export const connectDoor = (
 ): Promise<Headgate> =>
   connectHeadgate({
     ...way,
-    tenant: 'default',
+    // The user that `headgate auth` makes for the door; it asks as nobody but the tenants.
+    tenant: GATEWAY_USER,
     subjectPrefix: file.subject_prefix,
     callsMax: CALLS_PER_CONNECTION * file.gateway.connections_max,
     // A caller who goes is noticed; until then only its deadline ends a call.

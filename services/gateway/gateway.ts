@@ -37,6 +37,8 @@ export interface GatewayOptions {
   keyless: boolean
   /** The tenant that holds a key; null: nobody does. */
   tenantOf: (key: string) => string | null
+  /** The lanes a tenant may use; null: all. The scheduler says so too, where NATS carries the question. */
+  lanesOf: (tenant: string) => readonly string[] | null
   settings: () => ConfigFile['gateway']
   /** Largest body; read once. */
   requestBytesMax: number
@@ -182,9 +184,12 @@ function serveApi(
   scope.post('/v1/messages', (request, reply) => {
     const read = readCall(request.headers)
     if (!read.ok) return refuse(reply, read.refusal)
+    const tenant = tenantOf(request)
+    const kept = keptFrom({ lanes: of.lanesOf(tenant), lane: read.options.lane })
+    if (kept !== null) return refuse(reply, kept)
     reply.hijack()
     const call = new MessagesCall({ to: reply.raw, readers: waiting })
-    const client = clientOf(tenantOf(request))
+    const client = clientOf(tenant)
     call.ask((sink) => client.relay(bodyOf(request), sink, read.options))
   })
   askAux(scope, {
@@ -196,6 +201,14 @@ function serveApi(
   for (const path of ['/v1/messages', '/v1/messages/count_tokens', '/v1/models', '/v1/models/:id'])
     otherMethods(scope, path, refuse)
 }
+
+const keptFrom = (of: {
+  lanes: readonly string[] | null
+  lane: string | undefined
+}): Refusal | null =>
+  of.lanes === null || of.lanes.includes(of.lane ?? 'interactive')
+    ? null
+    : refusal('forbidden', `the tenant may use ${of.lanes.join(', ')} only`)
 
 const bodyOf = (request: FastifyRequest): Uint8Array =>
   request.body instanceof Uint8Array ? request.body : NOTHING

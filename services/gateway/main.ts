@@ -44,6 +44,7 @@ async function main(): Promise<void> {
     client,
     keyless: loaded.keys.size === 0,
     tenantOf: (key) => loaded.keys.get(hashOfKey(key)) ?? null,
+    lanesOf: (tenant) => loaded.config.tenants.named.get(tenant)?.lanes ?? null,
     settings: () => loaded.config.file.gateway,
     requestBytesMax: file.limits.request_bytes,
     ready: () => [

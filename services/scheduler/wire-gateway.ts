@@ -38,6 +38,8 @@ export async function wireGateway(
     client,
     keyless: of.keys().size === 0,
     tenantOf: (key) => of.keys().get(createHash('sha256').update(key).digest('hex')) ?? null,
+    // The scheduler is here to say so, and to record it.
+    lanesOf: () => null,
     settings: () => of.file().gateway,
     requestBytesMax: file.limits.request_bytes,
     system,
