@@ -1,15 +1,19 @@
 /** What a stranger gets who installs the package: a command that runs and a library that imports. */
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startSimulatedProvider } from '../services/simulated-provider/listener.ts'
 import { inRoot, read, root } from './support/tree.ts'
 
 const version: string = JSON.parse(read('package.json')).version
 const dir = mkdtempSync(join(tmpdir(), 'headgate-pack-'))
 const home = join(dir, 'home')
 let packed: string[] = []
+/** Another Node than ours, where one is named. */
+const NODE = process.env['PACK_NODE'] ?? process.execPath
 
 beforeAll(() => {
   const answer = npm(root, 'pack', '--json', '--pack-destination', dir)
@@ -81,6 +85,25 @@ describe('the packed package', () => {
     expect(node('machines.mjs')).toBe('open\nhalfOpen\n')
   })
 
+  test('lets a program run a whole Headgate of headgate, and asks a real upstream with it', async () => {
+    const provider = await startSimulatedProvider({ ttftMs: 0, tokensPerSecond: 0 })
+    writeFileSync(
+      join(home, 'embed.mjs'),
+      EMBED.replace(' as const', '').replace('BASE_URL', provider.url),
+    )
+    try {
+      const run = await promisify(execFile)(NODE, ['embed.mjs'], { cwd: home })
+      expect(run).toEqual({ stdout: 'message completed acme\nmessage\nmessage\n', stderr: '' })
+    } finally {
+      await provider.close()
+    }
+  })
+
+  test('lets a program ask over NATS with headgate/client, and tells a missing server by its code', () => {
+    writeFileSync(join(home, 'client.mjs'), CLIENT)
+    expect(node('client.mjs')).toBe('unreachable true\n')
+  })
+
   test('keeps every other door shut', () => {
     for (const shut of [
       'dist/services/client/client.js',
@@ -104,9 +127,20 @@ export const route: string = eventData.limit.parse({}).route
 `,
     )
     writeFileSync(join(home, 'machines.ts'), MACHINES)
+    writeFileSync(join(home, 'embed.ts'), EMBED)
+    writeFileSync(join(home, 'client.ts'), CLIENT)
     const flags = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2024']
     // With declarations, since whoever wraps a machine in a library of his own has to name its types.
-    const library = ['--declaration', '--skipLibCheck', '--types', '', 'use.ts', 'machines.ts']
+    const library = [
+      '--declaration',
+      '--skipLibCheck',
+      '--types',
+      '',
+      'use.ts',
+      'machines.ts',
+      'embed.ts',
+      'client.ts',
+    ]
     const tsc = inRoot('node_modules/typescript/bin/tsc')
     const run = spawnSync(process.execPath, [tsc, ...flags, ...library], {
       cwd: home,
@@ -117,7 +151,35 @@ export const route: string = eventData.limit.parse({}).route
   })
 })
 
-/** Runs as it stands, and compiles as it stands. */
+/** Each compiles as it stands, and runs without its types. */
+const EMBED = `
+import Anthropic from '@anthropic-ai/sdk'
+import { createHeadgate, safeMessageCreate, withHeadgate } from 'headgate'
+
+const baseURL = 'BASE_URL'
+const params = { model: 'claude-haiku-4-5', max_tokens: 5, messages: [{ role: 'user' as const, content: 'hi' }] }
+const headgate = await createHeadgate({ llm_gateway: { max_inflight_global: 8 } }, { baseUrl: baseURL, apiKey: 'k' })
+const { body, accounting } = await headgate.as('acme').request(params)
+console.log(body.type, accounting.outcome, headgate.as('acme').tenant)
+const client = new Anthropic({ baseURL, apiKey: 'k' })
+console.log((await withHeadgate(client, { headgate }).messages.create(params)).type)
+console.log((await safeMessageCreate(client, params)).type)
+await headgate.close()
+`
+
+const CLIENT = `
+import { HeadgateClient, isHeadgateError } from 'headgate/client'
+
+const headgate = new HeadgateClient({ tenant: 'acme', servers: 'nats://127.0.0.1:9' })
+try {
+  const { body } = await headgate.request({ model: 'claude-haiku-4-5', max_tokens: 5, messages: [{ role: 'user', content: 'hi' }] })
+  console.log(body.content)
+} catch (error) {
+  if (isHeadgateError(error, 'unreachable')) console.log(error.code, error.retryable)
+}
+await headgate.close()
+`
+
 const MACHINES = `
 import { createActor, SimulatedClock, setup } from 'xstate'
 import { breakerInput, breakerMachine, compile, lifecycleMachine, permits } from 'headgate/machines'
@@ -136,7 +198,7 @@ export const owner = setup({ actors: { breaker: breakerMachine } }).createMachin
 `
 
 const node = (...args: string[]): string =>
-  execFileSync(process.execPath, args, { cwd: home, encoding: 'utf8' })
+  execFileSync(NODE, args, { cwd: home, encoding: 'utf8' })
 
 /** npm's own words come through when it fails. */
 function npm(cwd: string, ...args: string[]): string {
