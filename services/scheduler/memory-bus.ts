@@ -27,6 +27,7 @@ export function memoryBus(options: { maxPayload?: number } = {}): Bus {
     kind: 'memory',
     maxPayload,
     connected: () => open,
+    hears: (subject) => index.match(subject).length > 0,
 
     subscribe(subject, on, { queue } = {}): Subscription {
       checkSubject(subject)

@@ -32,6 +32,8 @@ export interface Bus {
   /** The largest payload that `publish` takes, in bytes. */
   readonly maxPayload: number
   connected(): boolean
+  /** False where it is known that nobody listens to the subject; absent: nobody can know. */
+  hears?(subject: string): boolean
   /** `subject` may hold the wildcards `*` and a last `>`. One member of a queue group gets each message. */
   subscribe(
     subject: string,

@@ -135,8 +135,13 @@ function refuse(
 
 /** Nothing here is known by an id; one that the caller gave is given back. */
 function idOf(message: BusMessage): string {
-  const given = message.header(HEADER.id)
-  return given !== undefined && isToken(given) ? given : '-'
+  try {
+    const given = message.header(HEADER.id)
+    return given !== undefined && isToken(given) ? given : '-'
+  } catch {
+    // Headers that are too large are not read.
+    return '-'
+  }
 }
 
 /** Nothing outside lanes is tried again here, so what may pass is said to be so. */

@@ -166,7 +166,7 @@ export function publishEvents(of: {
   return {
     record(event) {
       const to = addressOf(event, of.subjects)
-      if (to === null || !of.bus.connected()) return
+      if (to === null || !of.bus.connected() || of.bus.hears?.(to.subject) === false) return
       const headers: BusHeaders = [
         ['ce-specversion', '1.0'],
         ['ce-type', ceType(event.name)],

@@ -26,6 +26,7 @@ export interface AnthropicProviderOptions {
 
 export const EVENT_BYTES_MAX = 16_000_000
 export const BODY_BYTES_MAX = 64_000_000
+const MESSAGES = '/v1/messages'
 const CONNECT_TIMEOUT_MS: Millis = 10_000
 /** A day: the SDK wants an integer, and says it upstream in a header. */
 const SDK_TIMEOUT_MS: Millis = 86_400_000
@@ -58,7 +59,7 @@ export function anthropicProvider(options: AnthropicProviderOptions): Provider {
       const attempt = new Attempt({ call, sink, clock, limits, headers: headersOf(call) })
       try {
         doorTo(call.upstream.baseUrl)
-          .client.post('/v1/messages', { body: call.body, ...through(attempt) })
+          .client.post(MESSAGES, { body: call.body, ...through(attempt) })
           .asResponse()
           .catch((error: unknown) => attempt.unsent(error))
       } catch (error) {
@@ -101,8 +102,26 @@ interface Door {
   pool: Pool
 }
 
-/** The SDK without keys of its own: ours comes with each call, and its ways to find one are many. */
+type BuildRequest = Anthropic['buildRequest']
+
+/** The SDK without keys of its own: ours comes with each call, and its ways to find one are many. What it
+ *  makes of a call to `/v1/messages` is the same each time but for the body, so it is made once: the headers
+ *  alone cost as much as the rest of the SDK's way to our fetch. */
 class KeylessClient extends Anthropic {
+  #messages: Awaited<ReturnType<BuildRequest>> | null = null
+
+  override async buildRequest(
+    ...[options, more]: Parameters<BuildRequest>
+  ): ReturnType<BuildRequest> {
+    if (options.path !== MESSAGES || options.method !== 'post')
+      return super.buildRequest(options, more)
+    this.#messages ??= await super.buildRequest({ ...options, fetchOptions: {} }, more)
+    const { req, url, timeout } = this.#messages
+    // Two declarations of undici's types meet here.
+    const own = { body: options.body, ...options.fetchOptions } as object
+    return { req: { ...req, ...own }, url, timeout }
+  }
+
   protected override authHeaders(): Promise<undefined> {
     return Promise.resolve(undefined)
   }
