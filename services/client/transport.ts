@@ -11,7 +11,7 @@ export interface TransportMessage {
   data: Uint8Array
   header(name: string): string | undefined
   /** True for the word that nobody listens to the subject asked. */
-  nobody: boolean
+  nobody?: boolean
 }
 
 /** The server refused to carry something: a permission that is missing. */
@@ -65,14 +65,7 @@ export function busTransport(bus: BusLike): Transport {
     isReady: () => true,
     publish: (subject, data, options) => bus.publish(subject, data, options),
     subscribe(subject, on) {
-      const subscription = bus.subscribe(subject, (message) =>
-        on({
-          subject: message.subject,
-          data: message.data,
-          header: (name) => message.header(name),
-          nobody: message.nobody ?? false,
-        }),
-      )
+      const subscription = bus.subscribe(subject, on)
       return { close: () => void subscription.drain() }
     },
     onFault: () => {},

@@ -9,6 +9,8 @@ import { isNobody, toNatsHeaders, token, word } from './bus-message.ts'
 
 const HELD_BYTES_MAX = 64_000_000
 const SETTLE_MS: Millis = 2_500
+/** How long an event may wait for others to leave with: nobody's answer, and a write costs more than a message. */
+const UNHURRIED_MS: Millis = 5
 /** What a held message costs beside its data: objects, subject, headers. */
 const HELD_OVERHEAD_BYTES = 500
 
@@ -52,6 +54,10 @@ export class Line {
   #heldBytes = 0
   readonly #heldSubjects = new Set<string>()
   #leaving: Outgoing[] = []
+  /** They leave as soon as what has arrived is worked through. */
+  #soon = false
+  /** They leave a little later; null: nothing waits for that. */
+  #stopWaiting: (() => void) | null = null
   #stopSettling = () => {}
 
   constructor(of: {
@@ -101,10 +107,17 @@ export class Line {
     const { soon } = this.#options
     if (soon === undefined) return this.#send(message)
     this.#leaving.push(message)
-    if (this.#leaving.length === 1) soon(() => this.#sendLeaving())
+    if (isInbox(message.subject) || message.reply !== undefined) {
+      if (this.#soon) return
+      this.#soon = true
+      soon(() => this.#sendLeaving())
+    } else this.#stopWaiting ??= this.#options.clock.after(UNHURRIED_MS, () => this.#sendLeaving())
   }
 
   #sendLeaving(): void {
+    this.#soon = false
+    this.#stopWaiting?.()
+    this.#stopWaiting = null
     const messages = this.#leaving
     this.#leaving = []
     for (const message of messages) {
