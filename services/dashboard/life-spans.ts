@@ -107,6 +107,10 @@ function tell(telling: Telling, event: RequestEvent, at: number): void {
       telling.queuedFrom = at
       telling.state = 'queued'
       return
+    case 'request.rerouted':
+      telling.queuedFrom = at
+      telling.state = 'queued'
+      return
     case 'request.settled': {
       endQueued(telling, at)
       const { outcome, code, reason, status } = event.data

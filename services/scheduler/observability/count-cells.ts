@@ -14,6 +14,7 @@ export interface Labels {
   kind?: string
   reason?: string
   name?: string
+  served_by?: string
 }
 
 export interface Cell {

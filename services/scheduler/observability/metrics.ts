@@ -123,6 +123,7 @@ function counting(to: {
           data.route === null ? models.label(data.model ?? '') : modelOf(data.model, now)
         counters.requests.add(model, statusOf(data.status), lane, tenant, 1)
         if (data.code !== null) counters.refusals.add(data.reason ?? OTHER, lane, '', '', 1)
+        else counters.answers.add(data.served_by, lane, '', '', 1)
         if (data.attempts > 0) histograms.retries.observe({ model }, data.attempts - 1)
         else if (data.queue_ms > 0) histograms.waits.observe({ lane }, data.queue_ms)
         return
@@ -164,6 +165,7 @@ function makeCounters(
     preemptions: counter('preemptions_total', 'Attempts that yielded to urgent work.', 'lane'),
     tokens: counter('tokens_total', 'Tokens as the upstream counted them.', 'model', 'kind'),
     refusals: counter('refusals_total', 'Every no, by its reason.', 'reason', 'lane'),
+    answers: counter('answers_total', 'Every answer, by who gave it.', 'served_by', 'lane'),
     dropped: counter('requests_dropped_total', 'Messages that can be answered nowhere.', 'reason'),
     alarms: counter('upstream_alarms_total', 'Faults that an operator must see.', 'name'),
   }

@@ -32,6 +32,7 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['upstream_alarms_total', 'counter'],
   ['build_info', 'gauge'],
   ['refusals_total', 'counter'],
+  ['answers_total', 'counter'],
   ['degradation_level', 'gauge'],
   ['quota_level', 'gauge'],
   ['quota_rate_per_minute', 'gauge'],
@@ -171,6 +172,10 @@ test.each([
   [
     event('request.settled', { lane: 'nope', code: 'invalid_request', reason: null, status: 400 }),
     'refusals_total{reason="other",lane="other"} 1',
+  ],
+  [
+    event('request.settled', { served_by: 'cache' }),
+    'answers_total{served_by="cache",lane="interactive"} 1',
   ],
   [
     event('request.settled', { lane: 'nope', model: 'gpt', route: null, status: 404 }),
