@@ -95,40 +95,25 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
   const simulatedUrl = simulated?.ready.url ?? null
   const given = env('HEADGATE_ADMIN_TOKEN')
   const adminToken = { token: given ?? secret(), made: given === undefined }
-  const http = await httpPort(options)
-  const scheduler = await parts.start<{
-    http: string | null
-    inspect: string | null
-    gateway: string | null
-  }>({
-    name: 'scheduler',
-    env: {
-      HEADGATE_CONFIG: options.configPath ?? env('HEADGATE_CONFIG'),
-      HEADGATE_HTTP_PORT: String(http),
-      ...(options.gateway === null
-        ? { HEADGATE_GATEWAY: undefined }
-        : {
-            HEADGATE_GATEWAY: 'where allowed',
-            HEADGATE_GATEWAY_PORT: String(await gatewayPort(options.gateway, http)),
-          }),
-      HEADGATE_ADMIN_TOKEN: adminToken.token,
-      HEADGATE_BUS: nats.url === null ? 'memory' : undefined,
-      HEADGATE_INSPECT: options.inspect,
-      LOG_LEVEL: env('LOG_LEVEL') ?? options.logLevel,
-      ...(nats.url === null ? {} : { NATS_URL: nats.url }),
-      // A server of our own speaks plain text on loopback.
-      ...(env('NATS_URL') === undefined
-        ? { NATS_CA: undefined, NATS_CERT: undefined, NATS_KEY: undefined }
-        : {}),
-      // A key of yours never leaves for a simulated provider.
-      ...(simulatedUrl === null
-        ? {}
-        : {
-            ANTHROPIC_BASE_URL: simulatedUrl,
-            ANTHROPIC_API_KEY: 'simulated',
-            HEADGATE_SIMULATED_URL: simulatedUrl,
-          }),
-    },
+  const scheduler = await onFreePorts(options, parts, {
+    HEADGATE_CONFIG: options.configPath ?? env('HEADGATE_CONFIG'),
+    HEADGATE_ADMIN_TOKEN: adminToken.token,
+    HEADGATE_BUS: nats.url === null ? 'memory' : undefined,
+    HEADGATE_INSPECT: options.inspect,
+    LOG_LEVEL: env('LOG_LEVEL') ?? options.logLevel,
+    ...(nats.url === null ? {} : { NATS_URL: nats.url }),
+    // A server of our own speaks plain text on loopback.
+    ...(env('NATS_URL') === undefined
+      ? { NATS_CA: undefined, NATS_CERT: undefined, NATS_KEY: undefined }
+      : {}),
+    // A key of yours never leaves for a simulated provider.
+    ...(simulatedUrl === null
+      ? {}
+      : {
+          ANTHROPIC_BASE_URL: simulatedUrl,
+          ANTHROPIC_API_KEY: 'simulated',
+          HEADGATE_SIMULATED_URL: simulatedUrl,
+        }),
   })
   const httpUrl = scheduler.ready.http ?? ''
   const config = await configInForce(httpUrl, adminToken.token)
@@ -160,6 +145,44 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
       if (theirs !== undefined) return client
       return { ...client, close: () => client.close().then(() => own.close()) }
     },
+  }
+}
+
+interface SchedulerReady {
+  http: string | null
+  inspect: string | null
+  gateway: string | null
+}
+
+const PORTS_TRIED_MAX = 5
+
+/** A port that was free a moment ago may be somebody else's now; one that you named is yours to mend. */
+async function onFreePorts(
+  options: StackOptions,
+  parts: Parts,
+  given: Record<string, string | undefined>,
+): Promise<{ program: Program<SchedulerReady>; ready: SchedulerReady }> {
+  const named = [
+    ...((options.httpPort ?? env('HEADGATE_HTTP_PORT')) === undefined ? [] : ['HTTP']),
+    ...((options.gateway?.port ?? env('HEADGATE_GATEWAY_PORT')) === undefined ? [] : ['GATEWAY']),
+  ]
+  for (let tried = 1; ; tried++) {
+    const http = await httpPort(options)
+    const ports = {
+      HEADGATE_HTTP_PORT: String(http),
+      ...(options.gateway === null
+        ? { HEADGATE_GATEWAY: undefined }
+        : {
+            HEADGATE_GATEWAY: 'where allowed',
+            HEADGATE_GATEWAY_PORT: String(await gatewayPort(options.gateway, http)),
+          }),
+    }
+    try {
+      return await parts.start<SchedulerReady>({ name: 'scheduler', env: { ...given, ...ports } })
+    } catch (error) {
+      const taken = /^HEADGATE_(HTTP|GATEWAY)_PORT: .* is in use/.exec(messageOf(error))?.[1]
+      if (taken === undefined || named.includes(taken) || tried === PORTS_TRIED_MAX) throw error
+    }
   }
 }
 
@@ -201,12 +224,14 @@ function keepParts(): Parts {
       checkAsked()
       const program = startProgram<Ready>({ output: 'stderr', ...of })
       parts.push(programPart(program))
+      let began = true
       void program.ended.then((end) => {
-        if (stopping === null) died.resolve(`the ${of.name} ${sayEnd(end)}`)
+        if (stopping === null && began) died.resolve(`the ${of.name} ${sayEnd(end)}`)
       })
       try {
         return { program, ready: await program.ready }
       } catch (error) {
+        began = false
         checkAsked()
         throw new Failure(messageOf(error))
       }

@@ -19,7 +19,14 @@ const READY = /Ctrl-C ends it/
 export async function startStack(of: { httpPort?: number; args?: string[] } = {}): Promise<Stack> {
   const httpPort = of.httpPort ?? (await freePort())
   const natsPort = await freePort()
-  const ports = ['--nats-port', String(natsPort), '--http-port', String(httpPort)]
+  const ports = [
+    '--nats-port',
+    String(natsPort),
+    '--http-port',
+    String(httpPort),
+    '--gateway-port',
+    '0',
+  ]
   const child = spawn(
     process.execPath,
     [inRoot('services/cli/headgate.ts'), 'up', ...ports, ...(of.args ?? [])],
