@@ -337,6 +337,6 @@ async function httpPort(options: StackOptions): Promise<number> {
 async function gatewayPort(of: { port: number | undefined }, taken: number): Promise<number> {
   const named = of.port ?? env('HEADGATE_GATEWAY_PORT')
   if (named !== undefined) return Number(named)
-  const from = taken === GATEWAY_PORT ? GATEWAY_PORT + 1 : GATEWAY_PORT
+  const from = Math.max(GATEWAY_PORT, taken + 1)
   return freePort({ from, host: env('HEADGATE_HOST') ?? '127.0.0.1' })
 }
