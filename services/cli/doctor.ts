@@ -7,7 +7,7 @@ import { isFree } from './free-port.ts'
 import { readNatsInfo } from './nats-info.ts'
 import { findNatsServer } from './nats-server.ts'
 import { startProgram } from './program.ts'
-import { HTTP_PORT } from './stack.ts'
+import { GATEWAY_PORT, HTTP_PORT } from './stack.ts'
 import { now, secret, sleep, wall, within } from './system.ts'
 import { env, json, messageOf, say, token } from './terminal.ts'
 
@@ -44,7 +44,12 @@ export const doctor = (): Command =>
       const configuration = await checkConfig(flags)
       findings.push(...configuration.findings)
       findings.push(...(await checkNats(flags, configuration.subjectPrefix)))
-      findings.push(await checkEmbedded(), await checkPort(), checkClock())
+      findings.push(
+        await checkEmbedded(),
+        await checkPort({ variable: 'HEADGATE_HTTP_PORT', usual: HTTP_PORT }),
+        await checkPort({ variable: 'HEADGATE_GATEWAY_PORT', usual: GATEWAY_PORT }),
+        checkClock(),
+      )
       if (flags.json === true) json(findings)
       else for (const finding of findings) say(lineOf(finding))
       process.exitCode = findings.some((one) => one.verdict === 'broken') ? 1 : 0
@@ -294,13 +299,13 @@ async function checkEmbedded(): Promise<Finding> {
   return { about, verdict: 'note', said: found.reason, todo }
 }
 
-async function checkPort(): Promise<Finding> {
+async function checkPort(of: { variable: string; usual: number }): Promise<Finding> {
   const about = 'port'
   const host = env('HEADGATE_HOST') ?? '127.0.0.1'
-  const port = Number(env('HEADGATE_HTTP_PORT') ?? HTTP_PORT)
+  const port = Number(env(of.variable) ?? of.usual)
   if (await isFree({ host, port })) return { about, verdict: 'ok', said: `${host}:${port} is free` }
   const said = `${host}:${port} is taken, perhaps by a Headgate that runs`
-  const todo = 'headgate up takes the next one; headgate serve needs HEADGATE_HTTP_PORT'
+  const todo = `headgate up takes the next one; headgate serve needs ${of.variable}`
   return { about, verdict: 'note', said, todo }
 }
 

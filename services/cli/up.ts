@@ -219,17 +219,16 @@ async function firstRequest(stack: Stack): Promise<void> {
   }
 }
 
-function howTo(stack: Stack): void {
-  const { nats } = stack
+function howTo({ nats, gatewayUrl }: Stack): void {
+  const body = `'${JSON.stringify({ ...FIRST, max_tokens: 64 })}'`
+  if (nats !== null || gatewayUrl !== null) say('\nFrom another terminal:')
+  if (gatewayUrl !== null) say(`  curl ${gatewayUrl}/v1/messages -d ${body}`)
   if (nats !== null) {
-    const at = nats.url === 'nats://127.0.0.1:4222' ? '' : ` --nats ${withoutSecret(nats.url)}`
-    const body = JSON.stringify({ ...FIRST, max_tokens: 64 })
-    say('\nFrom another terminal:')
+    const url = withoutSecret(nats.url)
+    const at = nats.url === 'nats://127.0.0.1:4222' ? '' : ` --nats ${url}`
     say(`  ${CALL} request --message 'Say hello.' --stream${at}`)
     say(`  ${CALL} top${at}`)
-    say(
-      `  nats --server ${withoutSecret(nats.url)} req --timeout 60s llm.v1.request.acme.interactive '${body}'`,
-    )
+    say(`  nats --server ${url} req --timeout 60s llm.v1.request.acme.interactive ${body}`)
   }
   say('\nCtrl-C ends it.')
 }
