@@ -11,8 +11,11 @@ export const MODEL_SHAPE =
 
 export type RequestKey = string
 
-export const isToken = (text: string): boolean => TOKEN.test(text)
-export const isModel = (text: string): boolean => MODEL.test(text)
+/** Of any value: what is no text is none. */
+export const isToken = (text: unknown): text is string =>
+  typeof text === 'string' && TOKEN.test(text)
+export const isModel = (text: unknown): text is string =>
+  typeof text === 'string' && MODEL.test(text)
 
 /** Ids are unique per tenant while live, so the pair names a request. `/` is in neither part. */
 export const requestKey = (tenant: string, id: string): RequestKey => `${tenant}/${id}`

@@ -3,7 +3,9 @@ import type { Message } from '@anthropic-ai/sdk/resources/messages'
 import { jobReceipt } from '#contracts/messages'
 import { answerOf, shaped } from './answer.ts'
 import { encode, isRaw, prepareCall } from './call.ts'
+import { readAccounting } from './accounting.ts'
 import type { Headgate } from './contract.ts'
+import { clientError } from './errors.ts'
 import { exchange, post } from './exchange.ts'
 import { GRACE_MS, type Inside } from './inside.ts'
 import { openStream, SILENCE_MS } from './open-stream.ts'
@@ -29,6 +31,10 @@ export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 're
         signal: options.signal,
         left: () => forget(call.id),
       })
+      if (readAccounting(message).outcome === null) {
+        forget(call.id)
+        throw clientError('bad_answer', 'the body asks for a stream: use stream()')
+      }
       return answerOf<Message>(message)
     },
 

@@ -70,7 +70,7 @@ function openMailbox(of: {
 
 function headgate(inside: Inside): Headgate {
   const { transport, tenant, to } = inside
-  const children = new Set<Headgate>()
+  const children = new Map<string, Headgate>()
   const listening = new Set<() => void>()
   let closing: Promise<void> | null = null
 
@@ -80,7 +80,7 @@ function headgate(inside: Inside): Headgate {
   }
   const close = async () => {
     for (const stop of listening) stop()
-    for (const child of children) await child.close()
+    for (const child of children.values()) await child.close()
     await inside.release()
   }
 
@@ -116,27 +116,27 @@ function headgate(inside: Inside): Headgate {
 
     as(other) {
       checkOpen()
-      return sibling({ ...inside, isOpen }, other, children)
+      return children.get(other) ?? sibling({ ...inside, isOpen }, other, children)
     },
 
     close: () => (closing ??= close()),
   }
 }
 
-/** Another tenant on this connection: with the same inbox where one was chosen, else with its own. */
-function sibling(inside: Inside, tenant: string, siblings: Set<Headgate>): Headgate {
+/** Another tenant on this connection, the same one each time it is asked for until it is closed: with the
+ *  same inbox where one was chosen, else with its own. */
+function sibling(inside: Inside, tenant: string, siblings: Map<string, Headgate>): Headgate {
   checkToken('tenant', tenant)
   const { transport, system, inboxPrefix } = inside
-  if (inboxPrefix !== undefined) {
-    const box = inside.box.part()
-    return headgate({ ...inside, tenant, box, release: async () => box.close() })
-  }
-  const box = openMailbox({ transport, options: inside, tenant, system })
+  const shared = inboxPrefix !== undefined
+  const box = shared
+    ? inside.box.part()
+    : openMailbox({ transport, options: inside, tenant, system })
   const release = async () => {
-    siblings.delete(self)
+    siblings.delete(tenant)
     box.close()
   }
   const self = headgate({ ...inside, tenant, box, release })
-  siblings.add(self)
+  siblings.set(tenant, self)
   return self
 }

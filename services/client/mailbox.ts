@@ -34,9 +34,13 @@ export function mailbox(of: { transport: Transport; inbox: string; callsMax: num
   let closed = false
   const everywhere = `${inbox}.*`
 
-  const subscription = transport.subscribe(everywhere, (message) => {
-    waiting.get(message.subject)?.call.on(message)
-  })
+  const listen = () =>
+    transport.subscribe(everywhere, (message) => {
+      waiting.get(message.subject)?.call.on(message)
+    })
+  let subscription = listen()
+  /** A server that refused it once may have learnt better since. */
+  let refused = false
   const failAll = (error: HeadgateError, which: (of: { call: Call; whose: object }) => boolean) => {
     for (const [address, one] of waiting) {
       if (!which(one)) continue
@@ -46,6 +50,7 @@ export function mailbox(of: { transport: Transport; inbox: string; callsMax: num
   }
   const stopFaults = transport.onFault(({ subject, detail }) => {
     const inboxRefused = subject === everywhere
+    refused ||= inboxRefused
     const error = clientError('unreachable', detail)
     failAll(error, ({ call }) => inboxRefused || call.subject === subject)
   })
@@ -56,6 +61,11 @@ export function mailbox(of: { transport: Transport; inbox: string; callsMax: num
       open(call) {
         if (closed || own.closed) throw clientError('closed', 'make another one')
         if (waiting.size >= of.callsMax) throw clientError('client_full', `${of.callsMax} calls`)
+        if (refused) {
+          refused = false
+          subscription.close()
+          subscription = listen()
+        }
         const address = `${inbox}.${(count++).toString(36)}`
         waiting.set(address, { call, whose: own })
         return { address, close: () => void waiting.delete(address) }

@@ -98,8 +98,10 @@ const namedId = (id: string | undefined): string | null =>
 
 /** What the client found out by itself, in the words of an error of the API. */
 function ourOwn(error: HeadgateError, id: string): { status: number; body: string } {
-  const { code, message, retryable } = error
+  const { code, retryable } = error
   const status = isClientCode(code) ? STATUS[code] : (error.status ?? 502)
+  // Its details are of our side of the door.
+  const message = isClientCode(code) ? clientRefusals[code].means : error.message
   const type = status === 504 ? 'timeout_error' : 'api_error'
   const said = { code, retryable, retry_after_ms: error.retryAfterMs, attempts: 0 }
   return {

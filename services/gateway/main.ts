@@ -84,6 +84,8 @@ function watch(of: {
     clock: clientSystem,
     onChange(change) {
       if (change.ok) {
+        if (change.loaded.keys.size === 0)
+          log.warn('the configuration has no HTTP key: every caller with one is refused')
         of.apply(change.loaded)
         log.info('the changed configuration is in force')
       } else

@@ -72,6 +72,7 @@ export async function createHeadgate(
   config: EmbedConfig = {},
   options: EmbedOptions = {},
 ): Promise<EmbeddedHeadgate> {
+  checkOptions(options)
   const { clock = guestClock, dice = systemDice, tenant = 'default' } = options
   const loaded = loadConfig({ path: 'config', text: textOf(config), emergency: false })
   const { file } = loaded.config
@@ -129,6 +130,33 @@ export async function createHeadgate(
       release()
     },
   }
+}
+
+const OPTIONS: Readonly<Record<keyof EmbedOptions, true>> = {
+  apiKey: true,
+  baseUrl: true,
+  tenant: true,
+  lane: true,
+  logLevel: true,
+  provider: true,
+  clock: true,
+  dice: true,
+}
+
+/** A misspelt address would send calls, and a key, to the public API. */
+function checkOptions(options: EmbedOptions): void {
+  for (const name of Object.keys(options))
+    if (!Object.hasOwn(OPTIONS, name)) {
+      const near = Object.keys(OPTIONS).find((one) => one.toLowerCase() === name.toLowerCase())
+      const hint =
+        near === undefined
+          ? `there are ${Object.keys(OPTIONS).join(', ')}`
+          : `did you mean ${near}?`
+      throw new TypeError(`createHeadgate: no option ${name}; ${hint}`)
+    }
+  const { baseUrl } = options
+  if (baseUrl !== undefined && (typeof baseUrl !== 'string' || !URL.canParse(baseUrl)))
+    throw new TypeError('createHeadgate: baseUrl: expected an address as text')
 }
 
 /** JSON is YAML. */

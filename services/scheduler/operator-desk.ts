@@ -39,6 +39,8 @@ export function operatorDesk(of: {
   const apply = (next: Loaded): void => {
     if (next.config.file.subject_prefix !== loaded.config.file.subject_prefix)
       log.warn('subject_prefix changed: it takes effect at the next start')
+    if (loaded.keys.size > 0 && next.keys.size === 0)
+      log.warn('the configuration has no HTTP key any more: the HTTP door refuses every caller')
     loaded = next
     const { config } = resolve(next.config.file, { emergency })
     of.onConfig(config)
