@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Agent, fetch as undiciFetch, type RequestInit, type Response } from 'undici'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import {
   clientSystem,
   connectHeadgate,
@@ -56,6 +56,7 @@ let upstream: ScriptedUpstream
 /** What reached the upstream. */
 const upstreamSaw: string[] = []
 let agent: Agent
+const programs: Program[] = []
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'headgate-secrets-'))
@@ -69,6 +70,9 @@ beforeAll(async () => {
     upstreamSaw.push(`${JSON.stringify(turn.headers)} ${turn.body.toString()}`)
     answerTurn(turn)
   })
+})
+afterEach(async () => {
+  for (const program of programs.splice(0)) await program.kill()
 })
 afterAll(async () => {
   await agent.close()
@@ -186,6 +190,12 @@ const surroundings = (more: Record<string, string> = {}): Record<string, string>
   ...more,
 })
 
+/** Ended with the test, however that ends. */
+function kept(program: Program): Program {
+  programs.push(program)
+  return program
+}
+
 interface Served {
   program: Program
   operator: string
@@ -200,7 +210,7 @@ async function configFile(): Promise<string> {
 
 async function serve(more: Record<string, string>): Promise<Served> {
   const config = await configFile()
-  const program = headgate(['serve', '--gateway', '--config', config], surroundings(more))
+  const program = kept(headgate(['serve', '--gateway', '--config', config], surroundings(more)))
   await program.saw('the HTTP door is open')
   const at = (message: string): string =>
     new RegExp(`"at":"([^"]+)","msg":"${message}"`).exec(program.output())?.[1] ?? ''
@@ -320,7 +330,7 @@ async function readUntil(url: string, until: string): Promise<string> {
 
 /** A verb of ours, and what it printed. */
 async function run(...args: string[]): Promise<string> {
-  const program = headgate(args, surroundings())
+  const program = kept(headgate(args, surroundings()))
   await program.exit
   texts.push({ where: `headgate ${args.join(' ')}`, text: program.output() })
   return program.output()
@@ -353,7 +363,7 @@ test('nothing that is planted comes out where it was not asked for', async () =>
       texts.push({ where: message.subject, text: text + new TextDecoder().decode(message.data) })
       events++
     })
-  const recorder = headgate(['record', '--out', recorded, '--force'], surroundings())
+  const recorder = kept(headgate(['record', '--out', recorded, '--force'], surroundings()))
   await recorder.saw('recording into')
 
   // Success, in every way there is.
@@ -414,7 +424,7 @@ test('nothing that is planted comes out where it was not asked for', async () =>
     for (let state = ''; state !== 'settled';) ({ state } = await client.status(how))
   }
   // The door alone, before the same scheduler.
-  const alone = headgate(['gateway', '--config', join(dir, 'headgate.yaml')], surroundings())
+  const alone = kept(headgate(['gateway', '--config', join(dir, 'headgate.yaml')], surroundings()))
   await alone.saw('"ready"')
   const door = /"at":"([^"]+)","msg":"ready"/.exec(alone.output())?.[1] ?? ''
   expect(await ask({ ...served, door }, body('whole'))).toBe(200)
@@ -485,6 +495,7 @@ test.each([
     NODE_OPTIONS: `--import=${pathToFileURL(inRoot('test/support/broken-invariant.ts')).href}`,
     BREAK_ID: 'broken',
   })
+  programs.push(program)
   const { gateway = '' } = await program.told
   const call = (how: string, id: string) =>
     rawCall(gateway, post('/v1/messages', body(how), { ...caller(), 'headgate-id': id }), tls.cert)
