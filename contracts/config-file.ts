@@ -640,7 +640,7 @@ export const configFile = z.strictObject({
         min: 1_000,
         max: 100_000_000_000,
         unit: 'bytes',
-        why: 'bodies that are being received, together; past it arrivals are refused queue_full',
+        why: 'bodies that are being received, together, and of one tenant a quarter of it; past it arrivals are refused queue_full',
         source: 'house rule: whatever can grow has a limit',
       }),
       stream_buffer_bytes: int({

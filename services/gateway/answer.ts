@@ -10,10 +10,15 @@ export interface HttpAnswer {
   body: Uint8Array | string
 }
 
+/** What may stand in a header: one line of printable ASCII. A scheduler says no other, but whoever may publish
+ *  to our inbox could. */
+const word = (text: string): string => text.replace(/[^\x20-\x7e]+/g, '?').slice(0, WORD_CHARS_MAX)
+const WORD_CHARS_MAX = 256
+
 /** The accounting of a call, as response headers or trailers; names in lower case. */
 export function accountingHeaders(of: AnswerAccounting): HttpHeaders {
   const headers: HttpHeaders = {
-    'headgate-id': of.id,
+    'headgate-id': word(of.id),
     'headgate-served-by': of.servedBy,
     'headgate-attempts': String(of.attempts),
     'headgate-preemptions': String(of.preemptions),
@@ -22,7 +27,7 @@ export function accountingHeaders(of: AnswerAccounting): HttpHeaders {
     'headgate-total-ms': String(of.totalMs),
   }
   if (of.outcome !== null) headers['headgate-outcome'] = of.outcome
-  if (of.model !== null) headers['headgate-model'] = of.model
+  if (of.model !== null) headers['headgate-model'] = word(of.model)
   if (of.inputTokens !== null) headers['headgate-input-tokens'] = String(of.inputTokens)
   if (of.outputTokens !== null) headers['headgate-output-tokens'] = String(of.outputTokens)
   if (of.events !== null) headers['headgate-events'] = String(of.events)
@@ -36,16 +41,16 @@ export function wholeAnswer(
   id: string,
 ): HttpAnswer {
   const headers = accountingHeaders(accounting)
-  headers['headgate-id'] = namedId(accounting.id) ?? id
+  headers['headgate-id'] = word(namedId(accounting.id) ?? id)
   headers['content-type'] = 'application/json'
-  headers['request-id'] = accounting.requestId ?? namedId(accounting.id) ?? id
+  headers['request-id'] = word(accounting.requestId ?? namedId(accounting.id) ?? id)
   return { status: 200, headers, body: bytes }
 }
 
 /** The accounting of a streamed answer, and the upstream's own id of it: both are known at its end. */
 export function trailersOf(of: AnswerAccounting): HttpHeaders {
   const trailers = accountingHeaders(of)
-  if (of.requestId !== null) trailers['request-id'] = of.requestId
+  if (of.requestId !== null) trailers['request-id'] = word(of.requestId)
   return trailers
 }
 
@@ -68,14 +73,15 @@ export function errorAnswer(error: HeadgateError, id: string): HttpAnswer {
   const status = told.status ?? 502
   const headers = {
     ...(accounting === null ? {} : accountingHeaders(accounting)),
-    'headgate-id': namedId(accounting?.id) ?? id,
+    'headgate-id': word(namedId(accounting?.id) ?? id),
     ...errorHeaders(error, requestId),
   }
-  return { status: status >= 400 && status <= 599 ? status : 502, headers, body: told.body }
+  const known = Number.isInteger(status) && status >= 400 && status <= 599
+  return { status: known ? status : 502, headers, body: told.body }
 }
 
 /** A refusal of the door's own. */
-export function refusalAnswer(refused: Refusal, id: string): HttpAnswer {
+export function refusalAnswer(refused: Refusal, id: string): HttpAnswer & { body: string } {
   const body = errorBody({ refusal: refused, requestId: id, attempts: 0 })
   const headers = { 'headgate-id': id, ...errorHeaders(refused, id) }
   return { status: refused.status, headers, body }
@@ -85,8 +91,9 @@ function errorHeaders(
   of: { code: string; retryable: boolean; retryAfterMs: number | null },
   requestId: string,
 ): HttpHeaders {
-  const headers: HttpHeaders = { 'content-type': 'application/json', 'request-id': requestId }
-  if (of.retryAfterMs !== null) headers['retry-after'] = String(Math.ceil(of.retryAfterMs / 1_000))
+  const headers: HttpHeaders = { 'content-type': 'application/json', 'request-id': word(requestId) }
+  const seconds = of.retryAfterMs === null ? NaN : Math.ceil(of.retryAfterMs / 1_000)
+  if (Number.isSafeInteger(seconds) && seconds >= 0) headers['retry-after'] = String(seconds)
   // Headgate has retried already: an SDK that did it again would multiply the layers.
   if (!of.retryable || of.code === 'retries_exhausted') headers['x-should-retry'] = 'false'
   return headers

@@ -11,21 +11,25 @@ export const KEYLESS_TENANT = 'default'
 
 export function callers(of: {
   host: string
-  keyless: boolean
-  /** Null: nobody holds it. */
+  /** True while no key is configured; once it was false it is not asked again. */
+  keyless: () => boolean
+  /** Null: nobody holds it. Looked up by the key's sha256, so the time that it takes may tell how a hash
+   *  begins, of which no one can make a key: nothing need be compared in constant time. */
   tenantOf: (key: string) => string | null
 }): (headers: IncomingHeaders) => Caller {
   const checkHost = hostGuard(of.host)
+  let keyless = of.keyless()
   const local = (headers: IncomingHeaders): Caller => {
     const denial = checkHost(oneOf(headers['host'])) ?? originGuard(headers as Origins)
     if (denial === null) return { tenant: KEYLESS_TENANT }
     return { refusal: refusal('forbidden', denial.message) }
   }
   return (headers) => {
+    keyless &&= of.keyless()
     const key = keyOf(headers)
     const tenant = key === null ? null : of.tenantOf(key)
     if (tenant !== null) return { tenant }
-    if (of.keyless) return local(headers)
+    if (keyless) return local(headers)
     const message =
       key === null
         ? 'no key: expected x-api-key, or authorization: Bearer'

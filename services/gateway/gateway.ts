@@ -26,6 +26,8 @@ export { passedOn, readCall } from './call-headers.ts'
 export { connectDoor } from './door-client.ts'
 export { errorFrame, frameOf, pingFrame } from './sse.ts'
 
+type Socket = FastifyRequest['raw']['socket']
+
 export interface GatewayOptions {
   host: string
   /** 0: any free one. */
@@ -33,8 +35,9 @@ export interface GatewayOptions {
   tls: Tls | null
   /** Serves every tenant by `as`; with a `waitMs` beyond any deadline. Stays open when the door closes. */
   client: Headgate
-  /** True where no key is configured: the door is for this machine only, any key, tenant `default`. */
-  keyless: boolean
+  /** True while no key is configured: the door is for this machine only, any key, tenant `default`. A key
+   *  that comes later shuts it for good. */
+  keyless: () => boolean
   /** The tenant that holds a key; null: nobody does. */
   tenantOf: (key: string) => string | null
   /** The lanes a tenant may use; null: all. The scheduler says so too, where NATS carries the question. */
@@ -59,7 +62,7 @@ export interface Gateway {
 
 /** Rejects with a sentence when it may not serve there. */
 export async function startGateway(of: GatewayOptions): Promise<Gateway> {
-  if (of.keyless && !isLoopback(of.host))
+  if (of.keyless() && !isLoopback(of.host))
     throw new Error(
       `HEADGATE_HOST: ${of.host} is no loopback address and no tenant has a key; configure tenants.<name>.keys, or serve on 127.0.0.1`,
     )
@@ -72,6 +75,10 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
       return { eachBytesMax: stream_buffer_bytes, allBytesMax: buffer_bytes, stallMs: stall_ms }
     },
     after: of.system.after,
+  })
+  app.server.on(of.tls === null ? 'connection' : 'secureConnection', (socket: Socket) => {
+    const watched = waiting.watch(socket, () => socket.destroy())
+    socket.once('close', () => watched.close())
   })
   health(app, of.ready)
   void app.register(async (scope) => serveApi(scope, of, waiting))
@@ -142,11 +149,16 @@ function facingOf(of: GatewayOptions): Parameters<typeof createListener>[0] {
       requestsPerConnection: 0,
     },
     deny: (reply, denial) => send(reply, refusalAnswer(refusalOf(denial), newId(of))),
+    bare: (denial) => refusalAnswer(refusalOf(denial), newId(of)),
     onFault,
   }
 }
 
-const HEADER_BYTES_MAX = 16_384
+/** Of a request; what goes on over the bus is less. */
+export const HEADER_BYTES_MAX = 16_384
+
+/** Of `gateway.upload_bytes`. */
+const TENANT_SHARE = 0.25
 
 function serveApi(
   scope: FastifyInstance,
@@ -174,6 +186,9 @@ function serveApi(
   })
   uploads(scope, {
     bytesMax: () => of.settings().upload_bytes,
+    tenantOf,
+    // Without keys there is one tenant, and nobody to keep out.
+    tenantShare: () => (of.keyless() ? 1 : TENANT_SHARE),
     eachBytesMax: of.requestBytesMax,
     refuse,
   })

@@ -6,7 +6,7 @@ import { watchConfig } from '#config-watch'
 import { env, httpTls, natsCreds, natsTls, portOf } from '#environment'
 import { createLog, logLevel, type Log } from '#log'
 import { connectDoor } from './door-client.ts'
-import { startGateway, type Gateway } from './gateway.ts'
+import { HEADER_BYTES_MAX, startGateway, type Gateway } from './gateway.ts'
 
 /** What a parent over IPC is told. */
 export type ToParent = { type: 'ready'; gateway: string } | { type: 'failed'; message: string }
@@ -26,6 +26,8 @@ async function main(): Promise<void> {
   const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: clientSystem })
   for (const warning of loaded.warnings) log.warn(warning)
   const { file } = loaded.config
+  // What is wrong here is told before anybody is called.
+  const tls = httpTls()
   const transport = await natsTransport({
     servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
     user: env('NATS_USER'),
@@ -40,13 +42,14 @@ async function main(): Promise<void> {
   const gateway = await startGateway({
     host: env('HEADGATE_HOST') ?? '127.0.0.1',
     port: portOf('HEADGATE_GATEWAY_PORT', 8781),
-    tls: httpTls(),
+    tls,
     client,
-    keyless: loaded.keys.size === 0,
+    keyless: () => loaded.keys.size === 0,
     tenantOf: (key) => loaded.keys.get(hashOfKey(key)) ?? null,
     lanesOf: (tenant) => loaded.config.tenants.named.get(tenant)?.lanes ?? null,
     settings: () => loaded.config.file.gateway,
-    requestBytesMax: file.limits.request_bytes,
+    // What the server would not carry is too large, and never "unreachable".
+    requestBytesMax: Math.min(file.limits.request_bytes, transport.maxPayload - HEADER_BYTES_MAX),
     ready: () => [
       ...(transport.isReady?.() !== false ? [] : ['NATS is not connected']),
       ...(draining ? ['draining'] : []),

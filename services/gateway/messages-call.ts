@@ -65,11 +65,14 @@ export class MessagesCall implements RelaySink {
     headers['content-length'] = String(bytes.length)
     this.#to.writeHead(status, headers)
     this.#to.end(bytes)
-    this.#watch(bytes.length)
+    this.#counted().wroteAll()
   }
 
   #begin(): void {
-    if (!this.#to.headersSent) this.#to.writeHead(200, streamHead(this.#relayed?.id ?? ''))
+    if (this.#to.headersSent) return
+    const { trailer, ...head } = streamHead(this.#relayed?.id ?? '')
+    // Trailers need chunks, and a caller that speaks HTTP/1.0 reads none.
+    this.#to.writeHead(200, this.#to.useChunkedEncodingByDefault ? { ...head, trailer } : head)
   }
 
   #write(frame: Buffer): void {
@@ -83,12 +86,11 @@ export class MessagesCall implements RelaySink {
     this.#frames = []
     const bytes = frames.length === 1 ? frames[0]! : Buffer.concat(frames)
     this.#to.write(bytes)
-    this.#watch(bytes.length)
+    this.#counted().wrote()
   }
 
-  #watch(bytes: number): void {
-    this.#reader ??= this.#readers.open(this.#to, () => this.#to.destroy())
-    this.#reader.wrote(bytes)
+  #counted(): Reader {
+    return (this.#reader ??= this.#readers.open(this.#to, () => this.#to.destroy()))
   }
 
   /** Answered, or the caller is gone: then nobody should work for it any more. */

@@ -4,6 +4,7 @@
 const OPEN = Buffer.from('{"type":"')
 const QUOTE = 34
 const LF = 10
+const CR = 13
 const END = Buffer.from('\n\n')
 /** Names longer than any that the API has are read the slow way. */
 const NAME_CHARS_MAX = 64
@@ -11,20 +12,22 @@ const NAME_CHARS_MAX = 64
 const PREFIXES_MAX = 64
 const prefixes = new Map<string, Buffer>()
 
-export function frameOf(data: Uint8Array): Buffer {
-  const prefix = prefixOf(nameOf(data))
-  if (data.indexOf(LF) >= 0) return Buffer.concat([prefix, linesOf(data), END])
+export const frameOf = (data: Uint8Array): Buffer => framed(nameOf(data), data)
+
+export const pingFrame = Buffer.from('event: ping\ndata: {"type": "ping"}\n\n')
+
+export const errorFrame = (body: Uint8Array | string): Buffer =>
+  framed('error', typeof body === 'string' ? Buffer.from(body) : body)
+
+function framed(name: string, data: Uint8Array): Buffer {
+  const prefix = prefixOf(name)
+  if (data.includes(LF) || data.includes(CR)) return Buffer.concat([prefix, linesOf(data), END])
   const frame = Buffer.allocUnsafe(prefix.length + data.length + END.length)
   frame.set(prefix, 0)
   frame.set(data, prefix.length)
   frame.set(END, prefix.length + data.length)
   return frame
 }
-
-export const pingFrame = Buffer.from('event: ping\ndata: {"type": "ping"}\n\n')
-
-export const errorFrame = (body: Uint8Array | string): Buffer =>
-  Buffer.concat([prefixOf('error'), Buffer.from(body), END])
 
 function prefixOf(name: string): Buffer {
   const known = prefixes.get(name)
@@ -56,6 +59,7 @@ const NAME = /^[A-Za-z0-9_.-]{1,64}$/
 const latin1 = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1')
 
-/** A line break in the data begins another `data` line. */
+/** A line break in the data, of the three that a reader takes for one, begins another `data` line. Byte by
+ *  byte: what is no UTF-8 goes on as it is. */
 const linesOf = (data: Uint8Array): Buffer =>
-  Buffer.from(Buffer.from(data).toString('utf8').replaceAll('\n', '\ndata: '))
+  Buffer.from(latin1(data).replaceAll(/\r\n|\r|\n/g, '\ndata: '), 'latin1')

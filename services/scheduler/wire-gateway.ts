@@ -36,7 +36,7 @@ export async function wireGateway(
   const gateway = await startGateway({
     ...of,
     client,
-    keyless: of.keys().size === 0,
+    keyless: () => of.keys().size === 0,
     tenantOf: (key) => of.keys().get(createHash('sha256').update(key).digest('hex')) ?? null,
     // The scheduler is here to say so, and to record it.
     lanesOf: () => null,

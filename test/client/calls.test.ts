@@ -157,7 +157,7 @@ describe('closing', () => {
     expect(server.subjects().length).toBe(1)
     await expect(one.request(body)).rejects.toMatchObject({ code: 'closed' })
     const [, letter] = server.sent.all
-    server.deliver(letter?.reply ?? '', '{"type":"message"}')
+    server.deliver(letter?.reply ?? '', '{"type":"message"}', { 'Headgate-Outcome': 'completed' })
     expect((await asked[1])?.body).toEqual({ type: 'message' })
     const last = expect(asked[2]).rejects.toMatchObject({ code: 'closed' })
     await client.close()

@@ -262,6 +262,23 @@ describe('limits', () => {
     })
   })
 
+  test('a tenant that announces bodies and sends none keeps no other tenant out', async () => {
+    door = await openDoor({
+      yaml: `${await keyed()}limits: { request_bytes: 400000 }\ngateway: { upload_bytes: 1000000 }\n`,
+    })
+    const announced = { 'x-api-key': 'hg_acme', 'content-length': '400000' }
+    const first = rawCall(
+      door.url,
+      post('/v1/messages', '', { ...announced, expect: '100-continue' }),
+    )
+    await first.until((text) => text.includes('100 Continue'))
+    const second = rawCall(door.url, post('/v1/messages', '', announced))
+    expect(await second.until((text) => text.endsWith('}'))).toMatch(/^HTTP\/1\.1 429 /)
+    const body = JSON.stringify(params()).padEnd(400_000)
+    expect((await ask(body, { 'x-api-key': 'hg_other' })).status).toBe(200)
+    for (const { socket } of [first, second]) socket.destroy()
+  })
+
   test('headers that come too slowly, and bodies, are cut', async () => {
     door = await openDoor({ yaml: 'gateway: { headers_ms: 100, request_ms: 200 }' })
     const headers = rawCall(door.url, 'POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\n')

@@ -1,5 +1,6 @@
 /** One HTTP/1.1 exchange with every byte in sight: for tests of what a socket sees. */
 import { connect, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 
 export interface RawCall {
   readonly socket: Socket
@@ -11,10 +12,11 @@ export interface RawCall {
   readonly closed: Promise<string>
 }
 
-/** Sends `text` as it is. */
-export function rawCall(url: string, text: string): RawCall {
-  const { hostname, port } = new URL(url)
-  const socket = connect({ host: hostname, port: Number(port) })
+/** Sends `text` as it is; over TLS where the address says so, to a certificate that `ca` vouches for. */
+export function rawCall(url: string, text: string, ca?: string): RawCall {
+  const { protocol, hostname, port } = new URL(url)
+  const to = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) }
+  const socket = protocol === 'https:' ? connectTls({ ...to, ca }) : connect(to)
   let got = ''
   const waiting = new Set<() => void>()
   const tell = (): void => waiting.forEach((look) => look())

@@ -15,15 +15,18 @@ export interface SpanLine {
   traceId: string
   parent: string | null
   attributes: ReadableSpan['attributes']
+  /** What else it says: its notes, how it ended, whose state came with it. */
+  more: unknown
 }
 
 const file = process.env['SPANS_FILE'] ?? ''
 
 function write(span: ReadableSpan): void {
-  const { name, attributes } = span
-  const { traceId } = span.spanContext()
+  const { name, attributes, events, status, links, resource } = span
+  const { traceId, traceState } = span.spanContext()
+  const more = { events, status, links, of: resource.attributes, state: traceState?.serialize() }
   const parent = span.parentSpanContext?.spanId ?? null
-  const line: SpanLine = { pid: process.pid, name, traceId, parent, attributes }
+  const line: SpanLine = { pid: process.pid, name, traceId, parent, attributes, more }
   appendFileSync(file, `${JSON.stringify(line)}\n`)
 }
 

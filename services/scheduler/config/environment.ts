@@ -1,4 +1,5 @@
 /** What the environment says, read once at a start; a bad word is told by the variable's name. */
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 
 /** Empty is as good as absent. */
@@ -33,7 +34,10 @@ export function httpTls(): { cert: string; key: string } | null {
   const cert = fileOf('HEADGATE_TLS_CERT')
   const key = fileOf('HEADGATE_TLS_KEY')
   if (cert === undefined && key === undefined) return null
-  if (cert !== undefined && key !== undefined) return { cert, key }
+  if (cert !== undefined && key !== undefined) {
+    checkPair(cert, key)
+    return { cert, key }
+  }
   const [set, unset] = cert === undefined ? ['KEY', 'CERT'] : ['CERT', 'KEY']
   throw new Error(`HEADGATE_TLS_${set} is set and HEADGATE_TLS_${unset} is not: set both, or none`)
 }
@@ -63,4 +67,24 @@ export function natsTls(): { ca?: string; cert?: string; key?: string } | undefi
 export function natsCreds(): Uint8Array | undefined {
   const text = fileOf('NATS_CREDS')
   return text === undefined ? undefined : new TextEncoder().encode(text)
+}
+
+/** The library's own words for what does not fit name neither file. */
+function checkPair(cert: string, key: string): void {
+  const certificate = read('HEADGATE_TLS_CERT: expected a certificate in PEM', () => {
+    return new X509Certificate(cert)
+  })
+  const own = read('HEADGATE_TLS_KEY: expected a private key in PEM, without a passphrase', () => {
+    return createPrivateKey(key)
+  })
+  if (!certificate.checkPrivateKey(own))
+    throw new Error('HEADGATE_TLS_KEY: the key does not fit the certificate of HEADGATE_TLS_CERT')
+}
+
+function read<T>(expected: string, make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    throw new Error(expected, { cause: error })
+  }
 }

@@ -330,14 +330,14 @@ function shown(path: Path, value: unknown): string {
 const looksSecret = (text: string): boolean =>
   /^sk-|sha256|key|token|secret|passw|:\/\/.*@/i.test(text)
 
-/** `routes[0].model`; a name that looks like a key is not written out. */
+/** `routes[0].model`; what looks like a key, or like no name at all, is not written out. */
 function written(path: Path): string {
   let text = ''
   for (const step of path) {
     if (typeof step === 'number' || /^\d+$/.test(String(step))) text += `[${String(step)}]`
     else {
       const name = String(step)
-      const safe = name.length <= 64 && !/^sk-/i.test(name) ? name : '(name not shown)'
+      const safe = /^(?!sk-)[\w. -]{1,64}$/i.test(name) ? name : '(name not shown)'
       text += text === '' ? safe : `.${safe}`
     }
   }
