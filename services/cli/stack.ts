@@ -116,7 +116,7 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
         }),
   })
   const httpUrl = scheduler.ready.http ?? ''
-  const config = await configInForce(httpUrl, adminToken.token)
+  const { config } = scheduler.ready
   const { channel } = scheduler.program
   const transport = async (): Promise<Transport> =>
     nats.url === null
@@ -149,6 +149,7 @@ async function startStack(options: StackOptions, parts: Parts): Promise<Stack> {
 }
 
 interface SchedulerReady {
+  config: ConfigFile
   http: string | null
   inspect: string | null
   gateway: string | null
@@ -251,13 +252,6 @@ function keepParts(): Parts {
 interface ConfigFile {
   subject_prefix: string
   upstreams: Record<string, { base_url: string }>
-}
-
-async function configInForce(httpUrl: string, token: string): Promise<ConfigFile> {
-  const headers = { authorization: `Bearer ${token}` }
-  const answer = await fetch(`${httpUrl}/api/admin/config`, { method: 'POST', headers })
-  if (!answer.ok) throw new Failure(`${httpUrl} does not tell its configuration: ${answer.status}`)
-  return ((await answer.json()) as { file: ConfigFile }).file
 }
 
 const PUBLIC_API = 'https://api.anthropic.com'

@@ -236,7 +236,9 @@ function otherMethods(
   refuse: (reply: FastifyReply, refused: Refusal) => FastifyReply,
 ): void {
   const served = ['GET', 'POST'].filter((method) => scope.hasRoute({ method, url }))
-  const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].filter((one) => !served.includes(one))
+  const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].filter(
+    (one) => !served.includes(one),
+  )
   scope.route({
     method: others,
     url,

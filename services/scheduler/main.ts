@@ -25,6 +25,8 @@ export type ToParent =
       http: string | null
       inspect: string | null
       gateway: string | null
+      /** What a parent must know of the configuration in force. */
+      config: { subject_prefix: string; upstreams: Record<string, { base_url: string }> }
       instance: string
       durable: boolean
       bus: string
@@ -97,6 +99,7 @@ async function main(): Promise<void> {
     http: wired.httpUrl,
     inspect: wired.inspectUrl,
     gateway: wired.gatewayUrl,
+    config: { subject_prefix: file.subject_prefix, upstreams: file.upstreams },
     instance: wired.instance,
     durable: settings.durable,
     bus: bus.kind,

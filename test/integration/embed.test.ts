@@ -100,6 +100,15 @@ describe('createHeadgate', () => {
     expect(own.snapshot().global.limit).toBe(7)
   })
 
+  test('an option that there is none of is refused, and so is an address that is none', async () => {
+    await open()
+    const wrong = { baseURL: 'http://127.0.0.1:1' } as object
+    await expect(createHeadgate({}, wrong)).rejects.toThrow(
+      /no option baseURL; did you mean baseUrl/,
+    )
+    await expect(createHeadgate({}, { baseUrl: 'not one' })).rejects.toThrow(/baseUrl: expected/)
+  })
+
   test('a call after the end fails, and says so', async () => {
     const own = await open()
     await own.close()
