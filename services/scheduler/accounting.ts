@@ -3,7 +3,7 @@ import { refusal, type Accounting, type Refusal } from '#contracts/messages'
 import type { Outcome, ServedBy } from '#contracts/outcome'
 import { reasons } from '#contracts/refusals'
 import type { Refused } from '#core/effects'
-import type { Live } from './live.ts'
+import { spentBy, type Live } from './live.ts'
 import type { Millis, Verdict } from './ports.ts'
 
 export function accountingOf(
@@ -13,7 +13,7 @@ export function accountingOf(
   now: Millis,
 ): Accounting {
   const { request } = live
-  const spent = request ?? live.carried
+  const spent = spentBy(live)
   const running = request?.attempt ?? null
   const waiting = request?.waiting === true ? now - request.queuedAt : 0
   return {

@@ -49,11 +49,14 @@ export interface KeptParts {
   bytes: number
 }
 
+/** What it has used so far, on whatever route; null: it never was accepted. */
+export const spentBy = ({ request, carried }: Live): Request | Carried | null => request ?? carried
+
 /** What status says of it now. */
 export function statusOf(live: Live, core: State, now: Millis): StatusAnswer {
   const { request, arrivedWall } = live
   const queued = request?.waiting === true ? queuedAt(request, core, now) : NOT_QUEUED
-  const attempts = request?.attempts ?? 0
+  const attempts = spentBy(live)?.attempts ?? 0
   const state = live.cell.state
   return statusAnswer({ ...live.incoming, ...queued, state, attempts, arrivedWall })
 }
@@ -151,8 +154,8 @@ const rowOf = (live: Live, offset: Millis): RequestRow => ({
   state: live.cell.state,
   since: Math.round(live.cell.context.since + offset),
   arrived_at: Math.round(live.arrivedWall),
-  attempts: live.request?.attempts ?? 0,
-  preemptions: live.request?.preemptions ?? 0,
+  attempts: spentBy(live)?.attempts ?? 0,
+  preemptions: spentBy(live)?.preemptions ?? 0,
   stream: live.incoming.stream,
 })
 

@@ -28,7 +28,7 @@ import { compile } from '#machines/compile'
 import type { Inspection } from '#machines/inspection'
 import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
 import { accountingOf, outcomeOf, refusalOf, settledData } from './accounting.ts'
-import { about, requestsOf, statusOf, type Live, type RequestsAsked } from './live.ts'
+import { about, requestsOf, spentBy, statusOf, type Live, type RequestsAsked } from './live.ts'
 import type {
   AbortWhy,
   AttemptCall,
@@ -585,7 +585,7 @@ export class Loop implements Scheduler {
 
   #answerNo(live: Live, refused: Refused, now: Millis): void {
     const said = refusalOf(refused)
-    const spent = live.request ?? live.carried
+    const spent = spentBy(live)
     const made = spent !== null && spent.attempts + spent.preemptions > 0
     const verdict = refused.verdict ?? spent?.lastVerdict ?? null
     const accounting = accountingOf(live, outcomeOf(said, made), verdict, now)
@@ -901,8 +901,8 @@ export class Loop implements Scheduler {
 const NOTHING = new Uint8Array(0)
 const DEFER_MISSING = '; defer is not to be had: this Headgate keeps no durable jobs'
 
-const attemptsOf = ({ request, carried }: Live): number => {
-  const spent = request ?? carried
+const attemptsOf = (live: Live): number => {
+  const spent = spentBy(live)
   return spent === null ? 0 : spent.attempts + spent.preemptions
 }
 

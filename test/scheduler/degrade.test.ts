@@ -286,7 +286,11 @@ describe('cache', () => {
     const id = world.request({ ...big, degrade: steps })
     await world.pass(450)
     expect(world.answers.get(id)).toBe(undefined)
-    expect(world.loop.status('a', id)).toMatchObject({ state: 'queued', position: null })
+    expect(world.loop.status('a', id)).toMatchObject({
+      state: 'queued',
+      position: null,
+      attempts: 1,
+    })
     await world.pass(200)
     expect(world.answers.get(id)).toMatchObject([{ refusal: { code: 'upstream_error' } }])
     cache.answer('late')
