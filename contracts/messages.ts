@@ -32,6 +32,9 @@ export const HEADER = {
   error: 'Nats-Service-Error',
 } as const
 
+/** A message of a stream that has nothing to say: a sign of life, and no event. */
+export const PING = new TextEncoder().encode('{"type":"ping"}')
+
 /** The largest `Headgate-Deadline-Ms`: 7 days. */
 export const DEADLINE_MAX_MS = 604_800_000
 

@@ -2,6 +2,7 @@
  *  `bufferBytesMax` pile up loses the stream. */
 import type { RawMessageStreamEvent } from '@anthropic-ai/sdk/resources/messages'
 import { readAccounting, type AnswerAccounting } from './accounting.ts'
+import { isPing } from './answer.ts'
 import { clientError, errorIn } from './errors.ts'
 import type { TransportMessage } from './transport.ts'
 
@@ -109,7 +110,3 @@ export class AnswerStream implements AsyncIterable<RawMessageStreamEvent> {
     wake?.()
   }
 }
-
-const PING = '{"type":"ping"}'
-const isPing = (data: Uint8Array) =>
-  data.length === PING.length && new TextDecoder().decode(data) === PING

@@ -1,5 +1,5 @@
 /** What came back, read: as an answer, or as one of the contract's own shapes. */
-import { firstIssue } from '#contracts/messages'
+import { firstIssue, PING } from '#contracts/messages'
 import { readAccounting } from './accounting.ts'
 import type { Answer } from './contract.ts'
 import { clientError } from './errors.ts'
@@ -24,6 +24,10 @@ export function json(message: TransportMessage): unknown {
     throw clientError('bad_answer', 'it is not JSON', error)
   }
 }
+
+/** A sign of life of a stream, not one of its events. */
+export const isPing = (data: Uint8Array): boolean =>
+  data.length === PING.length && PING.every((byte, i) => data[i] === byte)
 
 /** A schema of the contract. */
 interface Schema<Value> {

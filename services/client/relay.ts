@@ -2,6 +2,7 @@
  *  first word, so nothing here reads the body. Nothing is kept: who cannot pass an event on must leave. */
 import { HEADER } from '#contracts/messages'
 import { readAccounting, type AnswerAccounting } from './accounting.ts'
+import { isPing } from './answer.ts'
 import { clientError, errorIn, type HeadgateError } from './errors.ts'
 import { nobodyAt, post, unanswered, type Posted } from './exchange.ts'
 import type { RawBody } from './contract.ts'
@@ -27,8 +28,6 @@ export interface Relayed {
   /** The caller is gone: the request is cancelled wherever it is, and its slot comes back. */
   leave(): void
 }
-
-const PING = new TextEncoder().encode('{"type":"ping"}')
 
 export function openRelay(of: {
   transport: Transport
@@ -128,8 +127,4 @@ function openSlot(
     queueMicrotask(() => fail(error as HeadgateError))
     return null
   }
-}
-
-function isPing(data: Uint8Array): boolean {
-  return data.length === PING.length && PING.every((byte, i) => data[i] === byte)
 }

@@ -14,15 +14,8 @@ import { MessagesCall } from './messages-call.ts'
 import { readers } from './readers.ts'
 import { uploads } from './uploads.ts'
 
-export {
-  accountingHeaders,
-  errorAnswer,
-  streamHead,
-  wholeAnswer,
-  type HttpAnswer,
-  refusalAnswer,
-} from './answer.ts'
-export { passedOn, readCall } from './call-headers.ts'
+export { errorAnswer, streamHead, wholeAnswer, type HttpAnswer, refusalAnswer } from './answer.ts'
+export { readCall } from './call-headers.ts'
 export { connectDoor } from './door-client.ts'
 export { errorFrame, frameOf, pingFrame } from './sse.ts'
 
@@ -168,12 +161,6 @@ function serveApi(
   const callerOf = callers(of)
   const refuse = (reply: FastifyReply, refused: Refusal) =>
     send(reply, refusalAnswer(refused, newId(of)))
-  const clients = new Map<string, Headgate>()
-  const clientOf = (tenant: string): Headgate => {
-    let client = clients.get(tenant)
-    if (client === undefined) clients.set(tenant, (client = of.client.as(tenant)))
-    return client
-  }
   const callerBy = new WeakMap<FastifyRequest, string>()
   const tenantOf = (request: FastifyRequest): string => callerBy.get(request) ?? ''
 
@@ -202,13 +189,13 @@ function serveApi(
     const tenant = tenantOf(request)
     const kept = keptFrom({ lanes: of.lanesOf(tenant), lane: read.options.lane })
     if (kept !== null) return refuse(reply, kept)
+    const client = of.client.as(tenant)
     reply.hijack()
     const call = new MessagesCall({ to: reply.raw, readers: waiting })
-    const client = clientOf(tenant)
     call.ask((sink) => client.relay(bodyOf(request), sink, read.options))
   })
   askAux(scope, {
-    clientOf: (request) => clientOf(tenantOf(request)),
+    clientOf: (request) => of.client.as(tenantOf(request)),
     bodyOf,
     newId: () => newId(of),
     send,

@@ -7,25 +7,15 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { connectHeadgate } from '#client'
+import { CLEAN } from '../support/stack.ts'
 import { inRoot } from '../support/tree.ts'
 
 const HEADGATE = inRoot('services/cli/headgate.ts')
 const POLL_MS = 100
 const SEEN_WITHIN_MS = 20_000
 
-/** None of the surroundings' own words, whatever machine this is. */
-const CLEAN = {
-  NATS_URL: undefined,
-  ANTHROPIC_API_KEY: undefined,
-  ANTHROPIC_BASE_URL: undefined,
-  HEADGATE_CONFIG: undefined,
-  HEADGATE_ADMIN_TOKEN: undefined,
-  HEADGATE_HTTP_PORT: undefined,
-  LOG_LEVEL: undefined,
-  NO_COLOR: undefined,
-  FORCE_COLOR: undefined,
-  TMUX: undefined,
-}
+/** Nor a word about the terminal. */
+const BARE = { ...CLEAN, NO_COLOR: undefined, FORCE_COLOR: undefined, TMUX: undefined }
 
 const present = spawnSync('tmux', ['-V']).status === 0
 if (!present)
@@ -36,7 +26,7 @@ const socket = join(scratch, 'tmux')
 const tmux = (...args: string[]): string => {
   const run = spawnSync('tmux', ['-u', '-S', socket, '-f', '/dev/null', ...args], {
     encoding: 'utf8',
-    env: { ...process.env, ...CLEAN, TERM: 'xterm-256color', LC_ALL: 'C.UTF-8' },
+    env: { ...process.env, ...BARE, TERM: 'xterm-256color', LC_ALL: 'C.UTF-8' },
   })
   if (run.status !== 0) throw new Error(`tmux ${args.join(' ')}: ${run.stderr}`)
   return run.stdout
@@ -91,7 +81,7 @@ describe.runIf(present)('headgate top in tmux', () => {
     const ports = ['--nats-port', String(await freePort()), '--http-port', String(await freePort())]
     up = spawn(process.execPath, [HEADGATE, 'up', ...ports], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, ...CLEAN, TMPDIR: scratch },
+      env: { ...process.env, ...BARE, TMPDIR: scratch },
     })
     url = await new Promise<string>((resolve, reject) => {
       let output = ''
@@ -197,7 +187,7 @@ describe.runIf(present)('headgate top in tmux', () => {
   test('--once is plain text, as wide as it is told', () => {
     const run = spawnSync(process.execPath, [HEADGATE, 'top', '--once', '--nats', url], {
       encoding: 'utf8',
-      env: { ...process.env, ...CLEAN, FORCE_COLOR: '1', COLUMNS: '80' },
+      env: { ...process.env, ...BARE, FORCE_COLOR: '1', COLUMNS: '80' },
     })
     expect(run.stderr).toBe('')
     expect(run.stdout).not.toContain('\u001b')

@@ -9,6 +9,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { connectHeadgate, HeadgateError } from '#client'
 import { snapshot } from '#contracts/snapshot'
 import { natsServer } from '../support/nats-server.ts'
+import { CLEAN } from '../support/stack.ts'
 import { inRoot } from '../support/tree.ts'
 
 const HEADGATE = inRoot('services/cli/headgate.ts')
@@ -16,17 +17,6 @@ const GONE_WITHIN_MS = 8_000
 const POLL_MS = 25
 /** Two signals within it are one. */
 const ONE_SIGNAL_MS = 600
-
-/** None of the surroundings' own words, whatever machine this is. */
-const CLEAN = {
-  NATS_URL: undefined,
-  ANTHROPIC_API_KEY: undefined,
-  ANTHROPIC_BASE_URL: undefined,
-  HEADGATE_CONFIG: undefined,
-  HEADGATE_ADMIN_TOKEN: undefined,
-  HEADGATE_HTTP_PORT: undefined,
-  LOG_LEVEL: undefined,
-}
 
 interface Running {
   child: ChildProcess

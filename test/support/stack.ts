@@ -58,14 +58,15 @@ export async function startStack(of: { httpPort?: number; args?: string[] } = {}
   }
 }
 
-/** None of the surroundings' own words. */
-const CLEAN = {
+/** None of the surroundings' own words, whatever machine this is. */
+export const CLEAN = {
   NATS_URL: undefined,
   ANTHROPIC_API_KEY: undefined,
   ANTHROPIC_BASE_URL: undefined,
   HEADGATE_CONFIG: undefined,
   HEADGATE_ADMIN_TOKEN: undefined,
   HEADGATE_HTTP_PORT: undefined,
+  HEADGATE_GATEWAY_PORT: undefined,
   LOG_LEVEL: undefined,
 }
 

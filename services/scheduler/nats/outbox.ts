@@ -5,6 +5,7 @@ import { requestKey } from '#contracts/ids'
 import {
   errorBody,
   HEADER,
+  PING,
   refusal,
   type Accounting,
   type Refusal,
@@ -24,7 +25,6 @@ export interface Outbox {
 }
 
 const NOTHING = new Uint8Array(0)
-const PING = new TextEncoder().encode('{"type":"ping"}')
 /** Beyond this nobody reads an error line. */
 const ERROR_LINE_CHARS_MAX = 512
 /** A tick is a fifth of `pingMs`; four quiet ticks make a ping, so the wait is 0.6 to 0.8 of it. */
