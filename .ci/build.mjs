@@ -1,10 +1,12 @@
-/** `npm run build`: the source as Node can run it inside node_modules, where it strips no types. Emits
- *  beside `dist/` and swaps, so that a failed build leaves the last good one. */
+/** `npm run build`: the source as Node can run it inside node_modules, where it strips no types, into `dist/`;
+ *  and of it the client alone, as a package of its own, into `dist-client/`. Emits beside them and swaps, so
+ *  that a failed build leaves the last good ones. */
 import { spawnSync } from 'node:child_process'
 import { chmodSync, cpSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { clientPackage } from './client-package.mjs'
 import { pageScript } from '../services/dashboard/page-script.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -19,8 +21,11 @@ copyAssets()
 writePage()
 writeManifest()
 checkDoors()
+const client = clientPackage({ root, built: fresh, manifest })
 rmSync(dist, { recursive: true, force: true })
 renameSync(fresh, dist)
+rmSync(join(root, 'dist-client'), { recursive: true, force: true })
+renameSync(client, join(root, 'dist-client'))
 
 function compile() {
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')

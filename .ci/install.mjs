@@ -33,7 +33,8 @@ function installed() {
     fail('package-lock.json is missing or is not JSON: restore it, then try again')
   if (present === null) return false
   return Object.entries(wanted).every(([path, one]) => {
-    if (path === '' || one.link) return true
+    // The root, and folders of this repository.
+    if (!path.startsWith('node_modules/') || one.link) return true
     const found = present[path]
     if (!found) return Boolean(one.optional)
     return found.version === one.version && existsSync(join(root, path))
@@ -110,9 +111,10 @@ function holderLives(lock) {
   }
 }
 
-/** The `node` package fetches its binary in an install script, and install scripts may be disabled. */
+/** What npm put on the PATH of this project's commands, where there is one for the platform (.ci/node). */
 function checkNode() {
-  const own = join(modules, 'node', 'bin', windows ? 'node.exe' : 'node')
+  const name = ownNode()
+  const own = join(modules, name, 'bin', windows ? 'node.exe' : 'node')
   const run = spawnSync(own, ['--version'], { encoding: 'utf8' })
   if (run.status === 0 && recent(run.stdout)) return
   const absent = !existsSync(own)
@@ -120,14 +122,21 @@ function checkNode() {
   const min = NODE_MIN.join('.')
   fail(
     absent
-      ? `Node >= ${min} is needed; this is ${process.version}, and the copy that npm installs for this project is not there:
-install scripts are probably disabled (npm config get ignore-scripts). Do one of these:
-  npm rebuild node --ignore-scripts=false --foreground-scripts   (fetches that copy)
+      ? `Node >= ${min} is needed; this is ${process.version}, and npm has installed none for this project
+(optional packages are omitted, or there is no ${name}). Do one of these:
+  npm ci --include=optional
   put Node >= ${min} on the PATH`
-      : `node_modules/node/bin/node does not run${run.stderr ? `: ${run.stderr.trim()}` : ''}. Do one of these:
-  npm rebuild node --ignore-scripts=false --foreground-scripts   (fetches it again)
-  put Node >= ${min} on the PATH and remove node_modules/node`,
+      : `${own} does not run${run.stderr ? `: ${run.stderr.trim()}` : ''}. Do one of these:
+  npm ci   (fetches it again)
+  put Node >= ${min} on the PATH and remove node_modules/${name}`,
   )
+}
+
+/** The package's name, as its publisher makes it. */
+function ownNode() {
+  const { platform, arch } = process
+  const prefix = platform === 'darwin' && arch === 'arm64' ? 'node-bin' : 'node'
+  return `${prefix}-${windows ? 'win' : platform}-${arch}`
 }
 
 function recent(version) {

@@ -1,5 +1,8 @@
 /** What an operator may ask, over NATS and HTTP alike: an operation and a JSON body. */
 import { z } from 'zod'
+import { TOKEN, TOKEN_SHAPE } from './ids.ts'
+import { firstIssue } from './messages.ts'
+import { only, plainWords } from './plain-words.ts'
 import type { AdminOp } from './subjects.ts'
 
 export type AdminAsk =
@@ -8,28 +11,44 @@ export type AdminAsk =
   | { op: 'config'; yaml: string | null }
   | { op: 'emergency'; on: boolean }
   | { op: 'lane'; lane: string; paused: boolean }
+  /** Tests a blocked upstream with the next attempt, instead of waiting for its time. */
+  | { op: 'upstream'; upstream: string }
+  /** Of any tenant's request; an instance that does not know it leaves the answer to the one that does. */
+  | { op: 'status' | 'cancel'; tenant: string; id: string }
   | { op: 'drain' }
 
-const emergency = z.object({
+/** One instance alone is spoken to by its id, where several hear the question. */
+const instance = z.string({ error: 'expected the id of one instance' }).optional()
+const address = z.looseObject({ instance })
+const emergency = only({
+  instance,
   on: z.boolean({ error: 'expected true or false' }),
 })
-const lane = z.object({
+const lane = only({
+  instance,
   lane: z.string({ error: 'expected the name of a lane' }),
   paused: z.boolean({ error: 'expected true or false' }),
 })
-/** One instance alone is spoken to by its id, where several hear the question. */
-const address = z.looseObject({
-  instance: z.string({ error: 'expected the id of one instance' }).optional(),
+const upstream = only({
+  instance,
+  upstream: z.string({ error: 'expected the name of an upstream' }),
 })
+const nameShape = { error: `expected ${TOKEN_SHAPE}` }
+const name = z.string(nameShape).regex(TOKEN, nameShape)
+const request = only({ instance, tenant: name, id: name })
+const nothing = only({ instance })
 
 /** The JSON body of each operation. */
 export const adminBodies = {
-  snapshot: address,
+  snapshot: nothing,
   /** Also the file as YAML text, or as the object itself; nothing: what is in force? */
   config: address.extend({ yaml: z.string().optional() }),
-  emergency: address.extend(emergency.shape),
-  lane: address.extend(lane.shape),
-  drain: address,
+  emergency,
+  lane,
+  upstream,
+  status: request,
+  cancel: request,
+  drain: nothing,
 } satisfies Record<AdminOp, z.ZodType>
 
 export type AdminRead =
@@ -44,34 +63,45 @@ export function readAdmin(op: AdminOp, text: string): AdminRead {
     return op === 'config'
       ? { ask: { op, yaml: text }, instance: null }
       : { problem: 'body: expected a JSON object, or nothing' }
-  const addressed = address.safeParse(json)
-  if (!addressed.success) return { problem: said(addressed.error) }
-  const { instance = null, ...body } = {
-    ...addressed.data,
-    instance: addressed.data.instance ?? null,
-  }
   switch (op) {
     case 'snapshot':
     case 'drain':
-      return { ask: { op }, instance }
+      return fitted(nothing, json, () => ({ op }))
     case 'config':
-      return configAsk(body, instance)
-    case 'emergency': {
-      const read = emergency.safeParse(body)
-      return read.success ? { ask: { op, ...read.data }, instance } : { problem: said(read.error) }
-    }
-    case 'lane': {
-      const read = lane.safeParse(body)
-      return read.success ? { ask: { op, ...read.data }, instance } : { problem: said(read.error) }
-    }
+      return configAsk(json)
+    case 'emergency':
+      return fitted(emergency, json, ({ on }) => ({ op, on }))
+    case 'upstream':
+      return fitted(upstream, json, (read) => ({ op, upstream: read.upstream }))
+    case 'status':
+    case 'cancel':
+      return fitted(request, json, ({ tenant, id }) => ({ op, tenant, id }))
+    case 'lane':
+      return fitted(lane, json, (read) => ({ op, lane: read.lane, paused: read.paused }))
   }
 }
 
-function configAsk(body: Record<string, unknown>, instance: string | null): AdminRead {
-  const { yaml } = body
+function fitted<Body extends { instance?: string | undefined }>(
+  schema: z.ZodType<Body>,
+  json: unknown,
+  ask: (body: Body) => AdminAsk,
+): AdminRead {
+  const read = schema.safeParse(json, { error: plainWords })
+  if (!read.success) return { problem: firstIssue(read.error) }
+  return { ask: ask(read.data), instance: read.data.instance ?? null }
+}
+
+/** What the file says is the loader's to read. */
+function configAsk(json: unknown): AdminRead {
+  const read = address.safeParse(json, { error: plainWords })
+  if (!read.success) return { problem: firstIssue(read.error) }
+  const { instance = null, ...body } = read.data
+  const { yaml, ...more } = body as Record<string, unknown>
   if (Object.keys(body).length === 0) return { ask: { op: 'config', yaml: null }, instance }
   if (yaml === undefined) return { ask: { op: 'config', yaml: JSON.stringify(body) }, instance }
   if (typeof yaml !== 'string') return { problem: 'yaml: expected the file as a string' }
+  if (Object.keys(more).length > 0)
+    return { problem: 'yaml: expected the whole file there, and nothing of it beside' }
   return { ask: { op: 'config', yaml }, instance }
 }
 
@@ -83,9 +113,4 @@ function parsed(text: string): unknown {
   } catch {
     return undefined
   }
-}
-
-function said(error: z.ZodError): string {
-  const [issue] = error.issues
-  return issue === undefined ? 'does not fit' : `${issue.path.join('.')}: ${issue.message}`
 }

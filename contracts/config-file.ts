@@ -4,30 +4,38 @@ import { z } from 'zod'
 import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
 import type { Millis } from './units.ts'
 
+/** What it takes to change a knob. `restart`: it is read at the start, and never again. `file`: it is an address,
+ *  or names a secret; a changed file puts it in force at once, and a text that an operator sends may not. Absent:
+ *  a changed file or an operator's text. */
+export type ChangeTakes = 'restart' | 'file'
+
 interface Doc {
   unit?: string
   why: string
   source: string
+  takes?: ChangeTakes
 }
 
 const knob = <S extends z.ZodType>(schema: S, doc: Doc) => schema.meta({ ...doc })
 
 const LAWS = 'control-laws'
 const WIRE = 'wire-contract'
-const GUIDE = 'origins'
+const ASKED = 'requirements'
 
 const ms = (range: { default: Millis; min: Millis; max: Millis } & Doc) =>
   knob(z.int().min(range.min).max(range.max).default(range.default), {
+    ...docOf(range),
     unit: 'ms',
-    why: range.why,
-    source: range.source,
   })
 const int = (range: { default: number; min: number; max: number } & Doc) =>
   knob(z.int().min(range.min).max(range.max).default(range.default), docOf(range))
 const real = (range: { default: number; min: number; max: number } & Doc) =>
   knob(z.number().min(range.min).max(range.max).default(range.default), docOf(range))
-const docOf = ({ unit, why, source }: Doc): Doc =>
-  unit === undefined ? { why, source } : { unit, why, source }
+const docOf = ({ unit, why, source, takes }: Doc): Doc => ({
+  ...(unit === undefined ? {} : { unit }),
+  ...{ why, source },
+  ...(takes === undefined ? {} : { takes }),
+})
 
 const token = z.string().regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
 const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
@@ -54,18 +62,18 @@ const llmGateway = z
       max: 10_000,
       unit: 'slots',
       why: 'attempts in flight over all routes (G)',
-      source: `${LAWS} §1, ${GUIDE} R14`,
+      source: `${LAWS} §1, ${ASKED} R14`,
     }),
     max_inflight_per_tenant: knob(z.int().min(1).max(10_000).optional(), {
       unit: 'slots',
       why: 'one tenant over all lanes and routes; absent: 12, binding only while another tenant has work',
-      source: `${LAWS} §1, ${GUIDE} R13`,
+      source: `${LAWS} §1, ${ASKED} R13`,
     }),
     retry: z
       .strictObject({
         max_attempts: knob(z.int().min(1).max(20).optional(), {
           why: 'attempts of one request, the first included; absent: each lane its own',
-          source: `${GUIDE} R12, R19`,
+          source: `${ASKED} R12, R19`,
         }),
         base_backoff_ms: knob(z.int().min(1).max(600_000).optional(), {
           unit: 'ms',
@@ -77,16 +85,21 @@ const llmGateway = z
           why: 'largest back-off ceiling; absent: each lane its own',
           source: `${LAWS} §11`,
         }),
+        last_backoff_ms: knob(z.int().min(0).max(3_600_000).optional(), {
+          unit: 'ms',
+          why: 'longest wait before the last attempt, which takes up to half of the time left; absent: each lane its own',
+          source: `${LAWS} §11`,
+        }),
         jitter: knob(z.enum(['full']).default('full'), {
           why: 'callers that fail together must not return together; nothing else does that',
-          source: `${GUIDE} R2, R10`,
+          source: `${ASKED} R2, R10`,
         }),
         buffer_ms: ms({
           default: 0,
           min: 0,
           max: 60_000,
           why: 'added to a retry-after; the full jitter already spreads what it would release at once',
-          source: `${GUIDE} R3, ${LAWS} §11`,
+          source: `${ASKED} R3, ${LAWS} §11`,
         }),
         retry_after_max_ms: ms({
           default: 300_000,
@@ -94,6 +107,7 @@ const llmGateway = z
           max: 86_400_000,
           why: 'a longer retry-after is cut to this and raises an alarm',
           source: `${LAWS} §2`,
+          takes: 'restart',
         }),
         budget_start: int({
           default: 10,
@@ -117,7 +131,7 @@ const llmGateway = z
           max: 1,
           unit: 'retries',
           why: 'bounds amplification at 1.1 in steady state',
-          source: `${LAWS} §11, ${GUIDE} R20`,
+          source: `${LAWS} §11, ${ASKED} R20`,
         }),
         budget_per_minute: int({
           default: 10,
@@ -136,7 +150,7 @@ const llmGateway = z
           min: 0.01,
           max: 1,
           why: 'share of failed verdicts in the window above which the breaker opens',
-          source: `${GUIDE} R15`,
+          source: `${ASKED} R15`,
         }),
         window_seconds: int({
           default: 30,
@@ -144,7 +158,7 @@ const llmGateway = z
           max: 300,
           unit: 's',
           why: 'how far back failures count',
-          source: `${GUIDE} R15`,
+          source: `${ASKED} R15`,
         }),
         min_samples: int({
           default: 20,
@@ -160,14 +174,14 @@ const llmGateway = z
           max: 20,
           unit: 's',
           why: 'long enough for an overload to pass; jittered by 20 % so that fleets do not probe together',
-          source: `${GUIDE} R15, ${LAWS} §10`,
+          source: `${ASKED} R15, ${LAWS} §10`,
         }),
         half_open_probe_ratio: real({
           default: 0.1,
           min: 0.05,
           max: 0.1,
           why: 'share of the limit that probes a provider that was sick',
-          source: `${GUIDE} R15`,
+          source: `${ASKED} R15`,
         }),
       })
       .prefault({}),
@@ -177,28 +191,28 @@ const llmGateway = z
 // ---- lanes: the columns of control-laws §1 ----
 
 const laneFile = z.strictObject({
-  weight: knob(z.number().gt(0).max(1_000).optional(), {
+  weight: knob(z.number().min(0.001).max(1_000).optional(), {
     why: 'share of the slots against the other lanes of its class',
     source: `${LAWS} §1`,
   }),
   guarantee: knob(z.int().min(0).max(10_000).optional(), {
     unit: 'slots of base',
     why: 'slots that the lane can always claim back; lent while idle',
-    source: `${LAWS} §1, ${GUIDE} R14`,
+    source: `${LAWS} §1, ${ASKED} R14`,
   }),
   hold: knob(z.int().min(0).max(10_000).optional(), {
     unit: 'slots of base',
-    why: "the part of the guarantee never lent; 20 for premium gives the guide's fixed 20/40 split",
+    why: 'the part of the guarantee never lent; 20 for premium gives a fixed 20/40 split',
     source: `${LAWS} §1, §5`,
   }),
   cap: knob(z.int().min(1).max(10_000).optional(), {
     unit: 'slots of base',
     why: 'most slots that the lane ever has',
-    source: `${LAWS} §1, ${GUIDE} R14`,
+    source: `${LAWS} §1, ${ASKED} R14`,
   }),
   preemptible: knob(z.boolean().optional(), {
     why: 'its running work yields to other lanes',
-    source: `${LAWS} §7, ${GUIDE} R14`,
+    source: `${LAWS} §7, ${ASKED} R14`,
   }),
   trickle: knob(z.int().min(0).max(10_000).optional(), {
     unit: 'slots of base',
@@ -216,7 +230,7 @@ const laneFile = z.strictObject({
   }),
   max_attempts: knob(z.int().min(1).max(20).optional(), {
     why: 'attempts of one request, the first included',
-    source: `${LAWS} §1, ${GUIDE} R12`,
+    source: `${LAWS} §1, ${ASKED} R12`,
   }),
   queue_max: knob(z.int().min(1).max(1_000_000).optional(), {
     unit: 'requests',
@@ -233,6 +247,11 @@ const laneFile = z.strictObject({
     why: 'largest back-off ceiling',
     source: `${LAWS} §11`,
   }),
+  last_backoff_ms: knob(z.int().min(0).max(3_600_000).optional(), {
+    unit: 'ms',
+    why: 'longest wait before the last attempt, which takes up to half of the time left; absent: cap_backoff_ms where that is set, else 13000',
+    source: `${LAWS} §11`,
+  }),
 })
 
 const hashedKey = z.string().min(8).max(512)
@@ -241,8 +260,9 @@ const tenantFile = z.strictObject({
   keys: knob(z.array(hashedKey).max(100).default([]), {
     why: 'HTTP keys, as sha256:<hex>; a plain key is accepted with a warning that tells its hash',
     source: `${WIRE}: Configuration`,
+    takes: 'file',
   }),
-  weight: knob(z.number().gt(0).max(1_000).default(1), {
+  weight: knob(z.number().min(0.001).max(1_000).default(1), {
     why: 'share against the other tenants of a lane',
     source: `${LAWS} §4`,
   }),
@@ -277,13 +297,18 @@ const upstreamFile = z.strictObject({
   base_url: knob(baseUrl.default('https://api.anthropic.com'), {
     why: 'where the API answers',
     source: `${WIRE}: Configuration`,
+    takes: 'file',
   }),
   api_key_env: knob(
     z
       .string()
       .regex(/^[A-Z_][A-Z0-9_]*$/, { error: 'expected the NAME of an environment variable' })
       .default('ANTHROPIC_API_KEY'),
-    { why: 'the variable that holds the key; a key never stands in a file', source: WIRE },
+    {
+      why: 'the variable that holds the key; a key never stands in a file',
+      source: WIRE,
+      takes: 'file',
+    },
   ),
   version: knob(
     z
@@ -293,6 +318,7 @@ const upstreamFile = z.strictObject({
     {
       why: 'anthropic-version for callers who send none; this one lets temperature work',
       source: `${WIRE}: A request`,
+      takes: 'file',
     },
   ),
 })
@@ -334,12 +360,13 @@ export const configFile = z.strictObject({
   subject_prefix: knob(token.default('llm'), {
     why: 'first token of every subject',
     source: `${WIRE}: Names`,
+    takes: 'restart',
   }),
   llm_gateway: llmGateway,
   concurrency_limit: z
     .strictObject({
       mode: knob(z.enum(['default', 'classic']).default('default'), {
-        why: "classic keeps the guide's plain rule: any throttle, 429 included, shrinks; 429 fails the breaker",
+        why: 'classic is the plain rule: any throttle, 429 included, shrinks; 429 fails the breaker',
         source: `${LAWS} §8`,
       }),
       initial: int({
@@ -356,7 +383,7 @@ export const configFile = z.strictObject({
         max: 8,
         unit: 'slots',
         why: 'enough verdicts to notice recovery',
-        source: `${LAWS} §8, ${GUIDE} R11`,
+        source: `${LAWS} §8, ${ASKED} R11`,
       }),
       ceiling: int({
         default: 128,
@@ -364,7 +391,7 @@ export const configFile = z.strictObject({
         max: 10_000,
         unit: 'slots',
         why: 'hard top of any limit',
-        source: `${LAWS} §8, ${GUIDE} R11`,
+        source: `${LAWS} §8, ${ASKED} R11`,
       }),
       window_seconds: int({
         default: 30,
@@ -372,7 +399,7 @@ export const configFile = z.strictObject({
         max: 60,
         unit: 's',
         why: 'healthy time for one step up',
-        source: `${GUIDE} R11`,
+        source: `${ASKED} R11`,
       }),
     })
     .prefault({}),
@@ -386,12 +413,9 @@ export const configFile = z.strictObject({
         why: "what a lane's slot numbers are parts of",
         source: `${LAWS} §1`,
       }),
-      headroom: int({
-        default: 4,
-        min: 0,
-        max: 10_000,
+      headroom: knob(z.int().min(0).max(10_000).optional(), {
         unit: 'slots of base',
-        why: 'slots that preemptible lanes leave free for the next interactive arrivals',
+        why: 'slots that preemptible lanes leave free; absent: what the others lately needed at their peak',
         source: `${LAWS} §5`,
       }),
       arbitration: knob(z.enum(['weighted', 'strict']).default('weighted'), {
@@ -512,12 +536,13 @@ export const configFile = z.strictObject({
   limits: z
     .strictObject({
       request_bytes: int({
-        default: 8_000_000,
+        default: 33_554_432,
         min: 1_000,
         max: 64_000_000,
         unit: 'bytes',
-        why: 'largest body; less where the NATS server takes less',
-        source: `${WIRE}: An error`,
+        why: 'largest body, as the API has it; less where it comes over NATS and the server takes less',
+        source: 'decisions/0043',
+        takes: 'restart',
       }),
       queued_bytes: int({
         default: 1_000_000_000,
@@ -525,7 +550,7 @@ export const configFile = z.strictObject({
         max: 100_000_000_000,
         unit: 'bytes',
         why: 'bodies of all live requests together; past it arrivals are refused queue_full',
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
       }),
       tenant_bytes: int({
         default: 500_000_000,
@@ -533,7 +558,7 @@ export const configFile = z.strictObject({
         max: 100_000_000_000,
         unit: 'bytes',
         why: "bodies of one tenant's live requests; so that no tenant alone can take all of queued_bytes",
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
       }),
       header_bytes: int({
         default: 65_536,
@@ -541,21 +566,38 @@ export const configFile = z.strictObject({
         max: 1_000_000,
         unit: 'bytes',
         why: 'largest headers of a message; more is refused unread',
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
+        takes: 'restart',
+      }),
+      json_depth: int({
+        default: 256,
+        min: 16,
+        max: 1_000,
+        unit: 'levels',
+        why: 'objects and lists of a body that stand open together; no schema of a tool comes near it',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      json_values: int({
+        default: 1_000_000,
+        min: 10_000,
+        max: 100_000_000,
+        unit: 'values',
+        why: 'members of all lists and objects of a body; ten for each of the 100,000 messages that the API takes',
+        source: 'architecture: nothing grows without a bound',
       }),
       idle_ms: ms({
         default: 60_000,
         min: 10,
         max: 3_600_000,
         why: 'no byte for this long after the first is a hang',
-        source: `${LAWS} §2, ${GUIDE} R5`,
+        source: `${LAWS} §2, ${ASKED} R5`,
       }),
       first_byte_max_ms: ms({
         default: 60_000,
         min: 10,
         max: 3_600_000,
         why: "longest wait for a first byte; half the lane's timeout if that is less",
-        source: `${LAWS} §2, ${GUIDE} R5`,
+        source: `${LAWS} §2, ${ASKED} R5`,
       }),
     })
     .prefault({}),
@@ -570,6 +612,7 @@ export const configFile = z.strictObject({
         {
           why: 'where an answer may be sent; anything else could reach another tenant or the server itself',
           source: `${WIRE}: An error`,
+          takes: 'file',
         },
       ),
       egress_connections: int({
@@ -579,6 +622,7 @@ export const configFile = z.strictObject({
         unit: 'connections',
         why: 'answers are spread over these by tenant, so that one frozen reader does not delay all',
         source: 'nats-server #5394, measured',
+        takes: 'restart',
       }),
       ping_ms: ms({
         default: 5_000,
@@ -586,6 +630,125 @@ export const configFile = z.strictObject({
         max: 5_000,
         why: 'a streamed caller hears a ping at least this often, and a vanished one is noticed',
         source: `${WIRE}: A request`,
+        takes: 'file',
+      }),
+    })
+    .prefault({}),
+  jobs: z
+    .strictObject({
+      enabled: knob(z.boolean().default(true), {
+        why: 'durable jobs are taken where the server has JetStream; false: nobody answers `submit`',
+        source: `${WIRE}: A job`,
+        takes: 'restart',
+      }),
+      window: int({
+        default: 4,
+        min: 1,
+        max: 1_000,
+        unit: 'jobs',
+        why: 'jobs of one tenant and lane that wait in memory for a slot; the rest of its backlog stays in the store. Enough that its queue does not run dry while the next is read',
+        source: 'benchmarks: durable jobs',
+      }),
+      window_total: int({
+        default: 10_000,
+        min: 1,
+        max: 1_000_000,
+        unit: 'jobs',
+        why: 'jobs that wait in memory, of all tenants; at most half of what a lane may queue is theirs',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      window_bytes: int({
+        default: 200_000_000,
+        min: 1_000_000,
+        max: 100_000_000_000,
+        unit: 'bytes',
+        why: 'bodies of jobs in memory, waiting and running',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      claims_max: int({
+        default: 5,
+        min: 1,
+        max: 100,
+        unit: 'times',
+        why: 'how often a job may be begun by an instance that then dies; past it the job is what kills them, and is put aside',
+        source: 'benchmarks: durable jobs',
+      }),
+      delayed_max: int({
+        default: 100_000,
+        min: 0,
+        max: 10_000_000,
+        unit: 'jobs',
+        why: 'jobs that may not start yet (Headgate-Not-Before-Ms); past it they are refused queue_full',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      flows_max: int({
+        default: 100_000,
+        min: 1,
+        max: 10_000_000,
+        unit: 'flows',
+        why: 'tenants with jobs, counted once for each lane; past it a further one is refused queue_full',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      submits_max: int({
+        default: 1_000,
+        min: 1,
+        max: 100_000,
+        unit: 'jobs',
+        why: 'jobs that are being stored at once; past it they are refused queue_full',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      fetches_max: int({
+        default: 10_000,
+        min: 1,
+        max: 1_000_000,
+        unit: 'calls',
+        why: '`fetch` calls that wait for a result at once; past it they are told `pending` at once',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      sweep_per_second: int({
+        default: 2_000,
+        min: 1,
+        max: 100_000,
+        unit: 'jobs',
+        why: 'how fast the backlog is looked through for jobs whose deadline has passed, so that they are told before their turn',
+        source: 'benchmarks: durable jobs',
+      }),
+      replicas: int({
+        default: 1,
+        min: 1,
+        max: 5,
+        unit: 'servers',
+        why: 'copies of the streams of jobs and results in a NATS cluster; what that protects from is in operations.md',
+        source: `${WIRE}: A job`,
+        takes: 'restart',
+      }),
+      backlog_bytes: knob(z.int().min(1_000_000).max(1_000_000_000_000_000).optional(), {
+        unit: 'bytes',
+        why: "all stored jobs, which NATS reserves; past it a further one is refused queue_full. Absent: what the server's own max_file_store leaves",
+        source: 'architecture: nothing grows without a bound',
+        takes: 'restart',
+      }),
+    })
+    .prefault({}),
+  results: z
+    .strictObject({
+      max_age: int({
+        default: 86_400,
+        min: 60,
+        max: 31_536_000,
+        unit: 's',
+        why: 'how long the result of a job is kept',
+        source: `${WIRE}: A job`,
+        takes: 'restart',
+      }),
+      dead_max_age: int({
+        default: 2_592_000,
+        min: 60,
+        max: 31_536_000,
+        unit: 's',
+        why: 'how long a job that was given up is kept for whoever looks into it',
+        source: `${ASKED} R16`,
+        takes: 'restart',
       }),
     })
     .prefault({}),
@@ -597,7 +760,8 @@ export const configFile = z.strictObject({
         max: 604_800,
         unit: 's',
         why: 'how old an answer may be that stands in for a refused call',
-        source: `${LAWS} §13, ${GUIDE} R16`,
+        source: `${LAWS} §13, ${ASKED} R16`,
+        takes: 'restart',
       }),
       answer_bytes: int({
         default: 500_000,
@@ -605,7 +769,8 @@ export const configFile = z.strictObject({
         max: 8_000_000,
         unit: 'bytes',
         why: 'the largest answer that is kept',
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
+        takes: 'restart',
       }),
       bytes_max: int({
         default: 100_000_000,
@@ -613,7 +778,8 @@ export const configFile = z.strictObject({
         max: 100_000_000_000,
         unit: 'bytes',
         why: 'all kept answers; past it the oldest go',
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
+        takes: 'restart',
       }),
       tenant_bytes: int({
         default: 25_000_000,
@@ -621,7 +787,8 @@ export const configFile = z.strictObject({
         max: 100_000_000_000,
         unit: 'bytes',
         why: "one tenant's answers, where they are kept in memory; past it its own oldest go",
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
+        takes: 'restart',
       }),
     })
     .prefault({}),
@@ -633,31 +800,47 @@ export const configFile = z.strictObject({
         max: 100_000,
         unit: 'connections',
         why: 'callers of the HTTP door at once; more are not accepted',
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
+        takes: 'restart',
       }),
       upload_bytes: int({
         default: 500_000_000,
         min: 1_000,
         max: 100_000_000_000,
         unit: 'bytes',
-        why: 'bodies that are being received, together, and of one tenant a quarter of it; past it arrivals are refused queue_full',
-        source: 'house rule: whatever can grow has a limit',
+        why: 'bodies that are being received, together, and of one tenant a quarter of it; past it they wait unread',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      upload_queued_max: int({
+        default: 256,
+        min: 0,
+        max: 100_000,
+        unit: 'bodies',
+        why: 'bodies that wait to be received, and of one tenant a quarter of them; past it they are refused queue_full',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      upload_wait_ms: ms({
+        default: 10_000,
+        min: 0,
+        max: 600_000,
+        why: 'how long each waits before it is refused queue_full',
+        source: 'decisions/0043',
       }),
       stream_buffer_bytes: int({
         default: 4_000_000,
         min: 10_000,
         max: 1_000_000_000,
         unit: 'bytes',
-        why: 'what one caller may leave unread; past it the call is ended and its slot comes back',
-        source: 'house rule: whatever can grow has a limit',
+        why: 'what one caller may leave unread; past it the call is ended unless something is read every 5 s',
+        source: 'architecture: nothing grows without a bound',
       }),
       buffer_bytes: int({
         default: 256_000_000,
         min: 10_000,
         max: 100_000_000_000,
         unit: 'bytes',
-        why: 'what all callers together leave unread; past it the one who leaves most is ended',
-        source: 'house rule: whatever can grow has a limit',
+        why: 'what all callers together leave unread; past it the one who leaves most is ended, one who reads nothing first',
+        source: 'architecture: nothing grows without a bound',
       }),
       headers_ms: ms({
         default: 10_000,
@@ -665,20 +848,59 @@ export const configFile = z.strictObject({
         max: 600_000,
         why: "until a request's headers are here; slow senders on purpose are cut",
         source: 'CVE-2007-6750 (slow loris)',
+        takes: 'restart',
       }),
       request_ms: ms({
-        default: 60_000,
+        default: 240_000,
         min: 100,
         max: 3_600_000,
-        why: 'until a whole request is here: 8 MB in a minute is 1 Mbit/s',
+        why: 'until a whole request is here: 32 MB in four minutes are 1 Mbit/s',
         source: 'CVE-2007-6750 (slow loris)',
+        takes: 'restart',
+      }),
+      early_status_ms: ms({
+        default: 30_000,
+        min: 0,
+        max: LONGEST,
+        why: 'a streamed call that waited so long hears its 200 and then pings: common clients and proxies give up on silence after 60 to 300 s',
+        source: 'field practice',
+      }),
+      place_ms: ms({
+        default: 10_000,
+        min: 0,
+        max: 600_000,
+        why: 'how long a whole call keeps its place whose client gave up on a silence of early_status_ms, for the same call coming back; 0: not at all',
+        source: 'decisions/0044',
+      }),
+      places_max: int({
+        default: 1_000,
+        min: 0,
+        max: 100_000,
+        unit: 'calls',
+        why: 'places that are kept so; past it they are given up as all others',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      refused_ms: ms({
+        default: 5_000,
+        min: 0,
+        max: 600_000,
+        why: 'how long a call that was refused for good is known when its client asks again by itself: it is not tried again then; 0: not at all',
+        source: 'decisions/0044',
+      }),
+      refused_max: int({
+        default: 10_000,
+        min: 0,
+        max: 1_000_000,
+        unit: 'calls',
+        why: 'refused calls that are known so, a hash each; past it they are not',
+        source: 'architecture: nothing grows without a bound',
       }),
       stall_ms: ms({
         default: 60_000,
         min: 100,
         max: 3_600_000,
         why: 'a caller who reads nothing for so long while something waits for it is gone',
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
       }),
       keep_alive_ms: ms({
         default: 65_000,
@@ -686,6 +908,7 @@ export const configFile = z.strictObject({
         max: 3_600_000,
         why: 'until a connection with nothing to do is closed; longer than the minute of common proxies',
         source: 'field practice',
+        takes: 'restart',
       }),
     })
     .prefault({}),
@@ -709,7 +932,8 @@ export const configFile = z.strictObject({
         max: 1_000_000,
         unit: 'events',
         why: 'last events kept in memory for a reader that joins late',
-        source: 'house rule: whatever can grow has a limit',
+        source: 'architecture: nothing grows without a bound',
+        takes: 'restart',
       }),
     })
     .prefault({}),
@@ -721,7 +945,7 @@ export const configFile = z.strictObject({
         max: 3_600,
         unit: 's',
         why: 'observation window',
-        source: `${GUIDE} R20`,
+        source: `${ASKED} R20`,
       }),
       min_samples: int({
         default: 50,
@@ -736,7 +960,7 @@ export const configFile = z.strictObject({
         min: 0,
         max: 1,
         why: '429 answers per attempt',
-        source: `${GUIDE} R20`,
+        source: `${ASKED} R20`,
       }),
       p95_e2e_ms: int({
         default: 8_000,
@@ -744,23 +968,53 @@ export const configFile = z.strictObject({
         max: LONGEST,
         unit: 'ms',
         why: 'end to end of lanes that are not preemptible, queue wait included',
-        source: `${GUIDE} R20`,
+        source: `${ASKED} R20`,
       }),
       retry_amplification: real({
         default: 1.3,
         min: 1,
         max: 100,
         why: 'attempts per request that started',
-        source: `${GUIDE} R20`,
+        source: `${ASKED} R20`,
       }),
     })
     .prefault({}),
   aux_inflight_max: int({
-    default: 8,
+    default: 16,
     min: 1,
     max: 1_000,
     unit: 'calls',
-    why: 'count_tokens and models calls at once',
+    why: 'count_tokens calls at once, and as many models calls; one tenant never holds them all',
+    source: `${WIRE}: Names`,
+  }),
+  aux_queued_max: int({
+    default: 512,
+    min: 0,
+    max: 100_000,
+    unit: 'calls',
+    why: 'of each kind may wait for a place, one tenant in at most half of them',
+    source: `${WIRE}: Names`,
+  }),
+  aux_queued_bytes: int({
+    default: 64_000_000,
+    min: 0,
+    max: 10_000_000_000,
+    unit: 'bytes',
+    why: 'bodies of those that wait, of each kind; one body may always',
+    source: `${WIRE}: Names`,
+  }),
+  aux_wait_ms: ms({
+    default: 10_000,
+    min: 0,
+    max: 20_000,
+    why: 'how long one waits for a place before it is refused',
+    source: `${WIRE}: Names`,
+  }),
+  aux_timeout_ms: ms({
+    default: 30_000,
+    min: 100,
+    max: 40_000,
+    why: 'the answer of the upstream is here by then: a count takes a fraction of a second',
     source: `${WIRE}: Names`,
   }),
   settled_max: int({

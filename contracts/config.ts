@@ -1,9 +1,9 @@
 /** What runs: the complete `Config` that `resolve` makes of a file, and what may not stand together in one. */
 import { TOKEN, TOKEN_SHAPE } from './ids.ts'
-import { configFile, type ConfigFile, type ConfigInput } from './config-file.ts'
+import { configFile, type ChangeTakes, type ConfigFile, type ConfigInput } from './config-file.ts'
 import type { Millis } from './units.ts'
 
-export { configFile, type ConfigFile, type ConfigInput }
+export { configFile, type ChangeTakes, type ConfigFile, type ConfigInput }
 
 type RouteFile = NonNullable<ConfigFile['routes']>[number]
 
@@ -13,6 +13,8 @@ export interface LaneConfig {
   guarantee: number
   hold: number
   cap: number
+  /** The cap was configured, and binds; else a preemptible lane may have what the others lately left. */
+  capBinds: boolean
   preemptible: boolean
   trickle: number
   timeoutMs: Millis
@@ -21,6 +23,8 @@ export interface LaneConfig {
   delayControl: boolean
   retryBaseMs: Millis
   retryCapMs: Millis
+  /** Longest wait before the last attempt. */
+  retryLastMs: Millis
 }
 
 export interface TenantConfig {
@@ -89,12 +93,22 @@ const shippedLanes: readonly LaneConfig[] = [
 ]
 
 function lane(name: string, own: Partial<LaneConfig>): LaneConfig {
-  const plain = { guarantee: 0, hold: 0, cap: 60, preemptible: false, trickle: 0, weight: 1 }
+  const plain = {
+    guarantee: 0,
+    hold: 0,
+    cap: 60,
+    capBinds: false,
+    preemptible: false,
+    trickle: 0,
+    weight: 1,
+  }
   const times = { timeoutMs: 300_000, maxAttempts: 3, queueMax: 1_000, delayControl: false }
-  return { name, ...plain, ...times, retryBaseMs: 250, retryCapMs: 2_500, ...own }
+  const backoff = { retryBaseMs: 250, retryCapMs: 2_500, retryLastMs: 13_000 }
+  return { name, ...plain, ...times, ...backoff, ...own }
 }
 
-/** The operators' emergency block (origins R19), in the words of the file. Wins over lanes. */
+/** The operators' emergency block (docs/requirements.md R19), in the words of the file. Where it is on, the lower of its
+ *  number and the configured one is in force. */
 export const EMERGENCY = {
   timeout_ms: 8_000,
   max_inflight_global: 48,
@@ -109,14 +123,14 @@ export function resolve(
   options: { emergency?: boolean } = {},
 ): { config: Config; contradictions: string[] } {
   const emergency = options.emergency ?? false
+  const gateway = file.llm_gateway
   const block = emergency
     ? {
-        ...file.llm_gateway,
-        ...EMERGENCY,
-        retry: { ...file.llm_gateway.retry, ...EMERGENCY.retry },
-        circuit_breaker: { ...file.llm_gateway.circuit_breaker, ...EMERGENCY.circuit_breaker },
+        ...lower(gateway, EMERGENCY),
+        retry: lower(gateway.retry, EMERGENCY.retry),
+        circuit_breaker: lower(gateway.circuit_breaker, EMERGENCY.circuit_breaker),
       }
-    : file.llm_gateway
+    : gateway
   const lanes = resolveLanes(file, block, emergency)
   const routeDefaults = {
     upstream: Object.keys(file.upstreams)[0] ?? 'default',
@@ -157,6 +171,20 @@ export function resolve(
   return { config, contradictions: contradictions(config) }
 }
 
+/** Of each number of the block the lower one: a switch for emergencies never allows more than there was. */
+function lower<Own extends object, Block extends { readonly [K in keyof Block]: unknown }>(
+  own: Own,
+  block: Block,
+): Own {
+  const lowered = { ...own } as Record<string, unknown>
+  for (const [key, most] of Object.entries(block)) {
+    const said = lowered[key]
+    if (typeof most === 'number')
+      lowered[key] = typeof said === 'number' ? Math.min(said, most) : most
+  }
+  return lowered as Own
+}
+
 const tenantConfig = (
   of: { weight: number; max_inflight?: number | undefined; lanes?: string[] | undefined },
   emergency: boolean,
@@ -186,10 +214,11 @@ type Block = {
     max_attempts?: number | undefined
     base_backoff_ms?: number | undefined
     cap_backoff_ms?: number | undefined
+    last_backoff_ms?: number | undefined
   }
 }
 
-/** `lanes.<name>` wins over `llm_gateway`, and the emergency switch over both. */
+/** `lanes.<name>` wins over `llm_gateway`; with the emergency switch on, the lower number does. */
 function resolveLanes(file: ConfigFile, block: Block, emergency: boolean): LaneConfig[] {
   const own = file.lanes ?? {}
   const shipped = new Map(shippedLanes.map((one) => [one.name, one]))
@@ -198,8 +227,12 @@ function resolveLanes(file: ConfigFile, block: Block, emergency: boolean): LaneC
     const base = shipped.get(name) ?? lane(name, { cap: file.scheduling.base })
     const said = own[name] ?? {}
     const preemptible = said.preemptible ?? base.preemptible
-    const pick = <T>(lanes: T | undefined, gateway: T | undefined, fallback: T): T =>
-      (emergency ? (gateway ?? lanes) : (lanes ?? gateway)) ?? fallback
+    const pick = (lanes: number | undefined, gateway: number | undefined, fallback: number) =>
+      emergency
+        ? gateway === undefined
+          ? (lanes ?? fallback)
+          : Math.min(gateway, lanes ?? fallback)
+        : (lanes ?? gateway ?? fallback)
     const capMs = pick(said.cap_backoff_ms, block.retry.cap_backoff_ms, base.retryCapMs)
     return {
       name,
@@ -207,6 +240,7 @@ function resolveLanes(file: ConfigFile, block: Block, emergency: boolean): LaneC
       guarantee: said.guarantee ?? base.guarantee,
       hold: said.hold ?? base.hold,
       cap: said.cap ?? base.cap,
+      capBinds: said.cap !== undefined,
       preemptible,
       trickle: said.trickle ?? base.trickle,
       timeoutMs: pick(said.timeout_ms, preemptible ? undefined : block.timeout_ms, base.timeoutMs),
@@ -215,6 +249,12 @@ function resolveLanes(file: ConfigFile, block: Block, emergency: boolean): LaneC
       delayControl: said.delay_control ?? base.delayControl,
       retryBaseMs: pick(said.base_backoff_ms, block.retry.base_backoff_ms, base.retryBaseMs),
       retryCapMs: capMs,
+      // Who says how long a back-off may be means the last one too.
+      retryLastMs: pick(
+        said.last_backoff_ms ?? said.cap_backoff_ms,
+        block.retry.last_backoff_ms ?? block.retry.cap_backoff_ms,
+        base.retryLastMs,
+      ),
     }
   })
 }
@@ -248,12 +288,13 @@ function contradictions(config: Config): string[] {
       `concurrency_limit.initial: ${limit.initial} is more than the ceiling, ${limit.ceiling}`,
     )
   const laneNames = new Set(config.lanes.map((one) => one.name))
+  const lanes = listed([...laneNames])
   const tenants = [...config.tenants.named, ['default', config.tenants.default] as const]
   for (const [name, tenant] of tenants) {
     if (!TOKEN.test(name)) found.push(`tenants.${name}: expected ${TOKEN_SHAPE}`)
     for (const used of tenant.lanes ?? [])
       if (!laneNames.has(used))
-        found.push(`tenants.${name}.lanes: no lane ${used}; there are ${[...laneNames].join(', ')}`)
+        found.push(`tenants.${name}.lanes: no lane ${used}; there are ${lanes}`)
   }
   found.push(...routeContradictions(config))
   return found
@@ -262,24 +303,35 @@ function contradictions(config: Config): string[] {
 function routeContradictions(config: Config): string[] {
   const found: string[] = []
   const seen = new Set<string>()
+  const upstreams = listed(Object.keys(config.file.upstreams))
   const models = new Set((config.routes ?? []).map((route) => route.model))
   for (const [index, route] of (config.routes ?? []).entries()) {
     const at = `routes.${index}`
-    if (!(route.upstream in config.file.upstreams))
-      found.push(
-        `${at}.upstream: no upstream ${route.upstream}; there are ${Object.keys(config.file.upstreams).join(', ')}`,
-      )
+    if (!Object.hasOwn(config.file.upstreams, route.upstream))
+      found.push(`${at}.upstream: no upstream ${route.upstream}; there are ${upstreams}`)
     if (route.initial > config.file.concurrency_limit.ceiling)
       found.push(`${at}.initial: ${route.initial} is more than concurrency_limit.ceiling`)
     if (route.floor > route.initial)
       found.push(`${at}.floor: ${route.floor} is more than its initial, ${route.initial}`)
     if (seen.has(route.model)) found.push(`${at}.model: ${route.model} has a route already`)
     seen.add(route.model)
-    for (const other of route.fallback)
+    for (const [place, other] of route.fallback.entries()) {
       if (!models.has(other)) found.push(`${at}.fallback: no route serves ${other}`)
+      if (other === route.model)
+        found.push(`${at}.fallback: ${other} is the model itself; expected other models`)
+      if (route.fallback.indexOf(other) < place)
+        found.push(`${at}.fallback: ${other} stands twice; keep one`)
+    }
   }
   return found
 }
+
+/** More names than these help nobody. */
+const LISTED_MAX = 20
+const listed = (names: readonly string[]): string =>
+  names.length <= LISTED_MAX
+    ? names.join(', ')
+    : `${names.slice(0, LISTED_MAX).join(', ')} and ${names.length - LISTED_MAX} more`
 
 /** The configuration of nothing but defaults. */
 export const defaultConfig = (): Config => resolve(configFile.parse({})).config

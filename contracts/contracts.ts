@@ -1,7 +1,7 @@
 /** `headgate/contracts`: what two programs that speak over Headgate may agree on, as zod and as types. The same
  *  for other languages is docs/contracts. */
 export { adminBodies, type AdminAsk } from './admin.ts'
-export { asyncapi } from './asyncapi.ts'
+export { asyncapi } from './documents/asyncapi.ts'
 export { configFile, type ConfigFile } from './config-file.ts'
 export {
   ceType,
@@ -11,7 +11,7 @@ export {
   type TraceContext,
 } from './events.ts'
 export { isModel, isToken, MODEL, routeId, TOKEN } from './ids.ts'
-export { schemaFile, shapes, type Json } from './json-schemas.ts'
+export { schemaFile, shapes, type Json } from './documents/json-schemas.ts'
 export {
   cancelAnswer,
   DEADLINE_MAX_MS,
@@ -27,8 +27,8 @@ export {
   type Refusal,
   type StatusAnswer,
 } from './messages.ts'
-export { openapi } from './openapi.ts'
-export { openapiOperator } from './openapi-operator.ts'
+export { openapi } from './documents/openapi.ts'
+export { openapiOperator } from './documents/openapi-operator.ts'
 export {
   OUTCOMES,
   REQUEST_STATES,

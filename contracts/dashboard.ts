@@ -14,6 +14,7 @@
 import { z } from 'zod'
 import { OUTCOMES, REQUEST_STATES } from './outcome.ts'
 import { snapshot } from './snapshot.ts'
+import { waitReason } from './waiting.ts'
 
 /** A frame a second. */
 export const FRAME_MS = 1_000
@@ -73,6 +74,10 @@ export const hello = z.object({
     tenants_page_max: z.int(),
     requests_max: z.int(),
   }),
+  /** What an operator can do about each kind of finding, in a sentence; more stands at `/runbook#<kind>`. */
+  runbook: z.record(z.string(), z.string()),
+  /** What each reason for waiting means, and what can be done about it; null: nothing needs doing. */
+  wait_reasons: z.record(z.string(), z.object({ means: z.string(), act: z.string().nullable() })),
   /** `token`: acts need `Authorization: Bearer`. `off`: no token is set and every act is refused. */
   admin: z.enum(['token', 'off']),
   /** True: the only upstream is the simulated provider, and its faults may be set. */
@@ -103,6 +108,10 @@ const routeNow = snapshot.shape.routes.element.extend({
   http_429: z.int(),
   http_529: z.int(),
   attempts: z.int(),
+  /** What attempts fail with just now, the most frequent cause: its part of all attempts of the last seconds.
+   *  `silent`: no byte in time; `connection`: none was had; `broken`: it broke off; else a status. Null: too few
+   *  fail to say so. */
+  failing: z.object({ cause: z.string(), part: z.number(), since: z.int() }).nullable(),
 })
 
 /** One move of a controller. */
@@ -161,8 +170,17 @@ const breach = z.object({
   tenant: z.string().nullable(),
 })
 
-/** Whose the 429s of the last minutes are: each one's part of all, largest first, at most five. */
-const parts = z.array(z.object({ name: z.string(), part: z.number() }))
+/** Whose the 429s of the last minutes are, beside how much of all calls are theirs; largest first, at most five. */
+const partsOfCalls = z.array(
+  z.object({
+    name: z.string(),
+    part: z.number(),
+    /** Its part of all attempts that ended. */
+    of_calls: z.number(),
+    /** Its calls meet 429 far more often than the others' do: more than its load explains. */
+    concentrated: z.boolean(),
+  }),
+)
 
 export const frame = z.object({
   at: z.int(),
@@ -172,12 +190,17 @@ export const frame = z.object({
   draining: z.boolean(),
   emergency: z.boolean(),
   bus: snapshot.shape.bus,
+  doors: snapshot.shape.doors,
   global: snapshot.shape.global,
   lanes: z.array(laneNow),
   routes: z.array(routeNow),
   /** The busiest, at most twenty. */
   tenants: snapshot.shape.tenants,
   held: snapshot.shape.held,
+  /** Why requests wait. */
+  waiting: snapshot.shape.waiting,
+  /** What holds, and when it began. */
+  conditions: snapshot.shape.conditions,
   lifecycle: z.object({
     /** Requests per state of the chart; `settled`: answered, and something is still held. */
     states: z.record(z.enum(REQUEST_STATES), z.int()),
@@ -195,17 +218,29 @@ export const frame = z.object({
     preempted: z.int(),
     http_429: z.int(),
     http_529: z.int(),
+    /** Of the settled: with an answer; after attempts or a wait without one (504, 502, 5xx). The rest were
+     *  refused or withdrawn. */
+    completed: z.int(),
+    failed: z.int(),
   }),
-  concentration_429: z.object({ count: z.number(), routes: parts, tenants: parts }),
+  concentration_429: z.object({ count: z.number(), routes: partsOfCalls, tenants: partsOfCalls }),
   guardrails: z.array(dial),
   /** Newest last, at most fifty. */
   breaches: z.array(breach),
-  /** The last ones, newest last; `seq` tells which are new. */
+  /** The last ones of each machine, newest last; `seq` tells which are new. */
   transitions: z.array(transition),
   preemptions: z.array(preemption),
   alarms: z.array(alarm),
   /** Faults that were set through the dashboard and still last. */
-  faults: z.array(z.object({ kind: z.string(), model: z.string().nullable(), until_at: z.int() })),
+  faults: z.array(
+    z.object({
+      kind: z.string(),
+      model: z.string().nullable(),
+      /** Absent: of a recording that does not say. */
+      from_at: z.int().optional(),
+      until_at: z.int(),
+    }),
+  ),
   /** Instances of one fleet; empty while there is none. */
   fleet: z.array(z.object({ instance: z.string(), leader: z.boolean(), share: z.number() })),
   /** Pages connected, and frames that slow ones have missed. */
@@ -342,6 +377,8 @@ export const requestRow = z.object({
   attempts: z.int(),
   preemptions: z.int(),
   stream: z.boolean(),
+  /** What holds it; null: it does not wait. */
+  waits_for: z.object({ reason: waitReason, text: z.string() }).nullable(),
 })
 export type RequestRow = z.infer<typeof requestRow>
 export const REQUESTS_MAX = 200
@@ -441,17 +478,41 @@ export const FAULT_FOR_MS = { default: 60_000, max: 600_000 } as const
 /** `POST /api/admin/fault`, with the admin token like every act; 404 unless `hello.simulated`. `off` ends all.
  *  `storm`: most calls get a 529. `quota_drop`: `rpm` (60) requests a minute. `hang`: most calls stay silent.
  *  The other acts are `emergency {on}`, `lane {lane, paused}` and `drain {}`, of `contracts/admin`. */
-export const faultAsk = z.strictObject({
-  kind: z.enum(FAULT_KINDS, { error: `expected one of ${FAULT_KINDS.join(', ')}` }),
-  /** Only this model. */
-  model: z.string().max(128).optional(),
-  for_ms: z
-    .int({ error: 'expected whole milliseconds' })
-    .min(1_000)
-    .max(FAULT_FOR_MS.max)
-    .default(FAULT_FOR_MS.default),
-  rpm: z.int().min(1).max(100_000).default(60),
-})
+const wholeFrom = (min: number, max: number, unit = '') => {
+  const error = `expected a whole number${unit} from ${min} to ${max}`
+  return z.int({ error }).min(min, { error }).max(max, { error })
+}
+export const faultAsk = z.strictObject(
+  {
+    kind: z.enum(FAULT_KINDS, { error: `expected one of ${FAULT_KINDS.join(', ')}` }),
+    /** Only this model. */
+    model: z
+      .string({ error: 'expected the name of a model' })
+      .max(128, { error: 'expected at most 128 characters' })
+      .optional(),
+    for_ms: wholeFrom(1_000, FAULT_FOR_MS.max, ' of milliseconds').default(FAULT_FOR_MS.default),
+    rpm: wholeFrom(1, 100_000).default(60),
+  },
+  {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `expected only kind, model, for_ms and rpm, found ${shownKeys(issue.keys)}`
+        : 'expected a JSON object',
+  },
+)
+/** Other people's words, and not all of them. */
+const shownKeys = (keys: readonly string[]): string =>
+  keys
+    .slice(0, 3)
+    .map((key) => JSON.stringify(key.slice(0, 32)))
+    .join(', ')
+
+/** What is wrong, where, and what is allowed. */
+export function faultProblem(error: z.ZodError): string {
+  const [issue] = error.issues
+  if (issue === undefined) return 'body: does not fit'
+  return `${issue.path.length === 0 ? 'body' : issue.path.join('.')}: ${issue.message}`
+}
 export type FaultAsk = z.infer<typeof faultAsk>
 export const faultAnswer = z.object({ faults: frame.shape.faults })
 

@@ -5,13 +5,17 @@ import { REQUEST_STATES, type Outcome, type ServedBy } from './outcome.ts'
 import { refusals, type RefusalCode } from './refusals.ts'
 import { TOKEN, TOKEN_SHAPE } from './ids.ts'
 import type { Millis } from './units.ts'
+import { waitReason } from './waiting.ts'
 
 /** Header names, requests and replies. */
 export const HEADER = {
   id: 'Headgate-Id',
   deadline: 'Headgate-Deadline-Ms',
   degrade: 'Headgate-Degrade',
+  maxAttempts: 'Headgate-Max-Attempts',
   waitMs: 'Headgate-Wait-Ms',
+  notBefore: 'Headgate-Not-Before-Ms',
+  batch: 'Headgate-Batch',
   version: 'anthropic-version',
   beta: 'anthropic-beta',
   traceparent: 'traceparent',
@@ -35,20 +39,33 @@ export const HEADER = {
 /** A message of a stream that has nothing to say: a sign of life, and no event. */
 export const PING = new TextEncoder().encode('{"type":"ping"}')
 
+/** Whether a message of a stream is that sign of life. */
+export const isPing = (data: Uint8Array): boolean =>
+  data.length === PING.length && PING.every((byte, i) => data[i] === byte)
+
 /** The largest `Headgate-Deadline-Ms`: 7 days. */
 export const DEADLINE_MAX_MS = 604_800_000
 
-const MAX_TOKENS = 10_000_000
-const MAX_TOKENS_SHAPE = `expected a whole number from 1 to ${MAX_TOKENS}`
+/** The largest `Headgate-Max-Attempts`. */
+export const ATTEMPTS_MAX = 10
+const NOT_BEFORE_SHAPE = `expected an integer from 0 to ${DEADLINE_MAX_MS}`
+const ATTEMPTS_SHAPE = `expected an integer from 1 to ${ATTEMPTS_MAX}`
 
-/** What Headgate must know of a Messages body; everything else passes through unread. */
+export const MAX_TOKENS_SHAPE = 'expected a whole number from 0, or nothing'
+/** What is reckoned with for a call that states no `max_tokens`: whether it may is the API's to decide. */
+export const UNSTATED_MAX_TOKENS = 4_096
+/** Beyond any answer: a larger `max_tokens` is reckoned with as this, and goes upstream as it is. */
+export const RECKONED_MAX_TOKENS = 10_000_000
+
+/** What Headgate must know of a Messages body; everything else passes through unread. The doors read it from the
+ *  bytes (`body-scan`); documents and tests speak from this. */
 export const requestBody = z.looseObject({
   model: z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` }),
   max_tokens: z
     .number({ error: MAX_TOKENS_SHAPE })
     .int(MAX_TOKENS_SHAPE)
-    .min(1, MAX_TOKENS_SHAPE)
-    .max(MAX_TOKENS, MAX_TOKENS_SHAPE),
+    .min(0, MAX_TOKENS_SHAPE)
+    .optional(),
   messages: z.array(z.looseObject({ role: z.string() })).min(1),
   stream: z.boolean({ error: 'expected true or false' }).optional(),
 })
@@ -56,6 +73,8 @@ export const requestBody = z.looseObject({
 export const DEGRADE_STEPS = ['fallback', 'cache', 'defer'] as const
 export type DegradeStep = (typeof DEGRADE_STEPS)[number]
 
+/** Every step once, with room for spaces: what is longer is not read. */
+const DEGRADE_CHARS_MAX = 64
 const DEGRADE_SHAPE = `expected a comma list of ${DEGRADE_STEPS.join(', ')}, each at most once`
 
 /** The scheduling headers, as text; absent ones undefined. */
@@ -77,12 +96,29 @@ export const requestHeaders = z.object({
     .optional(),
   degrade: z
     .string()
+    .max(DEGRADE_CHARS_MAX, { error: DEGRADE_SHAPE, abort: true })
     .transform((text) => text.split(',').map((step) => step.trim()))
     .pipe(
       z
         .array(z.enum(DEGRADE_STEPS, { error: DEGRADE_SHAPE }))
         .refine((steps) => new Set(steps).size === steps.length, { error: DEGRADE_SHAPE }),
     )
+    .optional(),
+  maxAttempts: z
+    .string()
+    .regex(/^[0-9]{1,2}$/, { error: ATTEMPTS_SHAPE })
+    .transform(Number)
+    .pipe(z.int().min(1, ATTEMPTS_SHAPE).max(ATTEMPTS_MAX, ATTEMPTS_SHAPE))
+    .optional(),
+  notBeforeMs: z
+    .string()
+    .regex(/^[0-9]{1,9}$/, { error: NOT_BEFORE_SHAPE })
+    .transform(Number)
+    .pipe(z.int().max(DEADLINE_MAX_MS, { error: NOT_BEFORE_SHAPE }))
+    .optional(),
+  batch: z
+    .string()
+    .regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
     .optional(),
 })
 
@@ -139,20 +175,28 @@ export interface Refusal {
   retryAfterMs: Millis | null
 }
 
-/** Builds a refusal from its row; `upstream` fills what the row leaves to the upstream. */
+/** Builds a refusal from its row; `more` fills what the row leaves to the upstream. `inVain`: this one is not
+ *  retryable, though its kind is. */
 export function refusal(
   code: RefusalCode,
   message: string,
-  more: { retryAfterMs?: Millis; status?: number | null; type?: string | null } = {},
+  more: {
+    retryAfterMs?: Millis
+    status?: number | null
+    type?: string | null
+    inVain?: boolean
+  } = {},
 ): Refusal {
   const row = refusals[code]
+  const retryable = row.retryable && more.inVain !== true
+  const waits = retryable || (row.retryable && more.retryAfterMs !== undefined)
   return {
     code,
     message,
     status: row.http ?? more.status ?? 502,
     type: row.type ?? more.type ?? 'api_error',
-    retryable: row.retryable,
-    retryAfterMs: row.retryable ? Math.max(0, Math.round(more.retryAfterMs ?? 1_000)) : null,
+    retryable,
+    retryAfterMs: waits ? Math.max(0, Math.round(more.retryAfterMs ?? 1_000)) : null,
   }
 }
 
@@ -177,7 +221,7 @@ export function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0]
   if (issue === undefined) return 'does not fit the schema'
   const path = issue.path.map(String).join('.')
-  return path === '' ? issue.message : `${path}: ${issue.message}`
+  return `${path === '' ? 'body' : path}: ${issue.message}`
 }
 
 export const cancelAnswer = z.union([
@@ -198,6 +242,14 @@ export const statusAnswer = z.object({
     .nullable()
     .describe("The same tenant's requests before it in its lane; null: not queued."),
   estimated_wait_ms: z.int().nullable().describe('Null: not queued, or not known.'),
+  waits_for: z
+    .object({
+      reason: waitReason,
+      text: z.string().describe('The same for a person, with its numbers.'),
+    })
+    .nullable()
+    .optional()
+    .describe('What holds it; null: neither queued nor in back-off.'),
   enqueued_at: z.string().describe('RFC 3339.'),
 })
 export type StatusAnswer = z.infer<typeof statusAnswer>

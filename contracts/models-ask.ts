@@ -3,7 +3,9 @@
 import { z } from 'zod'
 import { MODEL, MODEL_SHAPE } from './ids.ts'
 
-const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
+const model = z
+  .string({ error: `expected ${MODEL_SHAPE}` })
+  .regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
 const LIMIT = 'expected a whole number from 1 to 1000'
 
 export const modelsAsk = z.object({

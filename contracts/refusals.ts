@@ -27,7 +27,14 @@ export const refusals = {
     'caller',
     'the body or a header does not fit the contract',
   ),
-  unknown_lane: row(404, 'not_found_error', false, 'caller', 'no such lane in the configuration'),
+  // A 404 would be taken for a missing model.
+  unknown_lane: row(
+    400,
+    'invalid_request_error',
+    false,
+    'caller',
+    'no such lane in the configuration',
+  ),
   unknown_model: row(404, 'not_found_error', false, 'caller', 'no route serves the model'),
   unauthenticated: row(
     401,

@@ -1,5 +1,8 @@
 /** Everything true at one instant; what `/api/snapshot` and `admin.snapshot` answer. */
 import { z } from 'zod'
+import { condition } from './conditions.ts'
+import { DOORS } from './readiness.ts'
+import { waitingRow } from './waiting.ts'
 
 const counts = z.record(z.string(), z.int())
 
@@ -22,7 +25,13 @@ export const snapshot = z.object({
   uptime_ms: z.int(),
   draining: z.boolean(),
   emergency: z.boolean(),
+  config_refused: z
+    .boolean()
+    .describe('The configuration file as it stands is refused, and an older one is in force.'),
   bus: z.object({ kind: z.enum(['nats', 'memory']), connected: z.boolean() }),
+  doors: z
+    .partialRecord(z.enum(DOORS), z.object({ ready: z.boolean(), reasons: z.array(z.string()) }))
+    .describe('Whether requests are taken, by each door of this process; what `/readyz` answers.'),
   global: z.object({
     limit: z.int(),
     inflight: z.int(),
@@ -58,7 +67,33 @@ export const snapshot = z.object({
       inflight: z.int(),
       queued: z.int(),
       paused_ms: z.int(),
-      blocked_ms: z.int(),
+      blocked_ms: z.int().describe('Until the next test of a blocked upstream.'),
+      blocked: z
+        .object({
+          status: z.int().nullable().describe('What the upstream answered.'),
+          reason: z.enum(['key_refused', 'spend_limit', 'stopped']),
+          since: z.number().describe('Wall time in ms.'),
+        })
+        .nullable()
+        .describe('Null: the upstream account is not blocked.'),
+      silent_ms: z
+        .int()
+        .nullable()
+        .describe(
+          'For how long the upstream has said nothing although calls in flight should have been answered by now; null: it answers.',
+        ),
+      overdue: z
+        .object({
+          calls: z.int(),
+          oldest_ms: z.int(),
+          usual_known: z
+            .boolean()
+            .describe('False: nothing has answered yet from which the usual could be known.'),
+        })
+        .nullable()
+        .describe(
+          'Calls in flight without a byte for well over what is usual, where they are too many for chance; others may be answered.',
+        ),
       inflight_by_lane: counts,
       quota: z.string().describe('Routes of one quota share its buckets and its pause.'),
       buckets: z.object({ requests: bucket, input_tokens: bucket, output_tokens: bucket }),
@@ -71,6 +106,11 @@ export const snapshot = z.object({
   /** The busiest tenants, at most `metrics.tenants_max`. */
   tenants: z.array(z.object({ tenant: z.string(), inflight: z.int(), queued: z.int() })),
   requests_by_state: counts,
+  waiting: z
+    .array(waitingRow)
+    .describe(
+      'Why requests wait: which bound holds them. Those in back-off are in `global.backoff`.',
+    ),
   guardrails: z.array(
     z.object({
       name: z.string(),
@@ -79,6 +119,9 @@ export const snapshot = z.object({
       met: z.boolean(),
     }),
   ),
+  conditions: z
+    .array(condition)
+    .describe('What holds for a while and is worth attention, with when it began.'),
   /** Zero at rest: what the conservation law watches. */
   held: z.object({
     requests: z.int(),

@@ -5,7 +5,16 @@ import { TOKEN } from './ids.ts'
 /** The contract's version token: fixed, a change of contract is another token. */
 const VERSION = 'v1'
 
-export const ADMIN_OPS = ['snapshot', 'config', 'emergency', 'lane', 'drain'] as const
+export const ADMIN_OPS = [
+  'snapshot',
+  'config',
+  'emergency',
+  'lane',
+  'upstream',
+  'status',
+  'cancel',
+  'drain',
+] as const
 export type AdminOp = (typeof ADMIN_OPS)[number]
 export const AUX_KINDS = ['count_tokens', 'models'] as const
 export type AuxKind = (typeof AUX_KINDS)[number]
@@ -39,9 +48,34 @@ export function subjects(prefix: string) {
     controllerEvent: (kind: 'breaker' | 'limit' | 'guardrail', name: string) =>
       `${root}.event.${kind}.${name}`,
     events: `${root}.event.>`,
+    /** From one scheduler to the others: what an operator switched. */
+    peerSwitch: `${root}.peer.switch`,
+    /** And that a tenant has a new job. */
+    peerJob: `${root}.peer.job`,
+    /** Where durable jobs are kept: written by schedulers only. */
+    stored: {
+      /** `when`: `now`, or `later` for a job that may not start yet. */
+      job: (when: 'now' | 'later' | '*', lane: string, tenant: string, id: string) =>
+        `${root}.job.${when}.${lane}.${tenant}.${id}`,
+      claim: (tenant: string, id: string) => `${root}.claim.${tenant}.${id}`,
+      /** A tenant has, or had, jobs in a lane. */
+      flow: (lane: string, tenant: string) => `${root}.flow.${lane}.${tenant}`,
+      /** A result; what is stored here is published on `result`. */
+      done: (tenant: string, group: string, id: string) => `${root}.done.${tenant}.${group}.${id}`,
+      doneAsResult: `${root}.result.{{wildcard(1)}}.{{wildcard(3)}}`,
+      dead: (lane: string, tenant: string, id: string) => `${root}.dead.${lane}.${tenant}.${id}`,
+      every: {
+        job: `${root}.job.>`,
+        claim: `${root}.claim.>`,
+        flow: `${root}.flow.>`,
+        done: `${root}.done.*.*.*`,
+        dead: `${root}.dead.>`,
+      },
+    },
     /** What a scheduler listens to; every tenant, lane and id. */
     every: {
       request: `${root}.request.*.*`,
+      submit: `${root}.submit.*.*`,
       cancel: `${root}.cancel.*.*`,
       status: `${root}.status.*.*`,
       fetch: `${root}.fetch.*.*`,

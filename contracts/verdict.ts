@@ -69,6 +69,8 @@ export const verdicts = {
   },
   /** 11. The request itself is wrong, or the configuration is. */
   rejected: { limit: 'none', breaker: 'neutral', quota: 'settle', budget: 'none', retry: 'never' },
+  /** 11a. Not so and not now, through no fault of load: 409, 425, or another 4xx that asks to be asked again. */
+  conflict: { limit: 'none', breaker: 'neutral', quota: 'settle', budget: 'charge', retry: 'yes' },
   /** 12. Our own doing: cancelled, expired, preempted, drained. */
   ended: { limit: 'none', breaker: 'neutral', quota: 'settle', budget: 'none', retry: 'never' },
   /** 12. Expired after more than `first_byte_ms` without a byte: it proves what a hang proves. */
@@ -117,6 +119,11 @@ export interface Verdict {
   cause: string
   /** How long the upstream asked us to stay away; null when absent, unreadable, zero or negative. */
   retryAfterMs: Millis | null
+  /** The same before it was cut to what a route keeps to: for the caller to know. */
+  toldRetryAfterMs?: Millis
+  /** True when the upstream says that asking again is in vain: `x-should-retry: false`, or a Headgate there
+   *  that has tried already. */
+  notAgain?: boolean
   /** The upstream's `request-id`. */
   requestId: string | null
   usage: Usage | null

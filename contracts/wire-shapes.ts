@@ -4,7 +4,15 @@
 import { z } from 'zod'
 import { ceType, type EventName } from './events.ts'
 import { TOKEN } from './ids.ts'
-import { DEADLINE_MAX_MS, DEGRADE_STEPS, HEADER, requestHeaders } from './messages.ts'
+import {
+  ATTEMPTS_MAX,
+  DEADLINE_MAX_MS,
+  DEGRADE_STEPS,
+  HEADER,
+  cancelAnswer,
+  requestHeaders,
+  statusAnswer,
+} from './messages.ts'
 import { OUTCOMES, SERVED_BY } from './outcome.ts'
 import { refusals, type RefusalCode } from './refusals.ts'
 import { snapshot } from './snapshot.ts'
@@ -28,6 +36,9 @@ export const requestHeaderBlock = z.object({
     .describe(
       'What may be done instead when the call cannot be made in time, tried in order. Absent: refuse.',
     ),
+  [HEADER.maxAttempts]: requestHeaders.shape.maxAttempts.describe(
+    `Tries in all, the first included; from 1 to ${ATTEMPTS_MAX}. Absent: the lane's max_attempts.`,
+  ),
   [HEADER.version]: upstreamText('Sent upstream as it is. Absent: the version of the upstream.'),
   [HEADER.beta]: upstreamText('Sent upstream as it is.'),
   [HEADER.traceparent]: z
@@ -35,6 +46,16 @@ export const requestHeaderBlock = z.object({
     .optional()
     .describe('W3C trace context. One that is not well-formed is left out.'),
   [HEADER.tracestate]: z.string().optional().describe('W3C trace context.'),
+})
+
+/** A job has two more. */
+export const jobHeaderBlock = requestHeaderBlock.extend({
+  [HEADER.notBefore]: requestHeaders.shape.notBeforeMs.describe(
+    'Ms from its acceptance before which it must not start; less than its deadline. Absent: 0.',
+  ),
+  [HEADER.batch]: requestHeaders.shape.batch.describe(
+    'The batch that it belongs to: a name for what is listed together. Absent: none.',
+  ),
 })
 
 function upstreamText(says: string) {
@@ -187,7 +208,22 @@ export const serviceAnswer = z.looseObject({
   metadata: z.record(z.string(), z.string()),
 })
 
-const durable = z.boolean().describe('False: forgotten when the last instance stops.')
+/** What became of a switch, beside being in force. */
+const kept = {
+  instance: z.string().describe('Which instance answers; each obeys.'),
+  obeyed_by: z
+    .array(z.string())
+    .describe('Instances that have it in force: the one that answers first, then the others.'),
+  durable: z
+    .boolean()
+    .describe(
+      'It is stored. False: forgotten when the last instance stops, unless stored by then.',
+    ),
+  reason: z
+    .string()
+    .optional()
+    .describe('Why it is not durable; it is tried again until it is. Absent: it is durable.'),
+}
 
 /** What the operator's subjects and `POST /api/admin/<op>` answer. */
 export const adminAnswers = {
@@ -199,13 +235,31 @@ export const adminAnswers = {
         file: z
           .looseObject({})
           .describe("In force, with defaults; of tenants' keys only how many."),
+        upstreams: z
+          .record(
+            z.string(),
+            z.object({
+              base_url: z.string().describe('In use.'),
+              base_url_from: z.enum(['configuration', 'ANTHROPIC_BASE_URL']),
+              key: z
+                .enum(['set', 'not set'])
+                .describe('Whether the variable that api_key_env names holds one.'),
+            }),
+          )
+          .describe('Where each upstream answers, and whose word that is.'),
       })
       .describe('What is in force.'),
     z
       .object({ applied: z.literal(true), warnings: z.array(z.string()) })
       .describe('What was sent is in force.'),
   ]),
-  emergency: z.object({ emergency: z.boolean(), durable }),
-  lane: z.object({ lane: z.string(), paused: z.boolean(), durable }),
+  emergency: z.object({ emergency: z.boolean(), ...kept }),
+  lane: z.object({ lane: z.string(), paused: z.boolean(), ...kept }),
+  upstream: z.object({
+    upstream: z.string(),
+    testing: z.boolean().describe('False: it is not blocked.'),
+  }),
+  status: statusAnswer,
+  cancel: cancelAnswer,
   drain: z.object({ draining: z.literal(true), drain_ms: z.int().min(0) }),
 } satisfies Record<AdminOp, z.ZodType>

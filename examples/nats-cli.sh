@@ -10,9 +10,8 @@ nats --server "$server" --timeout 30s request \
   llm.v1.request.acme.interactive \
   '{"model":"claude-haiku-4-5","max_tokens":40,"messages":[{"role":"user","content":"Hello!"}]}'
 
-# Streamed: a message for each event, then an empty one with the accounting. The command does not know which
-# is the last, so it listens for as long as it is told.
-nats --server "$server" --timeout 3s request --replies 0 \
+# Streamed: a message for each event, then an empty one with the accounting.
+nats --server "$server" --timeout 30s request --wait-for-empty \
   llm.v1.request.acme.interactive \
   '{"model":"claude-haiku-4-5","max_tokens":20,"stream":true,"messages":[{"role":"user","content":"Hello!"}]}'
 

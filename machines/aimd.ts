@@ -14,12 +14,17 @@ const BURST = { throttles: 4, fewFrom: 5, ofLast: 5, fewThrottles: 2 }
 const EPISODE: Millis = 120_000
 const FAST_WINDOW = { start: 5_000, max: 30_000, idle: 60_000 }
 const SLOW_WINDOW: Millis = 60_000
+const FIND_WINDOW: Millis = 2_000
 const FACTOR = 0.7
 const RECOVERED = 0.9
 const HEALTHY = { throttled: 0.03, minSamples: 10, used: 0.8 }
+/** Where calls are long, few end in a window: it stays open for more, no longer than this. */
+const WINDOW_MAX: Millis = 120_000
 const CEILING_OVER_PEAK = 1.2
 const HOUR: Millis = 3_600_000
 const HOURS = 24
+/** The throttles of those who share something are their own affair while so many of the last answers were good ones to others. */
+const OTHERS = { last: 16, well: 5 }
 const HOLD = { min: 60_000, thenSlow: 600_000 }
 
 export interface LimitSettings {
@@ -47,6 +52,10 @@ export interface Aimd {
   readonly post: boolean
   /** Last verdicts, oldest first: when, negative for a throttle. Instants are at least 1. */
   readonly ring: readonly number[]
+  /** What those have in common whose throttles are in the ring; as many as there are throttles. */
+  readonly throttled: readonly Traits[]
+  /** The last good answers, oldest first: to whom, when. */
+  readonly answered: readonly (readonly [to: Traits, at: Millis])[]
   readonly window: {
     readonly start: Millis
     readonly n: number
@@ -77,6 +86,8 @@ export const begin = (settings: LimitSettings, at: Millis): Aimd => ({
   lastDecrease: -Infinity,
   post: false,
   ring: [],
+  throttled: [],
+  answered: [],
   window: { start: at, n: 0, throttles: 0, peak: 0 },
   peaks: [],
   peak: 0,
@@ -93,42 +104,71 @@ export const held = (a: Aimd, at: Millis): boolean => at < a.heldUntil
 export const started = (a: Aimd, inflight: number): Aimd =>
   inflight <= a.window.peak ? a : { ...a, window: { ...a.window, peak: inflight } }
 
-export const ok = (a: Aimd, at: Millis): Aimd => ({
+export const ok = (a: Aimd, at: Millis, traits: Traits = NOBODY): Aimd => ({
   ...a,
-  ring: push(a.ring, stamp(at)),
+  ...pushed(a, stamp(at)),
+  answered: [...a.answered.slice(1 - OTHERS.last), [traits, at]],
   window: { ...a.window, n: a.window.n + 1 },
 })
 
+/** What an attempt may share with others: its tenant, a beta, a size of prompt. */
+export type Traits = readonly string[]
+
+/** Where callers are not told apart. */
+const NOBODY: Traits = []
+
 /** A throttle by an attempt of `epoch`, which still counts in `inflight`. */
-export function throttled(
-  a: Aimd,
-  by: { epoch: number; at: Millis; inflight: number },
-  settings: LimitSettings,
-): Change {
+export interface Throttle {
+  epoch: number
+  at: Millis
+  inflight: number
+  /** Whose it is, and what else it may share with others; absent: callers are not told apart. */
+  traits?: Traits | undefined
+  /** Of `inflight`, how many the provider has certainly taken: they are older than its refusals are. Absent: not
+   *  known. It serves so many at once, so the limit need not be lower. */
+  accepted?: number | undefined
+}
+
+export function throttled(a: Aimd, by: Throttle, settings: LimitSettings): Change {
   if (settings.mode === 'classic') return classicDecrease(a, by, settings)
   if (by.epoch !== a.epoch) return { next: a, reason: 'same_congestion_event' }
-  const ring = push(a.ring, -stamp(by.at))
+  const told = pushed(a, -stamp(by.at), by.traits ?? NOBODY)
   const window = { ...a.window, n: a.window.n + 1, throttles: a.window.throttles + 1 }
-  const seen = lately(ring, by.at)
-  if (!isBurst(seen)) return { next: { ...a, ring, window }, reason: 'noise' }
-  if (a.raisedFrom !== null && a.raisedFrom < a.limit) return takenBack(a, a.raisedFrom, by)
+  const seen = lately(told.ring, by.at)
+  if (!isBurst(seen)) return { next: { ...a, ...told, window }, reason: 'noise' }
+  // Nor do its throttles make the window unhealthy, in which the others do well.
+  if (isOwn(told.throttled, a.answered, by.at))
+    return { next: { ...a, ...told }, reason: 'one_cause_alone' }
+  if (a.raisedFrom !== null && a.raisedFrom < a.limit)
+    return takenBack(a, a.raisedFrom, by, mostlyWell(seen, by) && by.at - a.lastDecrease > RECENT)
   const fresh = by.at - a.lastDecrease > EPISODE
-  const limit = Math.max(
+  const cut = Math.max(
     Math.min(settings.floor, a.limit),
     Math.floor(factorOf(seen) * Math.min(a.limit, by.inflight + 1)),
   )
+  // It serves so many at this moment: that is the capacity, and no guess.
+  const shown = mostlyWell(seen, by) && (by.accepted ?? 0) > cut
+  // The first cut after good times says what there is; those that follow at once are a storm's.
+  const lone = by.at - a.lastDecrease > RECENT
+  const limit = shown && lone ? Math.max(cut, Math.min(a.limit - 1, by.accepted ?? 0)) : cut
   const next: Aimd = {
     ...a,
     limit,
     epoch: a.epoch + 1,
-    best: fresh ? Math.max(a.limit, Math.min(a.best, peakOf(a, settings))) : a.best,
-    near: a.limit,
+    best:
+      shown && lone
+        ? limit
+        : fresh
+          ? Math.max(a.limit, Math.min(a.best, peakOf(a, settings)))
+          : a.best,
+    near: shown && lone ? limit : a.limit,
     raisedFrom: null,
     step: 1,
     fastWindow: fresh ? FAST_WINDOW.start : Math.min(FAST_WINDOW.max, 2 * a.fastWindow),
     lastDecrease: by.at,
     post: true,
     ring: [],
+    throttled: [],
     window: restart(by.at, by.inflight),
   }
   return { next, reason: 'upstream_overloaded' }
@@ -136,12 +176,14 @@ export function throttled(
 
 /** The last raise was too much: what was healthy before it is known. When not even one more is possible, the
  *  next try waits for longer. */
-function takenBack(a: Aimd, limit: number, by: { at: Millis; inflight: number }): Change {
+function takenBack(a: Aimd, limit: number, by: Throttle, well: boolean): Change {
   const step = Math.floor((a.limit - limit) / 2)
   const next: Aimd = {
     ...a,
     limit,
     epoch: a.epoch + 1,
+    // Beyond it the provider has just refused: that is known now, too.
+    best: well ? Math.min(a.best, Math.max(limit, by.accepted ?? 0)) : a.best,
     near: Math.min(a.near, limit),
     raisedFrom: null,
     step: Math.max(1, step),
@@ -149,12 +191,13 @@ function takenBack(a: Aimd, limit: number, by: { at: Millis; inflight: number })
     lastDecrease: by.at,
     post: true,
     ring: [],
+    throttled: [],
     window: restart(by.at, by.inflight),
   }
   return { next, reason: 'raise_taken_back' }
 }
 
-/** The guide's plain rule: any throttle shrinks, and one healthy window regains one. */
+/** The plain rule of `mode: classic`: any throttle shrinks, and one healthy window regains one. */
 function classicDecrease(
   a: Aimd,
   by: { at: Millis; inflight: number },
@@ -172,6 +215,16 @@ function factorOf({ recent, throttles, lastThrottles }: Lately): number {
   return Math.max(FACTOR, 1 - share * share)
 }
 
+/** Only one tenant, beta or size of prompt meets it: what it is refused for is not the route's load. */
+function isOwn(throttled: Aimd['throttled'], answered: Aimd['answered'], at: Millis): boolean {
+  const [first = NOBODY] = throttled
+  return first.some((trait) => {
+    if (throttled.some((one) => !one.includes(trait))) return false
+    const well = answered.filter(([to, when]) => at - when <= RECENT && !to.includes(trait))
+    return well.length >= OTHERS.well
+  })
+}
+
 interface Lately {
   recent: number
   throttles: number
@@ -182,6 +235,10 @@ interface Lately {
 const isBurst = ({ recent, throttles, lastThrottles }: Lately): boolean =>
   throttles >= BURST.throttles ||
   (recent >= BURST.fewFrom && recent < RING && lastThrottles >= BURST.fewThrottles)
+
+/** The provider takes most of what it is sent: what it refuses is what was too much, and no storm. */
+const mostlyWell = ({ recent, throttles }: Lately, by: Throttle): boolean =>
+  throttles <= recent / 2 || (by.accepted ?? 0) > by.inflight / 2
 
 function lately(ring: readonly number[], at: Millis): Lately {
   let recent = 0
@@ -201,35 +258,53 @@ function lately(ring: readonly number[], at: Millis): Lately {
 /** Once a second. */
 export function tick(
   a: Aimd,
-  now: { at: Millis; inflight: number },
+  now: { at: Millis; inflight: number; wanted?: boolean | undefined },
   settings: LimitSettings,
 ): Change {
   const { at, inflight } = now
-  const inRecovery = settings.mode === 'default' && recovering(a, at)
-  const length = inRecovery
-    ? a.fastWindow
-    : settings.mode === 'default' && (a.post || at < a.slowUntil)
-      ? SLOW_WINDOW
-      : settings.windowMs
+  // Work that only this limit keeps waiting is as good a reason to hurry as a limit that was higher before.
+  const eager = now.wanted === true && at >= a.slowUntil
+  const inRecovery = settings.mode === 'default' && (recovering(a, at) || eager)
+  // Nothing was ever refused: the capacity is still to be found.
+  const finding = eager && a.epoch === 0
+  const length = finding
+    ? FIND_WINDOW
+    : inRecovery
+      ? a.fastWindow
+      : settings.mode === 'default' && (a.post || at < a.slowUntil)
+        ? SLOW_WINDOW
+        : settings.windowMs
   if (at - a.window.start < length) return { next: a, reason: 'window_open' }
   const window = restart(at, inflight)
   const { n, throttles, peak } = a.window
   const allowed = settings.mode === 'classic' ? 0 : Math.max(1, HEALTHY.throttled * n)
-  const healthy = throttles <= allowed && n >= Math.min(HEALTHY.minSamples, a.limit)
+  const few = n < Math.min(HEALTHY.minSamples, a.limit)
+  if (
+    few &&
+    throttles <= allowed &&
+    settings.mode === 'default' &&
+    at - a.window.start < WINDOW_MAX
+  )
+    return { next: a, reason: 'window_open' }
+  const healthy = throttles <= allowed && !few
   const post = inRecovery ? a.post : false
   if (!healthy) return { next: { ...a, window, post }, reason: 'window_not_healthy' }
   const peaks = remember(a.peaks, at, peak)
   const most = largest(peaks)
-  const used = peak >= HEALTHY.used * a.limit
+  // What a bound that scales with the limit keeps waiting uses all that it may.
+  const used = peak >= HEALTHY.used * a.limit || (eager && settings.mode === 'default')
   if (!used || held(a, at)) {
     const reason = used ? 'held' : 'limit_not_used'
     return { next: { ...a, peaks, peak: most, post, window }, reason }
   }
-  const gain = inRecovery ? regain(a) : 1
+  const gain = finding ? fifthOf(peak) : inRecovery ? regain(a, peak) : 1
   const limit = Math.max(a.limit, Math.min(ceilingOf(most, settings), a.limit + gain))
   const reason = limit === a.limit ? 'at_ceiling' : inRecovery ? 'regaining' : 'healthy_window'
-  const raisedFrom = limit > a.limit ? a.limit : null
-  const grown = { ...a, limit, peaks, peak: most, post, window, raisedFrom }
+  // A raise that was not used yet is not proven: what was proven before it stays known.
+  const proven = a.raisedFrom !== null && peak <= a.raisedFrom ? a.raisedFrom : a.limit
+  const raisedFrom = limit > a.limit || proven < a.limit ? proven : null
+  const best = Math.max(a.best, proven)
+  const grown = { ...a, limit, best, peaks, peak: most, post, window, raisedFrom }
   if (settings.mode === 'classic') return { next: { ...grown, raisedFrom: null }, reason }
   // What works may be tried in larger steps, and sooner.
   const step = !inRecovery ? 1 : a.limit < a.near ? a.step : 2 * a.step
@@ -238,10 +313,15 @@ export function tick(
 }
 
 /** Half of the way to where the last cut was made; beyond it, what has worked so far doubled. */
-function regain(a: Aimd): number {
+function regain(a: Aimd, peak: number): number {
   const half = (to: number): number => Math.max(1, Math.ceil((to - a.limit) / 2))
-  return a.limit < a.near ? half(a.near) : Math.min(half(a.best), a.step)
+  if (a.limit < a.near) return half(a.near)
+  if (a.limit < a.best) return Math.min(half(a.best), a.step)
+  // Beyond all that was known: never by more than a fifth of what was used.
+  return Math.min(a.step, fifthOf(peak))
 }
+
+const fifthOf = (peak: number): number => Math.max(1, Math.floor((CEILING_OVER_PEAK - 1) * peak))
 
 /** The largest load of the last 24 h; before any, the initial limit. */
 export const peakOf = (a: Aimd, settings: LimitSettings): number =>
@@ -255,20 +335,30 @@ export const ceilingOf = (peak: number, settings: LimitSettings): number =>
 export const tripped = (a: Aimd, at: Millis): Aimd =>
   at - a.lastDecrease > EPISODE ? { ...a, best: a.limit } : a
 
+/** The ramp ended below what was: that much is proven. */
+export const rampEnded = (a: Aimd, earned: number, settings: LimitSettings): Aimd => {
+  const limit = Math.max(Math.min(settings.floor, a.limit), Math.min(a.limit, Math.floor(earned)))
+  return limit === a.limit ? a : { ...a, limit, near: limit, raisedFrom: null }
+}
+
 /** The breaker lets traffic back: half of what was, quickly regained. */
 export const rampStarted = (
   a: Aimd,
-  now: { at: Millis; inflight: number },
+  now: { at: Millis; inflight: number; steady?: boolean | undefined },
   settings: LimitSettings,
 ): Aimd => ({
   ...a,
-  limit: Math.max(Math.min(settings.floor, a.best), Math.floor(a.best / 2)),
+  // Steady: the breaker's own ramp is what grows, and is cut by the first refusal.
+  limit: now.steady
+    ? Math.max(a.limit, a.best)
+    : Math.max(Math.min(settings.floor, a.best), Math.floor(a.best / 2)),
   epoch: a.epoch + 1,
   near: a.best,
   raisedFrom: null,
   step: 1,
   fastWindow: FAST_WINDOW.start,
   ring: [],
+  throttled: [],
   window: restart(now.at, now.inflight),
 })
 
@@ -287,18 +377,24 @@ export const jumped = (a: Aimd, now: { at: Millis; inflight: number }): Aimd => 
 /** New settings: the limit stays, within them. */
 export const configured = (a: Aimd, settings: LimitSettings): Aimd => ({
   ...a,
-  limit: Math.min(a.limit, settings.ceiling),
-  best: Math.min(a.best, settings.ceiling),
+  limit: Math.min(settings.ceiling, Math.max(settings.floor, a.limit)),
+  best: Math.min(settings.ceiling, Math.max(settings.floor, a.best)),
 })
 
 const stamp = (at: Millis): number => Math.max(1, at)
 
-const push = (ring: readonly number[], one: number): readonly number[] => {
-  if (ring.length < RING) return [...ring, one]
+/** One more in the ring, and one fewer when it is full; a throttle with its tenant. */
+function pushed(
+  { ring, throttled }: Pick<Aimd, 'ring' | 'throttled'>,
+  one: number,
+  traits = NOBODY,
+): Pick<Aimd, 'ring' | 'throttled'> {
+  const own = one < 0 ? [...throttled, traits] : throttled
+  if (ring.length < RING) return { ring: [...ring, one], throttled: own }
   const next = ring.slice()
   for (let i = 1; i < RING; i++) next[i - 1] = next[i]!
   next[RING - 1] = one
-  return next
+  return { ring: next, throttled: ring[0]! < 0 ? own.slice(1) : own }
 }
 
 const restart = (at: Millis, inflight: number): Aimd['window'] => ({

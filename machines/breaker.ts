@@ -10,7 +10,14 @@ const PROBES = { enough: 5, tooMany: 2, decideWithin: 60_000 }
 /** After a failed probe the breaker stays open for the longest that is allowed. */
 const OPEN = { min: 10_000, max: 20_000, jitter: 0.2 }
 /** Ramp: shares of the limit, a step each; slower after `ramp_limit_exceeded`. */
-export const RAMP = { shares: [0.25, 0.5, 0.75], step: 5_000, slowStep: 10_000 } as const
+/** Steady: a refusal leaves this share of what was in flight; at so few, probes decide again. */
+export const RAMP = {
+  shares: [0.25, 0.5, 0.75],
+  step: 5_000,
+  slowStep: 10_000,
+  cut: 0.7,
+  least: 2,
+} as const
 
 export interface BreakerSettings {
   threshold: number
@@ -18,6 +25,11 @@ export interface BreakerSettings {
   minSamples: number
   openMs: Millis
   probeRatio: number
+  /** Failures without a success between them that open it, whatever came before; absent: only the share does. */
+  inRow?: number
+  /** True: probes go on until they succeed, and traffic comes back as fast as it succeeds; absent or false: two
+   *  failed probes open the breaker again, and the ramp has three steps of time (control-laws §10). */
+  steady?: boolean
 }
 
 export interface BreakerInput {
@@ -32,6 +44,14 @@ export interface BreakerContext extends BreakerInput {
   /** Of the present half-open. */
   probesOk: number
   probesFailed: number
+  /** Steady: concurrent attempts that what succeeded has earned, in half-open beyond the probes, and in the ramp. */
+  earned: number
+  /** Steady: probes that failed since the last tick; each keeps its permit until then. */
+  spent: number
+  /** Steady: seconds in a row in which every probe failed; each halves the probes of the next, down to one. */
+  dark: number
+  /** Steady: a refusal has cut the ramp; from then on it grows by one in a round, no more by doubling. */
+  careful: boolean
   openFor: Millis
   /** Place in `RAMP.shares`. */
   rampStep: number
@@ -40,11 +60,20 @@ export interface BreakerContext extends BreakerInput {
   reason: string
 }
 
-type Verdict = { generation: number; tenant: string; at: Millis }
+type Verdict = {
+  generation: number
+  tenant: string
+  at: Millis
+  /** The limit as it stands, and attempts in flight, this one included; needed when steady. */
+  limit?: number
+  inflight?: number
+}
 export type BreakerEvent =
   | ({ type: 'attempt.ok' } & Verdict)
   | ({ type: 'attempt.failed' } & Verdict)
   | { type: 'probe.started' }
+  /** Once a second; needed when steady. */
+  | { type: 'tick' }
   /** The limit's ramp is held back: the breaker's own is slower too. */
   | { type: 'ramp.slowed'; slow: boolean }
   | { type: 'settings.changed'; settings: BreakerSettings }
@@ -75,7 +104,21 @@ export const breakerMachine = setup({
         { ...context.settings, at: event.at },
       ),
     enoughProbes: ({ context }) => context.probesOk + 1 >= PROBES.enough,
-    tooManyFailures: ({ context }) => context.probesFailed + 1 >= PROBES.tooMany,
+    tooManyFailures: ({ context }) =>
+      context.settings.steady !== true && context.probesFailed + 1 >= PROBES.tooMany,
+    /** All that was seen was good, though it was little. */
+    onlyGood: ({ context }) =>
+      context.settings.steady === true && context.probesOk > 0 && context.probesFailed === 0,
+    steady: ({ context }) => context.settings.steady === true,
+    /** The ramp permits all that the limit does. */
+    allEarned: ({ context, event }) =>
+      context.settings.steady === true &&
+      !context.slow &&
+      'limit' in event &&
+      event.limit !== undefined &&
+      context.earned + 1 >= event.limit,
+    /** Refusals have taken the ramp back to where probes are. */
+    rampLost: ({ context }) => context.settings.steady === true && context.earned <= RAMP.least,
     lastStep: ({ context }) => context.rampStep >= RAMP.shares.length - 1,
   },
   actions: {
@@ -101,8 +144,51 @@ export const breakerMachine = setup({
             })
           : context.window,
     }),
-    countProbeOk: assign({ probesOk: ({ context }) => context.probesOk + 1 }),
-    countProbeFailure: assign({ probesFailed: ({ context }) => context.probesFailed + 1 }),
+    countProbeOk: assign({
+      probesOk: ({ context }) => context.probesOk + 1,
+      earned: ({ context }) => context.earned + 1,
+      dark: 0,
+    }),
+    /** Steady: successes count from the last failure on. */
+    countProbeFailure: assign({
+      probesFailed: ({ context }) => context.probesFailed + 1,
+      probesOk: ({ context }) => (context.settings.steady === true ? 0 : context.probesOk),
+      earned: ({ context }) => Math.floor(context.earned / 2),
+      spent: ({ context }) => context.spent + 1,
+    }),
+    earn: assign({
+      earned: ({ context }) =>
+        context.earned + (context.careful ? 1 / Math.max(1, context.earned) : 1),
+    }),
+    /** A refusal in the ramp: back to less than what was in flight. */
+    cutRamp: assign({
+      careful: true,
+      earned: ({ context, event }) =>
+        Math.max(
+          1,
+          Math.floor(
+            RAMP.cut *
+              Math.min(
+                context.earned,
+                'inflight' in event ? (event.inflight ?? Infinity) : Infinity,
+              ),
+          ),
+        ),
+    }),
+    refill: assign(({ context }) => ({
+      spent: 0,
+      dark: context.spent > 0 && context.probesOk === 0 ? context.dark + 1 : context.dark,
+    })),
+    look: assign({ probesOk: 0, probesFailed: 0 }),
+    probeAgain: assign(({ context }) => ({
+      generation: context.generation + 1,
+      probesOk: 0,
+      probesFailed: 0,
+      earned: 0,
+      spent: 0,
+      dark: 0,
+      reason: 'ramp_refused',
+    })),
     /** Each change that starts a new count raises the generation. */
     openUp: assign(({ context }) => ({
       generation: context.generation + 1,
@@ -118,12 +204,17 @@ export const breakerMachine = setup({
     letProbesIn: assign(({ context }) => ({
       generation: context.generation + 1,
       probesOk: 0,
+      earned: 0,
+      spent: 0,
+      dark: 0,
       probesFailed: 0,
       reason: 'open_time_over',
     })),
     rampUp: assign(({ context }) => ({
       generation: context.generation + 1,
       window: emptyWindow,
+      earned: context.earned + PROBES.enough,
+      careful: false,
       rampStep: 0,
       reason: 'probes_succeeded',
     })),
@@ -150,6 +241,10 @@ export const breakerMachine = setup({
     window: emptyWindow,
     probesOk: 0,
     probesFailed: 0,
+    earned: 0,
+    spent: 0,
+    dark: 0,
+    careful: false,
     openFor: input.settings.openMs,
     rampStep: 0,
     slow: false,
@@ -185,10 +280,14 @@ export const breakerMachine = setup({
     },
     probing: {
       after: {
-        decideWithin: {
-          target: 'open',
-          actions: [{ type: 'openAgain', params: { reason: 'probes_undecided' } }],
-        },
+        decideWithin: [
+          { guard: 'onlyGood', target: 'ramp', actions: ['rampUp'] },
+          { guard: 'steady', target: 'probing', reenter: true, actions: ['look'] },
+          {
+            target: 'open',
+            actions: [{ type: 'openAgain', params: { reason: 'probes_undecided' } }],
+          },
+        ],
       },
       on: {
         'attempt.ok': [
@@ -205,6 +304,7 @@ export const breakerMachine = setup({
           },
           { actions: ['countProbeFailure'] },
         ],
+        tick: { actions: ['refill'] },
         'ramp.slowed': { actions: ['slowDown'] },
         'settings.changed': { actions: ['configure'] },
       },
@@ -217,9 +317,15 @@ export const breakerMachine = setup({
         ],
       },
       on: {
-        'attempt.ok': [{ guard: 'otherGeneration' }, { actions: ['countOk'] }],
+        'attempt.ok': [
+          { guard: 'otherGeneration' },
+          { guard: 'allEarned', target: 'closed', actions: ['countOk', 'close'] },
+          { actions: ['countOk', 'earn'] },
+        ],
         'attempt.failed': [
           { guard: 'otherGeneration' },
+          { guard: 'rampLost', target: 'halfOpen', actions: ['probeAgain'] },
+          { guard: 'steady', actions: ['countFailure', 'cutRamp'] },
           { guard: 'tripping', target: 'open', actions: ['openUp'] },
           { actions: ['countFailure'] },
         ],
@@ -256,14 +362,21 @@ export function capOf(
   limit: number,
   usual: number = limit,
 ): number {
+  const { settings, earned, spent, dark, rampStep, slow } = snapshot.context
   switch (snapshot.value) {
     case 'closed':
       return Infinity
     case 'open':
       return 0
     case 'ramp':
-      return Math.max(1, Math.ceil((RAMP.shares[snapshot.context.rampStep] ?? 1) * limit))
-    default:
-      return Math.max(1, Math.ceil(snapshot.context.settings.probeRatio * Math.max(limit, usual)))
+      // Asked to come back slowly, it takes its time whatever succeeds.
+      return settings.steady === true && !slow
+        ? Math.max(1, Math.min(limit, Math.floor(earned)))
+        : Math.max(1, Math.ceil((RAMP.shares[rampStep] ?? 1) * limit))
+    default: {
+      const probes = Math.max(1, Math.ceil(settings.probeRatio * Math.max(limit, usual)))
+      if (settings.steady !== true) return probes
+      return Math.max(0, Math.ceil(probes / 2 ** Math.min(dark, 10)) + earned - spent)
+    }
   }
 }

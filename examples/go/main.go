@@ -21,6 +21,7 @@ const (
 	lane   = "interactive"
 	// A stream says something at least every five seconds, if only a ping.
 	silence = 15 * time.Second
+	ping    = `{"type":"ping"}`
 )
 
 func main() {
@@ -65,7 +66,8 @@ func ask(nc *nats.Conn) error {
 	return nil
 }
 
-// stream reads an answer while it is written: a message for each event, then an empty one.
+// stream reads an answer while it is written: a message for each event, then one with the accounting, which ends
+// it and counts the events. An error ends it too.
 func stream(nc *nats.Conn) error {
 	call := request(message{MaxTokens: 60, Prompt: "Tell me about rivers.", Stream: true})
 	call.Reply = nc.NewInbox()
@@ -77,7 +79,7 @@ func stream(nc *nats.Conn) error {
 	if err := nc.PublishMsg(call); err != nil {
 		return err
 	}
-	for {
+	for came := 0; ; {
 		part, err := events.NextMsg(silence)
 		if err != nil {
 			return err
@@ -85,11 +87,21 @@ func stream(nc *nats.Conn) error {
 		if err := refused(part); err != nil {
 			return err
 		}
-		if len(part.Data) == 0 {
+		if part.Header.Get("Headgate-Outcome") != "" {
+			if left := part.Header.Get("Headgate-Events"); left != fmt.Sprint(came) {
+				return fmt.Errorf("%d of %s events came", came, left)
+			}
 			fmt.Printf("\n%s events, %s tokens\n\n",
 				part.Header.Get("Headgate-Events"), part.Header.Get("Headgate-Output-Tokens"))
 			return nil
 		}
+		if len(part.Data) == 0 {
+			return errors.New("a part of the answer was lost")
+		}
+		if string(part.Data) == ping {
+			continue
+		}
+		came++
 		var event struct{ Delta struct{ Text string } }
 		if err := json.Unmarshal(part.Data, &event); err != nil {
 			return err

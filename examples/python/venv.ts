@@ -9,37 +9,49 @@ import { fileURLToPath } from 'node:url'
 /** The interpreter to run, or why there is none. */
 export type Venv = { python: string } | { missing: string }
 
+/** Which packages, and what may be spent on them. */
+export interface VenvOf {
+  requirements: string
+  /** For the environment, and again for what goes into it. */
+  installMs: number
+  /** Whether pip compiles all of it: takes as long as the rest, and spares those who run without a cache. */
+  compile: boolean
+}
+
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/headgate-python/', import.meta.url))
-const REQUIREMENTS = fileURLToPath(new URL('requirements.txt', import.meta.url))
 /** What the anthropic package asks for. */
 const OLDEST: readonly [major: number, minor: number] = [3, 10]
 const LOOK_MS = 10_000
-const MAKE_MS = 30_000
-const INSTALL_MS = 90_000
+const OURS: VenvOf = {
+  requirements: fileURLToPath(new URL('requirements.txt', import.meta.url)),
+  installMs: 90_000,
+  compile: true,
+}
 /** One retry: where the index is out of reach, that should be said soon. */
 const PATIENCE = ['--retries', '1', '--timeout', '15']
 
-export async function pythonVenv(): Promise<Venv> {
+export async function pythonVenv(of = OURS): Promise<Venv> {
   const python = process.env['PYTHON'] ?? 'python3'
   const found = await run(python, ['-c', LOOK], LOOK_MS)
   if (found.failed !== null) return { missing: `${python} cannot be used: ${found.failed}` }
   const [major = 0, minor = 0] = found.output.split(/\W+/, 2).map(Number)
   if (major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]))
     return { missing: `${python} is ${major}.${minor}, and the packages need ${OLDEST.join('.')}` }
-  const key = createHash('sha256').update(found.output).update(readFileSync(REQUIREMENTS))
+  const key = createHash('sha256').update(found.output).update(readFileSync(of.requirements))
   const home = join(CACHE, key.digest('hex').slice(0, 16))
-  return existsSync(pythonOf(home)) ? { python: pythonOf(home) } : make(python, home)
+  return existsSync(pythonOf(home)) ? { python: pythonOf(home) } : make(python, home, of)
 }
 
 /** Under another name first, so that a half-made one is never taken for whole, nor two made into one. */
-async function make(python: string, home: string): Promise<Venv> {
+async function make(python: string, home: string, of: VenvOf): Promise<Venv> {
   const draft = `${home}.${process.pid}`
   try {
     mkdirSync(CACHE, { recursive: true })
-    const made = await run(python, ['-m', 'venv', draft], MAKE_MS)
+    const made = await run(python, ['-m', 'venv', draft], of.installMs)
     if (made.failed !== null) return { missing: `no virtual environment: ${made.failed}` }
-    const install = ['-m', 'pip', 'install', '--quiet', ...PATIENCE, '-r', REQUIREMENTS]
-    const installed = await run(pythonOf(draft), install, INSTALL_MS)
+    const how = [...PATIENCE, of.compile ? '--compile' : '--no-compile']
+    const install = ['-m', 'pip', 'install', '--quiet', ...how, '-r', of.requirements]
+    const installed = await run(pythonOf(draft), install, of.installMs)
     if (installed.failed !== null) return { missing: `pip installed nothing: ${installed.failed}` }
     // Somebody else may have been faster.
     if (!existsSync(pythonOf(home))) {

@@ -7,6 +7,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { LANES_MAX, OWN_USERS } from '#contracts/permissions'
 import {
   CONFIG_PREFACE,
+  lanesIn,
   REPLY_PREFIXES,
   subjectPrefixIn,
   withoutKeys,
@@ -16,7 +17,7 @@ import {
 } from './config-edit.ts'
 import { readNatsAuth, renderNatsAuth, TENANTS_MAX, type NatsAuth } from './nats-auth.ts'
 import { variableOf, withoutPassword, withPassword } from './password-lines.ts'
-import { secret } from './system.ts'
+import { secret } from '#platform/system'
 import { CALL, env, Failure, json, Misuse, say, token } from './terminal.ts'
 import { alone, readWhole, writeWhole, type WholeFile } from './whole-files.ts'
 
@@ -67,7 +68,11 @@ const addTenant = (): Command =>
         'a tenant that is there: with --http-key one more key, else nothing.',
     )
     .argument('<name>', 'the tenant: the token of its subjects, and its NATS user', token)
-    .option('--lanes <a,b>', 'the only lanes it may ask in (default: every lane)', laneList)
+    .option(
+      '--lanes <a,b>',
+      'the only lanes it may ask in (default: what headgate.yaml says, else every lane)',
+      laneList,
+    )
     .option('--http-key', 'make a key for the HTTP door, and print it once')
     .option('--print', 'print the password too')
     .action((name: string, flags: AddFlags) => tell(runAdd(name, flags), flags))
@@ -140,19 +145,21 @@ function runAdd(tenant: string, flags: AddFlags): Done {
   return alone(at.nats, () => {
     const before = natsAuthOf(at)
     const there = before.tenants.find((one) => one.tenant === tenant)
-    const lanes = flags.lanes ?? there?.lanes ?? null
-    if (there !== undefined && !sameLanes(there.lanes, lanes))
-      throw new Failure(
-        `${at.nats}: ${tenant} is there with ${there.lanes?.join(', ') ?? 'every lane'}; remove-tenant first`,
-      )
+    const asked = flags.lanes ?? there?.lanes ?? null
     const key = flags.httpKey === true ? `hg_${secret()}` : null
     const keyHash = key === null ? null : `sha256:${createHash('sha256').update(key).digest('hex')}`
     const config = configOf(at, (text, path) => {
       const first = withReplyPrefixes(text, path)
-      const then = withTenant(first.text, path, { tenant, lanes, keyHash })
+      const then = withTenant(first.text, path, { tenant, lanes: asked, keyHash })
       return { text: then.text, changes: [...first.changes, ...then.changes] }
     })
     samePrefix(at, before, config)
+    // What NATS lets through and what Headgate serves are the same lanes.
+    const lanes = config === null ? asked : lanesIn(config.text, config.path, tenant)
+    if (there !== undefined && !sameLanes(there.lanes, lanes))
+      throw new Failure(
+        `${at.nats}: ${tenant} is there with ${lanesSaid(there.lanes)}, and would now have ${lanesSaid(lanes)}; remove-tenant, then add-tenant`,
+      )
     const made = there === undefined ? { user: tenant, password: secret() } : null
     if (made !== null) checkRoom(at, before, tenant)
     writeWhole([
@@ -168,10 +175,7 @@ function runAdd(tenant: string, flags: AddFlags): Done {
       files: [
         {
           path: at.nats,
-          changes:
-            made === null
-              ? []
-              : [`user ${tenant}, ${lanes === null ? 'every lane' : `lanes ${lanes.join(', ')}`}`],
+          changes: made === null ? [] : [`user ${tenant}, ${lanesSaid(lanes)}`],
         },
         { path: at.passwords, changes: made === null ? [] : [variableOf(tenant)] },
         ...(config?.told ?? []),
@@ -264,6 +268,9 @@ const passwordsFile = ({ passwords: path }: Places, text: string): WholeFile => 
 })
 
 interface EditedConfig {
+  path: string
+  /** As it will stand. */
+  text: string
   file: WholeFile[]
   told: Done['files']
   subjectPrefix: string
@@ -278,6 +285,7 @@ function configOf(
   const before = readWhole(path)
   const { text, changes } = work(before ?? CONFIG_PREFACE, path)
   return {
+    ...{ path, text },
     file: changes.length === 0 ? [] : [{ path, text, mode: 0o644 }],
     told: [{ path, changes }],
     subjectPrefix: subjectPrefixIn(text, path),
@@ -291,6 +299,9 @@ function samePrefix(at: Places, auth: NatsAuth, config: EditedConfig | null): vo
     `${at.config ?? ''}: subject_prefix is ${said}, and ${at.nats} was made for ${auth.subjectPrefix}`,
   )
 }
+
+const lanesSaid = (lanes: readonly string[] | null): string =>
+  lanes === null ? 'every lane' : `lanes ${lanes.join(', ')}`
 
 /** In whatever order. */
 const sameLanes = (one: readonly string[] | null, other: readonly string[] | null): boolean =>

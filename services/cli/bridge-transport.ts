@@ -5,7 +5,7 @@ import type { Transport, TransportMessage } from '#client'
 import { isBridgeTell, type BridgeAsk, type BridgeTell } from '#contracts/bridge'
 
 /** As the memory bus has it. */
-const MAX_PAYLOAD_BYTES = 8_388_608
+const MAX_PAYLOAD_BYTES = 128_000_000
 
 export function bridgeTransport(channel: ChildProcess): Transport {
   const listeners = new Map<number, (message: TransportMessage) => void>()

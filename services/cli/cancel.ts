@@ -1,6 +1,7 @@
 /** `headgate cancel`: ends a request wherever it is. */
 import { Command } from 'commander'
-import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
+import { asked } from './asked.ts'
+import { dialOptions, type DialFlags } from './dialing.ts'
 import { json, say, token } from './terminal.ts'
 
 export const cancel = (): Command =>
@@ -13,7 +14,7 @@ export const cancel = (): Command =>
     .argument('<id>', 'its Headgate-Id', token)
     .option('--json', 'print the answer as it came')
     .action(async (tenant: string, id: string, flags: DialFlags & { json?: true }) => {
-      const answer = await withHeadgate({ ...flags, tenant }, (headgate) => headgate.cancel(id))
+      const answer = await asked(flags, 'cancel', { tenant, id })
       if (flags.json === true) json(answer)
       else if (answer.cancelled) say(`cancelled; it was ${answer.state}`)
       else say(answer.reason === 'unknown_id' ? 'nobody knows it' : 'it had ended already')

@@ -85,6 +85,14 @@ export function withoutKeys(text: string, path: string, tenant: string): ConfigE
 export const subjectPrefixIn = (text: string, path: string): string =>
   resolved(read(text, path).toJS(), path, AS_IT_STANDS).subject_prefix
 
+/** The lanes that a tenant may use, as the file has it, named there or not; null: every lane. */
+export function lanesIn(text: string, path: string, tenant: string): readonly string[] | null {
+  const { tenants } = resolved(read(text, path).toJS(), path, AS_IT_STANDS)
+  const named = Object.hasOwn(tenants, tenant) ? tenants[tenant] : undefined
+  const said = typeof named === 'object' ? named : tenants.default
+  return said.lanes ?? null
+}
+
 type Path = readonly string[]
 
 interface Editor {

@@ -10,7 +10,7 @@ import {
   type NatsTransportOptions,
   type Transport,
 } from '#client'
-import { after, within } from './system.ts'
+import { after, within } from '#platform/system'
 import { env, Failure, messageOf, token } from './terminal.ts'
 
 export interface DialFlags {

@@ -1,19 +1,23 @@
 /** `headgate doctor`: looks at everything a Headgate needs, and says what to do about what it lacks. */
 import { Command } from 'commander'
+import { misspeltVariables } from '#contracts/environment-names'
 import { connectHeadgate, HeadgateError, natsTransport, type Transport } from '#client'
 import { subjects } from '#contracts/subjects'
+import { checkUpstreams } from './doctor-upstreams.ts'
+import { GATEWAY_PORT, HTTP_PORT } from './default-ports.ts'
 import { dialing, dialOptions, natsUrl, type DialFlags } from './dialing.ts'
 import { isFree } from './free-port.ts'
 import { readNatsInfo } from './nats-info.ts'
 import { findNatsServer } from './nats-server.ts'
 import { startProgram } from './program.ts'
-import { GATEWAY_PORT, HTTP_PORT } from './stack.ts'
-import { now, secret, sleep, wall, within } from './system.ts'
-import { env, json, messageOf, say, token } from './terminal.ts'
+import { now, secret, sleep, wall, within } from '#platform/system'
+import { env, json, messageOf, Misuse, MODEL, say, token } from './terminal.ts'
 
 interface DoctorFlags extends DialFlags {
   config?: string
   tenant?: string
+  upstream?: true | string
+  model?: string
   json?: true
 }
 
@@ -38,11 +42,26 @@ export const doctor = (): Command =>
       'a tenant of yours, whose permissions are tried (default: NATS_USER)',
       token,
     )
+    .option(
+      '--upstream [name]',
+      'also make a call of one token to each upstream, or to this one, with its key',
+    )
+    .option('--model <model>', `for that call (default: the one of its first route, else ${MODEL})`)
     .option('--json', 'print the findings as JSON')
     .action(async (flags: DoctorFlags) => {
-      const findings: Finding[] = [node()]
+      if (flags.model !== undefined && flags.upstream === undefined)
+        throw new Misuse('--model: needs --upstream')
+      const findings: Finding[] = [node(), ...environment()]
       const configuration = await checkConfig(flags)
       findings.push(...configuration.findings)
+      if (flags.upstream !== undefined && configuration.isValid)
+        findings.push(
+          ...(await checkUpstreams({
+            config: flags.config ?? env('HEADGATE_CONFIG'),
+            only: flags.upstream === true ? null : flags.upstream,
+            model: flags.model ?? null,
+          })),
+        )
       findings.push(...(await checkNats(flags, configuration.subjectPrefix)))
       findings.push(
         await checkEmbedded(),
@@ -68,6 +87,12 @@ function node(): Finding {
   return { about, verdict: 'broken', said, todo: 'use Node 22.18 or later' }
 }
 
+/** Only what is wrong with it. */
+const environment = (): Finding[] =>
+  misspeltVariables(Object.keys(process.env)).map((said) => {
+    return { about: 'environment', verdict: 'note', said, todo: 'set the other, or take it away' }
+  })
+
 // ---- configuration: the scheduler itself reads it, on a bus of its own and any port ----
 
 interface ConfigFile {
@@ -77,7 +102,7 @@ interface ConfigFile {
 
 async function checkConfig(
   flags: DoctorFlags,
-): Promise<{ findings: Finding[]; subjectPrefix: string }> {
+): Promise<{ findings: Finding[]; isValid: boolean; subjectPrefix: string }> {
   const about = 'configuration'
   const path = flags.config ?? env('HEADGATE_CONFIG')
   const token = secret()
@@ -104,11 +129,13 @@ async function checkConfig(
     const said = path === undefined ? 'no file: defaults' : `${path} is valid`
     return {
       findings: [{ about, verdict: 'ok', said }, ...keys(file)],
+      isValid: true,
       subjectPrefix: flags.subjectPrefix ?? file.subject_prefix,
     }
   } catch (error) {
     const finding: Finding = { about, verdict: 'broken', said: messageOf(error) }
-    return { findings: [{ ...finding, todo: 'correct that line' }], subjectPrefix }
+    const findings = [{ ...finding, todo: 'correct that line' }]
+    return { findings, isValid: false, subjectPrefix }
   } finally {
     trial.signal('SIGTERM')
     await trial.ended
@@ -121,7 +148,7 @@ function keys(file: ConfigFile): Finding[] {
     const about = 'API key'
     if (env(api_key_env) !== undefined)
       return { about, verdict: 'ok', said: `${api_key_env} is set, for upstream ${name}` }
-    const said = `${api_key_env} is not set: upstream ${name} will refuse every call`
+    const said = `${api_key_env} is not set: upstream ${name} is called without a key`
     const todo = `export ${api_key_env}, or try without one: headgate up simulates the upstream`
     return { about, verdict: 'note', said, todo }
   })
@@ -195,7 +222,8 @@ async function jetStream(transport: Transport): Promise<Finding[]> {
     return [{ about, verdict: 'note', said, todo }]
   }
   if (answer === null || answer['error'] !== undefined) {
-    const said = 'not there: no durable jobs, and the emergency switch does not outlive a restart'
+    const said =
+      'not there: no durable jobs, and the emergency switch does not outlive the last instance'
     return [{ about, verdict: 'note', said, todo: 'start nats-server with -js' }]
   }
   const streams = answer['streams'] as { ts?: string; config?: { name?: string } }[] | null

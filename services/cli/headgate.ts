@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `headgate` command: one verb per file. Exit status 0, 1 (it failed), 2 (called wrong). */
+import '#contracts/engine'
 import { Command, CommanderError } from 'commander'
 import { Failure, forgiveReaders, messageOf, Misuse, tell } from './terminal.ts'
 import { version } from './version.ts'
@@ -17,6 +18,8 @@ const VERBS: Record<string, () => Promise<() => Command>> = {
   record: async () => (await import('./record.ts')).record,
   machines: async () => (await import('./machines.ts')).machines,
   emergency: async () => (await import('./emergency.ts')).emergency,
+  health: async () => (await import('./health.ts')).health,
+  upstream: async () => (await import('./upstream.ts')).upstream,
   doctor: async () => (await import('./doctor.ts')).doctor,
   provider: async () => (await import('./provider.ts')).provider,
   auth: async () => (await import('./auth.ts')).auth,

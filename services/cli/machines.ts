@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Argument, Command, Option } from 'commander'
-import { CHART_STYLE, charts, type DrawnChart } from '#contracts/charts'
+import { CHART_STYLE, charts, type DrawnChart } from '#contracts/generated/charts'
 import { Failure, messageOf, Misuse, say } from './terminal.ts'
 
 const FORMATS = ['mermaid', 'json', 'svg'] as const

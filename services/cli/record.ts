@@ -11,7 +11,7 @@ import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
 import { recordFile, type RecordFile } from './record-file.ts'
 import { hashedNames, OPEN_MAX, recorder, type FeedEvent, type Recorder } from './recorder.ts'
 import { onStop } from './signals.ts'
-import { after, every, now, secret, wall } from './system.ts'
+import { after, every, now, secret, wall } from '#platform/system'
 import { numberFrom } from './simulate-options.ts'
 import { Failure, messageOf, Misuse, tell } from './terminal.ts'
 

@@ -1,13 +1,14 @@
 /** Sends a plan through a running stack and waits until every request has its one answer. */
 import { HeadgateError, type Headgate, type Transport } from '#client'
-import { snapshot as snapshotSchema, type Snapshot } from '#contracts/snapshot'
+import type { Snapshot } from '#contracts/snapshot'
 import { subjects } from '#contracts/subjects'
 import type { Arrival, Plan } from './replay-plan.ts'
 import { createTally, percentile, type Tally } from './replay-tally.ts'
 import { overloads, readCounters, readLedger, storm } from './replay-upstream.ts'
 import type { Counters, LedgerSummary } from './replay-upstream.ts'
+import { snapshotFrom } from './snapshot-from.ts'
 import type { Stack } from './stack.ts'
-import { after, every, now, sleep } from './system.ts'
+import { after, every, now, sleep } from '#platform/system'
 
 export interface RunOptions {
   plan: Plan
@@ -228,7 +229,7 @@ export const isAtRest = (of: Snapshot): boolean =>
   Object.values(of.held).every((count) => count === 0)
 
 export const readSnapshot = async (client: Headgate): Promise<Snapshot> =>
-  snapshotSchema.parse(await client.admin('snapshot'))
+  snapshotFrom(await client.admin('snapshot'))
 
 interface Watched extends Transport {
   answers(): { missing: number; extra: number }

@@ -1,6 +1,6 @@
 /** Signals that mean: stop. npm passes on the Ctrl-C that the terminal has already sent to us, so that two
  *  within a moment are one. */
-import { now } from './system.ts'
+import { now } from '#platform/system'
 
 const ONE_MS = 500
 const NAMES = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const

@@ -1,6 +1,6 @@
 /** What a simulation says at its end: tables for people, the same as one object for programs. */
 import Table from 'cli-table3'
-import { LANE_FIGURES, type RunResult } from '#simulator/job'
+import { firstRows, IN_FIRST, LANE_FIGURES, type RunResult } from '#simulator/job'
 
 // ---- for programs ----
 
@@ -50,7 +50,7 @@ function rounded(value: unknown): unknown {
 /** All columns together, on a terminal. */
 const WIDTH = 100
 /** What a row is called, where runs stand side by side. */
-const NAME_WIDTH = 26
+const NAME_WIDTH = 28
 /** Of a cell: a border and a space on either side. */
 const FRAME = 3
 
@@ -71,25 +71,39 @@ function titleOf(results: readonly RunResult[], first: RunResult): string {
 
 /** Lanes as rows. */
 function singly(result: RunResult): Table.Table[] {
+  const first = plainTable(['first', 'value', 'must be', ''])
+  for (const { said, must, cells } of firstRows([result]))
+    first.push([
+      said,
+      number(cells[0]!.value),
+      must ?? '',
+      must === null ? '' : verdict(cells[0]!.met),
+    ])
   const figures = plainTable(['figure', 'value', 'must be', ''])
   for (const { figure, value, must, met } of result.acceptance)
     figures.push([figure, number(value), must, verdict(met)])
   const named = new Set(result.acceptance.map(({ figure }) => figure))
   for (const [name, value] of Object.entries(result.figures))
-    if (!named.has(name)) figures.push([name, number(value), '', ''])
+    if (!named.has(name) && !IN_FIRST.has(name)) figures.push([name, number(value), '', ''])
   const lanes = plainTable(['lane', ...LANE_FIGURES.map((row) => row.said.replace(' ', '\n'))])
   for (const [name, lane] of Object.entries(result.lanes))
     lanes.push([name, ...LANE_FIGURES.map((row) => number(lane[row.name]))])
-  const guardrails = plainTable(['guardrail', 'value', 'below', ''])
-  for (const [name, { value, bound, met }] of Object.entries(result.guardrails))
-    guardrails.push([name, number(value), bound, verdict(met)])
-  return [figures, lanes, guardrails]
+  return [first, figures, lanes]
 }
 
 /** Runs as columns. */
 function besides(results: readonly RunResult[]): Table.Table[] {
   const room = Math.floor((WIDTH - NAME_WIDTH - 2) / results.length) - FRAME
   const head = results.map(({ label }) => fitted(label, room))
+  const first = plainTable(['first', ...head], NAME_WIDTH)
+  for (const { said, must, cells } of firstRows(results))
+    first.push([
+      must === null ? said : `${said} ${must}`,
+      ...cells.map((cell) => {
+        if (cell.value === null) return '-'
+        return must === null ? number(cell.value) : judged(cell, room)
+      }),
+    ])
   const figures = plainTable(['figure', ...head], NAME_WIDTH)
   const musts = new Map(
     results.flatMap((run) => run.acceptance.map((one) => [one.figure, one.must] as const)),
@@ -103,7 +117,7 @@ function besides(results: readonly RunResult[]): Table.Table[] {
       }),
     ])
   for (const name of namesOf(results, (run) => run.figures))
-    if (!musts.has(name))
+    if (!musts.has(name) && !IN_FIRST.has(name))
       figures.push([name, ...results.map((run) => number(run.figures[name] ?? null))])
   const lanes = plainTable(['lane', ...head], NAME_WIDTH)
   for (const lane of namesOf(results, (run) => run.lanes))
@@ -112,15 +126,7 @@ function besides(results: readonly RunResult[]): Table.Table[] {
         `${lane} ${row.said}`,
         ...results.map((run) => number(run.lanes[lane]?.[row.name] ?? null)),
       ])
-  const guardrails = plainTable(['guardrail', ...head], NAME_WIDTH)
-  for (const name of namesOf(results, (run) => run.guardrails))
-    guardrails.push([name, ...results.map((run) => guardrail(run, name, room))])
-  return [figures, lanes, guardrails]
-}
-
-function guardrail(run: RunResult, name: string, room: number): string {
-  const found = Object.entries(run.guardrails).find(([own]) => own === name)?.[1]
-  return found === undefined || found.value === null ? '-' : judged(found, room)
+  return [first, figures, lanes]
 }
 
 /** On two lines where one has no room. */

@@ -2,11 +2,12 @@
  *  They end in the reverse order: the scheduler drains while its upstream and its bus are still there. */
 import { connectHeadgate, natsTransport, type Headgate, type Transport } from '#client'
 import { bridgeTransport } from './bridge-transport.ts'
+import { GATEWAY_PORT, HTTP_PORT, NATS_PORT } from './default-ports.ts'
 import { dialing } from './dialing.ts'
 import { freePort } from './free-port.ts'
 import { startNatsServer, type NatsServer } from './nats-server.ts'
 import { sayEnd, startProgram, type Program } from './program.ts'
-import { after, secret } from './system.ts'
+import { after, secret } from '#platform/system'
 import { env, Failure, messageOf } from './terminal.ts'
 
 export interface StackOptions {
@@ -47,9 +48,6 @@ export interface Stack {
   connect(of: { tenant: string; callsMax?: number; transport?: Transport }): Promise<Headgate>
 }
 
-export const NATS_PORT = 4_222
-export const HTTP_PORT = 8_780
-export const GATEWAY_PORT = 8_781
 /** A server that keeps ending has a reason that a restart does not mend. */
 const NATS_RESTARTS_MAX = 5
 

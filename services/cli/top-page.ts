@@ -1,18 +1,21 @@
 /** The picture of `headgate top` as lines of text, for a width and a height. What is wrong is said in words;
  *  colour only repeats it. */
+import { runbook, type RunbookKind } from '#contracts/runbook'
 import type { BucketSnapshot, Snapshot } from '#contracts/snapshot'
+import { waitWords } from '#contracts/waiting'
 import type { Move, TopMemory } from './top-memory.ts'
 import {
   bar,
   clock,
   duration,
-  ending,
+  middle,
   number,
   packed,
   percent,
   row,
   shown,
   spark,
+  wrapped,
   type Cell,
   type Paint,
   type Tone,
@@ -35,6 +38,7 @@ export interface PageOptions {
 
 /** How much is listed at most. */
 interface Room {
+  troubles: number
   routes: number
   lanes: number
   tenants: number
@@ -44,12 +48,12 @@ interface Room {
 
 /** The first that fits is taken. */
 const ROOMS: readonly Room[] = [
-  { routes: 50, lanes: 32, tenants: 10, moves: 10, airy: true },
-  { routes: 12, lanes: 8, tenants: 8, moves: 6, airy: true },
-  { routes: 6, lanes: 6, tenants: 5, moves: 5, airy: false },
-  { routes: 4, lanes: 4, tenants: 3, moves: 3, airy: false },
-  { routes: 3, lanes: 3, tenants: 1, moves: 1, airy: false },
-  { routes: 2, lanes: 3, tenants: 0, moves: 0, airy: false },
+  { troubles: 20, routes: 50, lanes: 32, tenants: 10, moves: 10, airy: true },
+  { troubles: 8, routes: 12, lanes: 8, tenants: 8, moves: 6, airy: true },
+  { troubles: 5, routes: 6, lanes: 6, tenants: 5, moves: 5, airy: false },
+  { troubles: 3, routes: 4, lanes: 4, tenants: 3, moves: 3, airy: false },
+  { troubles: 2, routes: 3, lanes: 3, tenants: 1, moves: 1, airy: false },
+  { troubles: 1, routes: 2, lanes: 3, tenants: 0, moves: 0, airy: false },
 ]
 const WIDTH_MIN = 16
 const LEVELS = ['normal', 'batch trickles', 'batch stands', 'arrivals are shed']
@@ -79,7 +83,13 @@ type Drawing = PageOptions & { width: number; room: Room }
 function drawn(of: Drawing): string[] {
   const sections = [routes(of), lanes(of), tenants(of), moves(of)].filter((one) => one.length > 0)
   const gap = of.room.airy ? [''] : []
-  return [...header(of), ...gap, ...guardrails(of), ...sections.flatMap((one) => [...gap, ...one])]
+  return [
+    ...header(of),
+    ...troubles(of),
+    ...gap,
+    ...guardrails(of),
+    ...sections.flatMap((one) => [...gap, ...one]),
+  ]
 }
 
 // ---- header ----
@@ -114,6 +124,85 @@ function header({ snapshot, width, paint, live, trouble }: Drawing): string[] {
   return [who, state, totals].flatMap((sentences) => packed(sentences, width, paint))
 }
 
+// ---- what holds, since when, and what can be done ----
+
+type Condition = Snapshot['conditions'][number]
+
+/** Those that have no line of their own elsewhere. */
+const TROUBLES: Readonly<
+  Partial<
+    Record<
+      Condition['condition'],
+      (about: string, of: Snapshot) => { said: string; kind: RunbookKind; tone: Tone }
+    >
+  >
+> = {
+  nats_lost: (_about, { doors }) => ({
+    said: `NATS IS AWAY${doors.http?.ready === true ? ' (callers of the HTTP door are served)' : ''}`,
+    kind: 'nats_lost',
+    tone: 'bad',
+  }),
+  blocked(about, { routes }) {
+    const block = routes.find(({ upstream }) => upstream === about)?.blocked ?? null
+    const { said, kind } = BLOCKS[block?.reason ?? 'stopped']
+    const status = block?.status == null ? '' : ` (${block.status})`
+    return { said: `UPSTREAM ${shown(about)} ${said}${status}`, kind, tone: 'bad' }
+  },
+  no_answer: (about) => ({
+    said: `NO ANSWER from ${shown(about)}`,
+    kind: 'no_answer',
+    tone: 'bad',
+  }),
+  breaker: (about) => ({
+    said: `breaker of ${shown(about)} not closed`,
+    kind: 'breaker',
+    tone: 'bad',
+  }),
+  quota_pause: (about) => ({
+    said: `429: quota ${shown(about)} used up`,
+    kind: 'quota_used_up',
+    tone: 'warn',
+  }),
+  overloaded: () => ({ said: 'degraded', kind: 'overloaded', tone: 'bad' }),
+  emergency: () => ({ said: 'emergency block on', kind: 'emergency', tone: 'warn' }),
+  config_refused: () => ({
+    said: 'configuration file refused',
+    kind: 'config_refused',
+    tone: 'warn',
+  }),
+  lane_paused: (about) => ({
+    said: `lane ${shown(about)} paused`,
+    kind: 'lane_paused',
+    tone: 'warn',
+  }),
+  draining: () => ({ said: 'draining', kind: 'draining', tone: 'warn' }),
+}
+const BLOCKS = {
+  key_refused: { said: 'REFUSES THE KEY', kind: 'key_refused' },
+  spend_limit: { said: 'HAS REACHED ITS SPENDING LIMIT', kind: 'spend_limit' },
+  stopped: { said: 'HAS STOPPED THE ACCOUNT', kind: 'account_stopped' },
+} as const
+
+function troubles({ snapshot, now, width, room, paint }: Drawing): string[] {
+  const found = snapshot.conditions.flatMap((one) => {
+    const told = TROUBLES[one.condition]?.(one.about ?? '', snapshot)
+    return told === undefined ? [] : [{ ...told, since: one.since }]
+  })
+  const lines = found.slice(0, room.troubles).map(({ said, kind, tone, since }) => {
+    const act = runbook[kind].act.replaceAll('`', '')
+    const text = `${said} for ${duration(Math.max(0, now - since))}: ${act}`
+    return wrapped(text, { width, lines: room.airy ? TROUBLE_LINES : 1 }).map((line) =>
+      row([{ text: line, width, tone }], paint),
+    )
+  })
+  const left = found.length - lines.length
+  return left > 0
+    ? [...lines.flat(), row([{ text: `and ${number(left)} matters more`, width }], paint)]
+    : lines.flat()
+}
+/** What to do stands last, and it is what somebody looks for. */
+const TROUBLE_LINES = 3
+
 // ---- guardrails ----
 
 interface Dial {
@@ -143,9 +232,14 @@ const dialOf = (name: string): Dial =>
 function guardrails({ snapshot, memory, now, width, paint }: Drawing): string[] {
   return snapshot.guardrails.map(({ name, value, bound, met }) => {
     const dial = dialOf(name)
-    const since = memory.since(name)
+    const broken = snapshot.conditions.find(
+      ({ condition, about }) => condition === 'guardrail' && about === name,
+    )
+    const since = broken?.since ?? memory.since(name)
+    // What is not broken is told as long as we have looked.
+    const more = broken === undefined ? ' or more' : ''
     const lasting =
-      since === null || width < 72 ? '' : ` for ${duration(Math.max(0, now - since))} or more`
+      since === null || width < 72 ? '' : ` for ${duration(Math.max(0, now - since))}${more}`
     const few = value !== null && met && value >= bound
     const said = value === null ? 'no sample' : few ? 'too few samples' : met ? 'met' : 'MISSED'
     const tone: Tone | undefined =
@@ -194,7 +288,7 @@ function routes({ snapshot, width, room, paint }: Drawing): string[] {
     const short = scarcest(one.buckets)
     const line = row(
       [
-        { text: ending(shown(one.id), name), width: name },
+        { text: middle(shown(one.id), name), width: name },
         { text: bar(one.inflight / one.limit, barWidth), width: barWidth },
         { text: `${number(one.inflight)} of ${number(one.limit)}`, width: amount },
         ...rest({ text: words(one.limit_state), width: state }),
@@ -217,10 +311,15 @@ function routes({ snapshot, width, room, paint }: Drawing): string[] {
 }
 
 /** What holds a route back, besides its limit. */
-function holding({ paused_ms, blocked_ms, breaker_cap }: Route): string {
+function holding({ paused_ms, blocked_ms, blocked, breaker_cap, silent_ms }: Route): string {
   return [
-    ...(blocked_ms > 0 ? [`upstream blocked for ${duration(blocked_ms)}`] : []),
-    ...(paused_ms > 0 ? [`paused for ${duration(paused_ms)}`] : []),
+    ...(blocked_ms > 0
+      ? [`upstream blocked for ${duration(blocked_ms)} more`]
+      : blocked === null
+        ? []
+        : ['upstream blocked: the next call tests it']),
+    ...(silent_ms === null ? [] : [`no answer for ${duration(silent_ms)}`]),
+    ...(paused_ms > 0 ? [`paused for ${duration(paused_ms)} more`] : []),
     ...(breaker_cap === null ? [] : [`breaker permits ${number(breaker_cap)} at once`]),
   ].join(', ')
 }
@@ -276,9 +375,10 @@ function lanes({ snapshot, memory, width, room, paint, live }: Drawing): string[
     width,
   )
   const { listed, more } = most(snapshot.lanes, room.lanes, 'lanes')
-  const lines = listed.map((lane) => {
+  const lines = listed.flatMap((lane) => {
     const past = memory.lane(lane.name)
-    return row(
+    const why = waitsSaid(lane, snapshot)
+    const line = row(
       [
         { text: shown(lane.name), width: name },
         { text: `${number(lane.inflight)} of ${number(lane.cap)}`, width: amount },
@@ -298,9 +398,22 @@ function lanes({ snapshot, memory, width, room, paint, live }: Drawing): string[
       paint,
       width,
     )
+    return why === '' ? [line] : [line, row([{ text: `  ${why}`, width, tone: 'warn' }], paint)]
   })
   return [head, ...lines, ...more]
 }
+
+/** Which bound holds most of those that wait, from a second on. */
+function waitsSaid({ name, oldest_ms }: Snapshot['lanes'][number], { waiting }: Snapshot): string {
+  if ((oldest_ms ?? 0) < WAIT_SAID_MS) return ''
+  const rows = waiting.filter(({ lane }) => lane === name).toSorted((a, b) => b.count - a.count)
+  const [first] = rows
+  if (first === undefined) return ''
+  const { reason, bound, until_ms: untilMs, tenant, count } = first
+  const whose = tenant === null ? '' : ` [tenant ${shown(tenant)}]`
+  return `${number(count)} wait: ${waitWords({ reason, bound, untilMs })}${whose}`
+}
+const WAIT_SAID_MS = 1_000
 
 /** Of the last ones; at least 1. */
 const largest = (values: readonly (number | null)[], last: number): number =>
@@ -362,7 +475,7 @@ function moveLine(
   const cells: Cell[] = [
     { text: clock(one.at), width: 8, tone: 'faint' },
     { text: one.times > 1 ? `${one.what} x${one.times}` : one.what, width: 9 },
-    { text: ending(owner, at.whose), width: at.whose },
+    { text: middle(owner, at.whose), width: at.whose },
     { text: `${words(one.from)} -> ${breakerSaid(one.to)}`, width: at.change, tone },
   ]
   const used = cells.reduce((sum, cell) => sum + cell.width + 1, 0)

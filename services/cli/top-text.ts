@@ -8,13 +8,34 @@ export type Paint = (tone: Tone | undefined, text: string) => string
  *  combining and right-to-left characters) stands there as `?`. */
 export const shown = (text: string): string => text.replace(/[^\x20-\x7e]/gu, '?')
 
-/** Long names keep their end: most begin with the same upstream. */
-export const ending = (text: string, most: number): string =>
-  text.length <= most ? text : `…${text.slice(text.length - Math.max(0, most - 1))}`
+/** Long names keep their beginning and, more of it, their end, where models and versions differ. */
+export function middle(text: string, most: number): string {
+  if (text.length <= most) return text
+  const kept = Math.max(0, most - 1)
+  const head = Math.floor(kept * 0.4)
+  return `${text.slice(0, head)}…${text.slice(text.length - (kept - head))}`
+}
 
 /** At most `most` columns, from the beginning. */
 export const cut = (text: string, most: number): string =>
   text.length <= most ? text : `${text.slice(0, Math.max(0, most - 1))}…`
+
+/** In lines of at most `width` columns, broken between words, later ones set in; what is too much for `lines` is
+ *  cut off the last. */
+export function wrapped(text: string, of: { width: number; lines: number }): string[] {
+  const done: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`
+    if (longer.length <= of.width || line.trim() === '' || done.length === of.lines - 1)
+      line = longer
+    else {
+      done.push(line)
+      line = `  ${word}`
+    }
+  }
+  return [...done, line].map((one) => cut(one, of.width))
+}
 
 export interface Cell {
   text: string

@@ -2,15 +2,16 @@
 import { Command } from 'commander'
 import type { Headgate } from '#client'
 import { OPERATOR_USER } from '#contracts/permissions'
-import { snapshot as snapshotSchema, type Snapshot } from '#contracts/snapshot'
+import type { Snapshot } from '#contracts/snapshot'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
+import { snapshotFrom } from './snapshot-from.ts'
 import { drawable } from './screen.ts'
 import { onStop } from './signals.ts'
 import { env, json, say, tell } from './terminal.ts'
 import { topMemory } from './top-memory.ts'
 import { pageOf } from './top-page.ts'
 import { REFRESH_MS, troubleOf, watchScreen, type Look } from './top-watch.ts'
-import { wall, within } from './system.ts'
+import { wall, within } from '#platform/system'
 
 interface TopFlags extends DialFlags {
   once?: true
@@ -54,7 +55,7 @@ function looking(headgate: Headgate): Look {
   return async () => {
     const asked = instance
     instance = null
-    const seen = snapshotSchema.parse(
+    const seen = snapshotFrom(
       await headgate.admin('snapshot', asked === null ? {} : { instance: asked }),
     )
     instance = seen.instance

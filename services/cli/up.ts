@@ -13,7 +13,7 @@ import {
 import type { ReplayReport } from './replay-report.ts'
 import { Interrupted, isSimulated, keepStack, type Stack, type StackKeeper } from './stack.ts'
 import { onStop } from './signals.ts'
-import { now } from './system.ts'
+import { now } from '#platform/system'
 import {
   CALL,
   env,
@@ -219,7 +219,8 @@ async function firstRequest(stack: Stack): Promise<void> {
   }
 }
 
-function howTo({ nats, gatewayUrl }: Stack): void {
+function howTo(stack: Stack): void {
+  const { nats, gatewayUrl } = stack
   const body = `'${JSON.stringify({ ...FIRST, max_tokens: 64 })}'`
   if (nats !== null || gatewayUrl !== null) say('\nFrom another terminal:')
   if (gatewayUrl !== null) say(`  curl ${gatewayUrl}/v1/messages -d ${body}`)
@@ -229,6 +230,14 @@ function howTo({ nats, gatewayUrl }: Stack): void {
     say(`  ${CALL} request --message 'Say hello.' --stream${at}`)
     say(`  ${CALL} top${at}`)
     say(`  nats --server ${url} req --timeout 60s llm.v1.request.acme.interactive ${body}`)
+  }
+  if (isSimulated(stack)) {
+    const { made, token } = stack.adminToken
+    const bearer = made
+      ? `'Authorization: Bearer ${token}'`
+      : '"Authorization: Bearer $HEADGATE_ADMIN_TOKEN"'
+    say(`\nA minute of 529, to see what it does (quota_drop and hang are others, off ends them):`)
+    say(`  curl -H ${bearer} -d '{"kind":"storm"}' ${stack.httpUrl}/api/admin/fault`)
   }
   say('\nCtrl-C ends it.')
 }

@@ -1,9 +1,11 @@
-/** A streamed answer, read once: parsed events, or their bytes. Bounded: a reader who lets more than
- *  `bufferBytesMax` pile up loses the stream. */
+/** A streamed answer, read once: parsed events, or their bytes. Bounded: a reader who leaves more
+ *  than `bufferBytesMax` unread, beside one event however large, loses the stream. */
 import type { RawMessageStreamEvent } from '@anthropic-ai/sdk/resources/messages'
+import { HEADER, isPing } from '#contracts/messages'
 import { readAccounting, type AnswerAccounting } from './accounting.ts'
-import { isPing } from './answer.ts'
 import { clientError, errorIn } from './errors.ts'
+import { checkNames } from './options.ts'
+import { endless, wrongEnd } from './stream-end.ts'
 import type { TransportMessage } from './transport.ts'
 
 export class AnswerStream implements AsyncIterable<RawMessageStreamEvent> {
@@ -15,6 +17,8 @@ export class AnswerStream implements AsyncIterable<RawMessageStreamEvent> {
   readonly #settle: { resolve(of: AnswerAccounting): void; reject(error: unknown): void }
   #buffer: Uint8Array[] = []
   #bufferBytes = 0
+  /** The largest event that came since the buffer was empty. */
+  #largest = 0
   #events = 0
   #end: { error: unknown } | 'open' | 'complete' = 'open'
   #wake: (() => void) | null = null
@@ -38,12 +42,13 @@ export class AnswerStream implements AsyncIterable<RawMessageStreamEvent> {
 
   async *[Symbol.asyncIterator](): AsyncGenerator<RawMessageStreamEvent, void, undefined> {
     for await (const data of this.chunks()) {
-      yield JSON.parse(new TextDecoder().decode(data)) as RawMessageStreamEvent
+      yield eventOf(data)
     }
   }
 
   /** The events' JSON bytes as they came; with `pings` also the signs of life between them. */
   async *chunks(options: { pings?: boolean } = {}): AsyncGenerator<Uint8Array, void, undefined> {
+    checkNames('chunks', 'chunks', options)
     if (this.#taken) throw new TypeError('a stream is read once')
     this.#taken = true
     try {
@@ -68,11 +73,15 @@ export class AnswerStream implements AsyncIterable<RawMessageStreamEvent> {
     if (this.#end !== 'open') return
     const error = errorIn(message)
     if (error !== null) return this.fail(error)
-    if (message.data.length === 0) return this.#finish(message)
+    if (message.header(HEADER.outcome) !== undefined) return this.#finish(message)
+    if (message.data.length === 0) return this.fail(endless())
     if (!isPing(message.data)) this.#events += 1
     else if (this.#buffer.length > 0) return
-    this.#bufferBytes += message.data.length
-    if (this.#bufferBytes > this.#bufferBytesMax) {
+    const { length } = message.data
+    this.#largest = Math.max(length, this.#buffer.length === 0 ? 0 : this.#largest)
+    this.#bufferBytes += length
+    // However large one event is, its reader may have had no time for it yet.
+    if (this.#bufferBytes - this.#largest > this.#bufferBytesMax) {
       const error = clientError('reader_too_slow', `${this.#bufferBytes} bytes wait`)
       return this.#stop({ error }, 'abandoned')
     }
@@ -86,11 +95,9 @@ export class AnswerStream implements AsyncIterable<RawMessageStreamEvent> {
 
   #finish(message: TransportMessage): void {
     const accounting = readAccounting(message)
-    const { events } = accounting
-    if (events !== null && events !== this.#events) {
-      const error = clientError('gap', `${this.#events} of ${events} events came`)
-      return this.#stop({ error }, 'done')
-    }
+    const { data } = message
+    const error = wrongEnd({ data, accounting, events: this.#events, streamed: true })
+    if (error !== null) return this.#stop({ error }, 'done')
     this.#end = 'complete'
     this.#settle.resolve(accounting)
     this.#leave('done')
@@ -108,5 +115,13 @@ export class AnswerStream implements AsyncIterable<RawMessageStreamEvent> {
     const wake = this.#wake
     this.#wake = null
     wake?.()
+  }
+}
+
+function eventOf(data: Uint8Array): RawMessageStreamEvent {
+  try {
+    return JSON.parse(new TextDecoder().decode(data)) as RawMessageStreamEvent
+  } catch (error) {
+    throw clientError('bad_answer', 'an event of the stream is not JSON', error)
   }
 }

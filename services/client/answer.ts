@@ -1,5 +1,6 @@
 /** What came back, read: as an answer, or as one of the contract's own shapes. */
-import { firstIssue, PING } from '#contracts/messages'
+import { firstIssue } from '#contracts/messages'
+import { plainWords } from '#contracts/plain-words'
 import { readAccounting } from './accounting.ts'
 import type { Answer } from './contract.ts'
 import { clientError } from './errors.ts'
@@ -25,20 +26,17 @@ export function json(message: TransportMessage): unknown {
   }
 }
 
-/** A sign of life of a stream, not one of its events. */
-export const isPing = (data: Uint8Array): boolean =>
-  data.length === PING.length && PING.every((byte, i) => data[i] === byte)
-
 /** A schema of the contract. */
 interface Schema<Value> {
   safeParse(
     value: unknown,
+    params: { error: typeof plainWords },
   ): { success: true; data: Value } | { success: false; error: Parameters<typeof firstIssue>[0] }
 }
 
 /** Fails with `bad_answer` when the message is not of that shape. */
 export function shaped<Value>(schema: Schema<Value>, message: TransportMessage): Value {
-  const read = schema.safeParse(json(message))
+  const read = schema.safeParse(json(message), { error: plainWords })
   if (read.success) return read.data
   throw clientError('bad_answer', firstIssue(read.error), read.error)
 }

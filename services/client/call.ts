@@ -1,16 +1,20 @@
 /** What goes out with a call, checked before it becomes a subject or a header. */
 import { isToken, makeId, TOKEN_SHAPE } from '#contracts/ids'
-import { DEADLINE_MAX_MS, HEADER } from '#contracts/messages'
+import { meant } from '#contracts/known-names'
+import { ATTEMPTS_MAX, DEADLINE_MAX_MS, HEADER } from '#contracts/messages'
 import type { CallOptions, RawBody } from './contract.ts'
+import { checkNames } from './options.ts'
 import type { ClientSystem } from './system.ts'
 import { traceHeaders } from './trace-headers.ts'
 import type { TransportHeaders } from './transport.ts'
 
-/** Lane, id and headers. */
+/** Lane, id and headers. `where`: the function that was called. */
 export function prepareCall(
+  where: 'request' | 'stream' | 'relay' | 'submit',
   options: CallOptions,
   by: { lane?: string; system: ClientSystem },
 ): { lane: string; id: string; headers: TransportHeaders } {
+  checkNames(where === 'relay' ? 'relay' : 'call', where, options)
   checkOptions(options)
   const lane = options.lane ?? by.lane ?? 'interactive'
   const id = options.id ?? makeId(() => by.system.random())
@@ -23,26 +27,41 @@ export function prepareCall(
   if (options.degrade !== undefined && options.degrade.length > 0) {
     headers.push([HEADER.degrade, options.degrade.join(',')])
   }
+  if (options.maxAttempts !== undefined)
+    headers.push([HEADER.maxAttempts, String(options.maxAttempts)])
   return { lane, id, headers: [...headers, ...ownHeaders(options.headers)] }
 }
 
 /** What cannot be a call is told to who made it, before anything of it is anywhere. */
-export function checkOptions(of: Pick<CallOptions, 'deadlineMs' | 'degrade' | 'signal'>): void {
-  const { deadlineMs, degrade, signal } = of
+export function checkOptions(
+  of: Pick<CallOptions, 'deadlineMs' | 'degrade' | 'maxAttempts' | 'signal'>,
+): void {
+  const { deadlineMs, degrade, maxAttempts, signal } = of
   if (deadlineMs !== undefined && !(deadlineMs >= 1 && deadlineMs <= DEADLINE_MAX_MS))
     throw new TypeError(`deadlineMs: expected a number from 1 to ${DEADLINE_MAX_MS}`)
   if (degrade !== undefined && !Array.isArray(degrade))
     throw new TypeError("degrade: expected a list such as ['fallback', 'cache']")
+  if (
+    maxAttempts !== undefined &&
+    !(Number.isInteger(maxAttempts) && maxAttempts >= 1 && maxAttempts <= ATTEMPTS_MAX)
+  )
+    throw new TypeError(`maxAttempts: expected an integer from 1 to ${ATTEMPTS_MAX}`)
   if (signal !== undefined && typeof signal?.addEventListener !== 'function')
     throw new TypeError('signal: expected an AbortSignal')
 }
 
 /** The caller's, and the trace it is in. */
 export function ownHeaders(given: Readonly<Record<string, string>> = {}): TransportHeaders {
-  for (const [name, value] of Object.entries(given))
+  for (const [name, value] of Object.entries(given)) {
     if (typeof value !== 'string') throw new TypeError(`headers.${name}: expected text`)
+    if (/^headgate-/i.test(name) && !OURS.some((one) => one.toLowerCase() === name.toLowerCase()))
+      throw new TypeError(`headers: no header ${name}; ${meant(name, OURS)}`)
+  }
   return [...Object.entries(given), ...traceHeaders(given)]
 }
+
+/** What a caller may say to Headgate in a header. */
+const OURS: readonly string[] = [HEADER.id, HEADER.deadline, HEADER.degrade, HEADER.maxAttempts]
 
 export function checkToken(what: string, text: string): void {
   if (!isToken(text)) throw new TypeError(`${what}: expected ${TOKEN_SHAPE}`)
@@ -51,9 +70,39 @@ export function checkToken(what: string, text: string): void {
 export const isRaw = (body: object | RawBody): body is RawBody =>
   typeof body === 'string' || body instanceof Uint8Array
 
+/** Whether a body asks for a stream is settled before it is sent, since it is billed then. Throws a TypeError.
+ *  What is no JSON is Headgate's to refuse. */
+export function checkStream(where: 'request' | 'stream' | 'submit', body: object | RawBody): void {
+  const streamed = asksForStream(body)
+  if (where === 'stream') {
+    if (isRaw(body) && streamed === false)
+      throw new TypeError('stream: body: a raw body must say "stream": true itself')
+    if ((body as { stream?: unknown } | null)?.stream === false)
+      throw new TypeError('stream: body: it says "stream": false; expected none, or use request()')
+  } else if (streamed === true)
+    throw new TypeError(`${where}: body: it says "stream": true; expected none, or use stream()`)
+}
+
+/** Null: it is no JSON. */
+function asksForStream(body: object | RawBody): boolean | null {
+  if (!isRaw(body)) return (body as { stream?: unknown } | null)?.stream === true
+  const text = typeof body === 'string' ? body : new TextDecoder().decode(body)
+  try {
+    // Most raw bodies do not hold the word, and need not be parsed for that.
+    if (!text.includes('stream') && !text.includes('\\u')) return false
+    return (JSON.parse(text) as { stream?: unknown } | null)?.stream === true
+  } catch {
+    return null
+  }
+}
+
 export function encode(body: object | RawBody): RawBody {
   if (isRaw(body)) return body
   if (typeof body !== 'object' || body === null)
     throw new TypeError('body: expected an object, or JSON as text or bytes')
-  return JSON.stringify(body)
+  try {
+    return JSON.stringify(body)
+  } catch (error) {
+    throw new TypeError(`body: it cannot be written as JSON: ${(error as Error).message}`)
+  }
 }

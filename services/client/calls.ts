@@ -2,32 +2,51 @@
 import type { Message } from '@anthropic-ai/sdk/resources/messages'
 import { jobReceipt } from '#contracts/messages'
 import { answerOf, shaped } from './answer.ts'
-import { encode, isRaw, prepareCall } from './call.ts'
+import { checkStream, encode, isRaw, prepareCall } from './call.ts'
 import { readAccounting } from './accounting.ts'
 import type { Headgate } from './contract.ts'
-import { clientError } from './errors.ts'
+import { clientError, isHeadgateError } from './errors.ts'
 import { exchange, post } from './exchange.ts'
 import { GRACE_MS, type Inside } from './inside.ts'
 import { openStream, SILENCE_MS } from './open-stream.ts'
+import { questions } from './questions.ts'
 import { openRelay } from './relay.ts'
 
+/** For the answer of a call that says no deadline; as often Headgate is asked whether it still has it. */
 const WAIT_MS = 600_000
+/** The shipped lanes whose own deadline is later, ms. A configuration may say another: nobody can know that here,
+ *  and Headgate, asked, says whether the call is there. */
+const LANE_WAIT_MS: Readonly<Record<string, number>> = { batch: 86_400_000 }
 /** For a receipt: a job is checked and stored, nothing more. */
 const SUBMIT_WAIT_MS = 10_000
 
 export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 'relay' | 'submit'> {
-  const { transport, tenant, to, waitMs = WAIT_MS } = inside
+  const { transport, tenant, to, waitMs } = inside
   const { ask } = exchange(inside)
+  const { status } = questions(inside)
+  const laneWaitMs = (lane: string) => LANE_WAIT_MS[lane] ?? WAIT_MS
+  /** While Headgate has it, or does not say and its lane's time is not over. */
+  const stillThere = async ({ lane, id }: { lane: string; id: string }, waitedMs: number) => {
+    try {
+      return (await status(id)).state !== 'settled'
+    } catch (error) {
+      return !isHeadgateError(error, 'unknown_id') && waitedMs < laneWaitMs(lane)
+    }
+  }
   const forget = (id: string) => void post(transport, { subject: to.cancel(tenant, id), data: '' })
 
   return {
     async request(body, options = {}) {
-      const call = prepareCall(options, inside)
+      const call = prepareCall('request', options, inside)
+      checkStream('request', body)
+      const ownWaitMs = options.deadlineMs ?? waitMs
       const message = await ask({
         subject: to.request(tenant, call.lane),
         data: encode(body),
         headers: call.headers,
-        waitMs: (options.deadlineMs ?? waitMs) + GRACE_MS,
+        ...(ownWaitMs === undefined
+          ? { waitMs: WAIT_MS, goOn: (waitedMs: number) => stillThere(call, waitedMs) }
+          : { waitMs: ownWaitMs + GRACE_MS }),
         signal: options.signal,
         left: () => forget(call.id),
       })
@@ -39,7 +58,8 @@ export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 're
     },
 
     stream(body, options = {}) {
-      const call = prepareCall(options, inside)
+      const call = prepareCall('stream', options, inside)
+      checkStream('stream', body)
       return openStream({
         ...inside,
         id: call.id,
@@ -52,7 +72,7 @@ export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 're
     },
 
     relay(body, sink, options = {}) {
-      const call = prepareCall(options, inside)
+      const call = prepareCall('relay', options, inside)
       return openRelay({
         ...inside,
         id: call.id,
@@ -60,14 +80,16 @@ export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 're
         data: body,
         headers: call.headers,
         sink,
-        waitMs: (options.deadlineMs ?? waitMs) + GRACE_MS,
+        waitMs: (options.deadlineMs ?? waitMs ?? laneWaitMs(call.lane)) + GRACE_MS,
+        endWithinMs: options.endWithinMs ?? null,
         silenceMs: inside.silenceMs ?? SILENCE_MS,
         forget: () => forget(call.id),
       })
     },
 
     async submit(body, options = {}) {
-      const call = prepareCall(options, inside)
+      const call = prepareCall('submit', options, inside)
+      checkStream('submit', body)
       const subject = to.submit(tenant, call.lane)
       const message = await ask({
         subject,

@@ -1,4 +1,5 @@
 /** The publishers' library: what a program may use. */
+import '#contracts/engine'
 export { HeadgateClient } from './headgate-client.ts'
 export { connectHeadgate } from './headgate.ts'
 export type {

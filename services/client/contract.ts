@@ -45,7 +45,8 @@ export interface HeadgateOptions {
   callsMax?: number
   /** Unread bytes of one stream; default 16 MB. */
   bufferBytesMax?: number
-  /** Longest wait for an answer of a call without a deadline; default 10 minutes. */
+  /** Longest wait for an answer of a call without a deadline. Default: as long as Headgate has the call, which it
+   *  is asked every 10 minutes; where it does not say, 24 hours in lane `batch` and 10 minutes in others. */
   waitMs?: number
   /** A stream that says nothing for so long, not even a ping, has failed; default 15 s. */
   silenceMs?: number
@@ -61,11 +62,18 @@ export interface CallOptions {
   /** What may be done instead when the call cannot be made in time. Deferred, the answer is the receipt of a
    *  job, and `accounting.outcome` says so. */
   degrade?: readonly DegradeStep[] | undefined
+  /** Tries in all, 1 to 10; absent: the lane's own number. */
+  maxAttempts?: number | undefined
   /** `anthropic-version`, `anthropic-beta`, `traceparent`, `tracestate`. The last two come of themselves
    *  where OpenTelemetry is registered in this process and neither is given. */
   headers?: Readonly<Record<string, string>> | undefined
-  /** Aborting cancels the request wherever it is. */
+  /** Aborting cancels the request wherever it is; the call rejects with the signal's reason. */
   signal?: AbortSignal | undefined
+}
+
+export interface RelayOptions extends CallOptions {
+  /** When the call is given up for good, whatever has come of it: for a door that must answer in any case. */
+  endWithinMs?: number | undefined
 }
 
 export interface Answer<Body = Message> {
@@ -112,7 +120,10 @@ export interface RequestEvent {
 /** JSON text, or its bytes: sent as it is. */
 export type RawBody = Uint8Array | string
 
-/** A connection for one tenant. Every call that fails does so with a HeadgateError, whose `code` says why. */
+/** A connection for one tenant. Every call that fails does so with a HeadgateError, whose `code` says why, but for
+ *  two: one that its own `signal` ends rejects with the signal's reason, as `fetch` does (a DOMException named
+ *  AbortError where `abort()` was given none), and so does its stream; and arguments that can be no call are a
+ *  TypeError, before anything is sent. */
 export interface Headgate {
   readonly tenant: string
   /** Connects, where that is still to be done; fails with `unreachable`. */
@@ -125,7 +136,7 @@ export interface Headgate {
   stream(body: Omit<MessageCreateParams, 'stream'> | RawBody, options?: CallOptions): AnswerStream
   /** For a door that passes a call on as it comes: streamed or not, as the body says. `signal` is not heard:
    *  `leave` does what it would. */
-  relay(body: RawBody, sink: RelaySink, options?: CallOptions): Relayed
+  relay(body: RawBody, sink: RelaySink, options?: RelayOptions): Relayed
   /** Hands over a durable job; the receipt says that it is stored. With an `id` of your own the same may be
    *  submitted again when no receipt came (`no_answer`): it is stored once. Fails with `unreachable` where no
    *  durable jobs are kept. */
@@ -159,4 +170,7 @@ export interface Headgate {
   close(): Promise<void>
 }
 
-export type AuxOptions = Pick<CallOptions, 'headers' | 'signal'>
+export type AuxOptions = Pick<CallOptions, 'headers' | 'signal'> & {
+  /** How long to wait for the answer, in ms; default 65,000, which is more than Headgate ever takes. */
+  waitMs?: number
+}

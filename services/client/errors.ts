@@ -4,11 +4,12 @@ import { refusals, type RefusalCode } from '#contracts/refusals'
 import { readAccounting, type AnswerAccounting } from './accounting.ts'
 import type { TransportMessage } from './transport.ts'
 
-/** What the client itself finds out. */
+/** What the client itself finds out. A call that has left may have run, and been paid for: what is told of one is
+ *  not retryable, since the same again would run it twice. */
 export const clientRefusals = {
   unreachable: { means: 'nobody took the request', retryable: true },
-  no_answer: { means: 'no answer in time; it may have run all the same', retryable: true },
-  gap: { means: 'events of the stream were lost on the way', retryable: true },
+  no_answer: { means: 'no answer in time; it may have run all the same', retryable: false },
+  gap: { means: 'events of the stream were lost on the way', retryable: false },
   bad_answer: { means: 'the answer does not fit the contract', retryable: false },
   reader_too_slow: { means: 'events were not read as fast as they came', retryable: false },
   client_full: { means: 'this client waits for all the answers it may', retryable: true },
@@ -31,7 +32,7 @@ export class HeadgateError extends Error {
   readonly status: number | null
   /** The API's `error.type`. */
   readonly type: string | null
-  /** The same again, later, may succeed. */
+  /** The same again, later, may succeed, and does not run a second time what may have run unheard. */
   readonly retryable: boolean
   readonly retryAfterMs: number | null
   /** The error's JSON as it came. */
@@ -77,6 +78,16 @@ export function clientError(code: ClientCode, detail: string, cause?: unknown): 
   const { means, retryable } = clientRefusals[code]
   return new HeadgateError({ code, message: `${means}: ${detail}`, retryable, cause })
 }
+
+/** What Headgate would say too, found out before or beside it: a row of `refusals`. */
+export function refusedHere(code: RefusalCode, message: string, cause?: unknown): HeadgateError {
+  const { http, type, retryable } = refusals[code]
+  return new HeadgateError({ code, message, status: http, type, retryable, cause })
+}
+
+/** The NATS server has no permission for it in this user's list. */
+export const notPermitted = (detail: string): HeadgateError =>
+  refusedHere('forbidden', `NATS does not carry it for this user: ${detail}`)
 
 /** What kept us from a server, as it is said. */
 export function unreachable(error: unknown): HeadgateError {

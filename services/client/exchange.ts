@@ -1,6 +1,6 @@
 /** One question, one answer: what comes back first, or why nothing will. */
 import type { RawBody } from './contract.ts'
-import { clientError, errorIn, HeadgateError, messageOf } from './errors.ts'
+import { clientError, errorIn, HeadgateError, messageOf, refusedHere } from './errors.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { ClientSystem } from './system.ts'
 import type { Transport, TransportHeaders, TransportMessage } from './transport.ts'
@@ -10,6 +10,8 @@ export interface Question {
   data: RawBody
   headers?: TransportHeaders
   waitMs: number
+  /** Asked each time that `waitMs` have passed: whether to wait as long again; absent: no. */
+  goOn?: (waitedMs: number) => Promise<boolean>
   signal?: AbortSignal | undefined
   /** When the asker goes before the answer, and the question had left. */
   left?: (why: 'aborted' | 'late') => void
@@ -23,8 +25,10 @@ export function exchange(of: { transport: Transport; box: Mailbox; system: Clien
     new Promise<TransportMessage>((resolve, reject) => {
       const { subject, signal, waitMs } = question
       if (signal?.aborted === true) return reject(signal.reason)
+      let over = false
       /** True: the question had left. */
       const end = (settle: () => void): boolean => {
+        over = true
         slot.close()
         stopWaiting()
         signal?.removeEventListener('abort', onAbort)
@@ -44,9 +48,21 @@ export function exchange(of: { transport: Transport; box: Mailbox; system: Clien
           else fail(error)
         },
       })
-      const stopWaiting = system.after(waitMs, () => {
-        if (fail(unanswered(posted, waitMs))) question.left?.('late')
-      })
+      const giveUp = (waitedMs: number) => {
+        if (fail(unanswered(posted, waitedMs))) question.left?.('late')
+      }
+      const onTime = async (waitedMs: number) => {
+        if (question.goOn === undefined || !posted.left) return giveUp(waitedMs)
+        const goOn = await question.goOn(waitedMs)
+        if (over) return
+        if (goOn) wait(waitedMs)
+        else giveUp(waitedMs)
+      }
+      const wait = (waitedMs: number) => {
+        stopWaiting = system.after(waitMs, () => void onTime(waitedMs + waitMs))
+      }
+      let stopWaiting = () => {}
+      wait(0)
       signal?.addEventListener('abort', onAbort)
       const posted = post(transport, { ...question, reply: slot.address, fail })
     })
@@ -75,6 +91,7 @@ export function post(
   let at: 'waiting' | 'left' | 'withdrawn' = 'waiting'
   const send = () => {
     if (at !== 'waiting') return
+    checkSize(transport, { data, headers })
     transport.publish(subject, data, { headers, ...(reply === undefined ? {} : { reply }) })
     at = 'left'
   }
@@ -95,6 +112,21 @@ export function post(
       return at === 'left'
     },
   }
+}
+
+/** A server ends the connection of whoever sends more; headers count. */
+function checkSize(
+  { maxPayload }: Transport,
+  { data, headers }: { data: RawBody; headers: TransportHeaders },
+): void {
+  let bytes = typeof data === 'string' ? Buffer.byteLength(data) : data.length
+  if (headers.length > 0) bytes += 'NATS/1.0\r\n\r\n'.length
+  for (const [name, value] of headers) bytes += Buffer.byteLength(name + value) + ': \r\n'.length
+  if (bytes > maxPayload)
+    throw refusedHere(
+      'payload_too_large',
+      `the call has ${bytes} bytes; what carries it takes ${maxPayload} (max_payload of the NATS server)`,
+    )
 }
 
 /** Why nothing came within `ms`: what never left was heard by nobody. */

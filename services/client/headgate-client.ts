@@ -13,6 +13,7 @@ import type {
   Answer,
   AuxOptions,
   CallOptions,
+  RelayOptions,
   EventOptions,
   Headgate,
   HeadgateOptions,
@@ -31,7 +32,7 @@ export class HeadgateClient implements Headgate {
   readonly #headgate: Headgate
 
   constructor(options: HeadgateOptions) {
-    this.#headgate = openHeadgate(options)
+    this.#headgate = openHeadgate(options, 'HeadgateClient')
   }
 
   get tenant(): string {
@@ -53,7 +54,7 @@ export class HeadgateClient implements Headgate {
     return this.#headgate.stream(body, options)
   }
 
-  relay(body: RawBody, sink: RelaySink, options?: CallOptions): Relayed {
+  relay(body: RawBody, sink: RelaySink, options?: RelayOptions): Relayed {
     return this.#headgate.relay(body, sink, options)
   }
 

@@ -1,5 +1,5 @@
 /** A connection to Headgate for one tenant. */
-import { makeId } from '#contracts/ids'
+import { makeId, TOKEN_SHAPE } from '#contracts/ids'
 import { subjects } from '#contracts/subjects'
 import { checkToken } from './call.ts'
 import { calls } from './calls.ts'
@@ -9,6 +9,7 @@ import type { Inside } from './inside.ts'
 import { lazyTransport } from './lazy-transport.ts'
 import { mailbox, type Mailbox } from './mailbox.ts'
 import { natsDialer } from './nats-transport.ts'
+import { checkNames, checkValues } from './options.ts'
 import { questions } from './questions.ts'
 import { listenTo } from './request-events.ts'
 import { clientSystem, type ClientSystem } from './system.ts'
@@ -16,7 +17,7 @@ import { borrowed, busTransport, type Transport } from './transport.ts'
 
 /** Connects first, and fails first: with `unreachable`. */
 export async function connectHeadgate(options: HeadgateOptions): Promise<Headgate> {
-  const opened = openHeadgate(options)
+  const opened = openHeadgate(options, 'connectHeadgate')
   try {
     await opened.ready()
     return opened
@@ -27,9 +28,16 @@ export async function connectHeadgate(options: HeadgateOptions): Promise<Headgat
 }
 
 /** Connects when it is first needed. */
-export function openHeadgate(options: HeadgateOptions): Headgate {
+export function openHeadgate(
+  options: HeadgateOptions,
+  where: 'HeadgateClient' | 'connectHeadgate',
+): Headgate {
+  checkNames('headgate', where, options)
+  checkNames('tls', `${where}: tls`, options?.tls)
+  if (options === undefined) throw new TypeError(`tenant: expected ${TOKEN_SHAPE}`)
   const { tenant, bus, system = clientSystem } = options
   checkToken('tenant', tenant)
+  checkValues(options)
   const given = bus === undefined ? options.transport : busTransport(bus)
   const transport = given === undefined ? overNats(options, system) : borrowed(given)
   const box = openMailbox({ transport, options, tenant, system })
@@ -101,8 +109,12 @@ function headgate(inside: Inside): Headgate {
     ...calls(inside),
     ...questions(inside),
 
-    events(listener, { lane, failed } = {}) {
+    events(listener, options = {}) {
+      checkNames('events', 'events', options)
+      const { lane, failed } = options
       checkOpen()
+      if (typeof listener !== 'function')
+        throw new TypeError('events: listener: expected a function')
       if (lane !== undefined) checkToken('lane', lane)
       const subject = to.requestEvent(tenant, lane ?? '*')
       const stopListening = listenTo({ transport, subject, listener, failed })

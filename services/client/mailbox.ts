@@ -1,5 +1,5 @@
 /** One inbox for all calls of a client: each waits at an address of its own. Bounded by `callsMax`. */
-import { clientError, type HeadgateError } from './errors.ts'
+import { clientError, notPermitted, type HeadgateError } from './errors.ts'
 import type { Transport, TransportMessage } from './transport.ts'
 
 export interface MailboxSlot {
@@ -51,7 +51,7 @@ export function mailbox(of: { transport: Transport; inbox: string; callsMax: num
   const stopFaults = transport.onFault(({ subject, detail }) => {
     const inboxRefused = subject === everywhere
     refused ||= inboxRefused
-    const error = clientError('unreachable', detail)
+    const error = notPermitted(detail)
     failAll(error, ({ call }) => inboxRefused || call.subject === subject)
   })
 

@@ -10,7 +10,9 @@ import {
   type NatsConnection,
   type NodeConnectionOptions,
 } from '@nats-io/transport-node'
+import { refusedHere } from './errors.ts'
 import { dialNats, type Dialled } from './nats-dial.ts'
+import { checkNames } from './options.ts'
 import type { ClientSystem } from './system.ts'
 import {
   USUAL_MAX_PAYLOAD_BYTES,
@@ -47,6 +49,8 @@ export interface NatsTransportOptions {
 }
 
 export async function natsTransport(options: NatsTransportOptions): Promise<Transport> {
+  checkNames('nats', 'natsTransport', options)
+  checkNames('tls', 'natsTransport: tls', options.tls)
   return natsDialer(options)()
 }
 
@@ -237,7 +241,7 @@ function cannotConnect(servers: string | readonly string[], cause: unknown): Err
     .map((url) => url.replace(/\/\/[^@/]*@/, '//'))
     .join(', ')
   if (cause instanceof AuthorizationError) {
-    return new Error(`NATS at ${where} refuses these credentials`, { cause })
+    return refusedHere('unauthenticated', `NATS at ${where} refuses these credentials`, cause)
   }
   const why = cause instanceof Error ? cause.message : 'no reason given'
   return new Error(`cannot connect to NATS at ${where}: ${why}`, { cause })

@@ -1,11 +1,14 @@
 /** What can be asked beside the calls themselves: of one request or job, of the upstream, of an operator. */
 import type { Message, MessageTokensCount } from '@anthropic-ai/sdk/resources/messages'
 import { cancelAnswer, DEADLINE_MAX_MS, HEADER, statusAnswer } from '#contracts/messages'
+import { isToken, makeId } from '#contracts/ids'
 import { answerOf, json, shaped } from './answer.ts'
 import { checkToken, encode, ownHeaders } from './call.ts'
 import type { Answer, Headgate, ModelList } from './contract.ts'
-import { exchange } from './exchange.ts'
+import { exchange, post } from './exchange.ts'
 import { GRACE_MS, type Inside } from './inside.ts'
+import { checkNames } from './options.ts'
+import type { TransportHeaders } from './transport.ts'
 
 const SHORT_WAIT_MS = 2_000
 const AUX_WAIT_MS = 65_000
@@ -16,20 +19,31 @@ export function questions(inside: Inside): Pick<Headgate, Questions> {
   const { tenant, to } = inside
   const { ask } = exchange(inside)
   const query = (subject: string) => ask({ subject, data: '', waitMs: SHORT_WAIT_MS })
+  const forget = (id: string) =>
+    void post(inside.transport, { subject: to.cancel(tenant, id), data: '' })
 
-  const aux: Headgate['aux'] = async (kind, body = '', { headers, signal } = {}) => {
+  const aux: Headgate['aux'] = async (kind, body = '', options = {}) => {
+    checkNames('aux', kind, options)
+    const { headers, signal, waitMs } = options
+    const given = headers?.[HEADER.id]
+    const id = given ?? makeId(() => inside.system.random())
+    const own: TransportHeaders = given === undefined ? [[HEADER.id, id]] : []
     const message = await ask({
       subject: to.aux(kind, tenant),
       data: encode(body),
-      headers: ownHeaders(headers),
-      waitMs: AUX_WAIT_MS,
+      headers: [...own, ...ownHeaders(headers)],
+      waitMs: waitMs ?? AUX_WAIT_MS,
       signal,
+      // Nobody should work for who has left.
+      left: () => isToken(id) && forget(id),
     })
     return answerOf<unknown>(message)
   }
 
   return {
-    async result(id, { waitMs = 0, signal } = {}) {
+    async result(id, options = {}) {
+      checkNames('result', 'result', options)
+      const { waitMs = 0, signal } = options
       checkToken('id', id)
       if (!(waitMs >= 0 && waitMs <= DEADLINE_MAX_MS)) {
         throw new TypeError(`waitMs: expected 0 to ${DEADLINE_MAX_MS}`)

@@ -1,9 +1,9 @@
 /** One call as it comes back, word by word, for a door that passes it on: whether it is streamed shows in the
  *  first word, so nothing here reads the body. Nothing is kept: who cannot pass an event on must leave. */
-import { HEADER } from '#contracts/messages'
+import { HEADER, isPing } from '#contracts/messages'
 import { readAccounting, type AnswerAccounting } from './accounting.ts'
-import { isPing } from './answer.ts'
-import { clientError, errorIn, type HeadgateError } from './errors.ts'
+import { errorIn, type HeadgateError } from './errors.ts'
+import { endless, wrongEnd } from './stream-end.ts'
 import { nobodyAt, post, unanswered, type Posted } from './exchange.ts'
 import type { RawBody } from './contract.ts'
 import type { Mailbox } from './mailbox.ts'
@@ -40,6 +40,8 @@ export function openRelay(of: {
   sink: RelaySink
   /** Longest wait for the first word, and for a whole answer. */
   waitMs: number
+  /** Longest wait for the end, of a stream too; null: only `waitMs` and silence end it. */
+  endWithinMs: number | null
   /** A stream that says nothing for so long, not even a ping, has failed. */
   silenceMs: number
   /** Tells Headgate that nobody waits for it any more. */
@@ -58,6 +60,7 @@ export function openRelay(of: {
     slot?.close()
     stopWaiting()
     stopListening()
+    stopEnding()
     return posted?.withdraw() === true
   }
   const fail = (error: HeadgateError) => {
@@ -75,6 +78,9 @@ export function openRelay(of: {
     stopListening = of.system.after(of.silenceMs, listen)
   }
   let stopListening = () => {}
+  const { endWithinMs: most } = of
+  const stopEnding =
+    most === null ? () => {} : of.system.after(most, () => giveUp(unanswered(posted, most)))
   let stopWaiting = of.system.after(of.waitMs, () => giveUp(unanswered(posted, of.waitMs)))
 
   const hear = (message: TransportMessage) => {
@@ -82,16 +88,17 @@ export function openRelay(of: {
     heard = true
     if (message.nobody) return fail(nobodyAt(subject))
     const { data } = message
-    const bare = data.length > 0 && message.header(HEADER.outcome) === undefined
-    if (bare && message.header(HEADER.errorCode) === undefined) return part(data)
     const error = errorIn(message)
     if (error !== null) return fail(error)
+    if (message.header(HEADER.outcome) === undefined)
+      return data.length > 0 ? part(data) : fail(endless())
+    // The end of a stream counts its events; a whole answer has none to count.
     const accounting = readAccounting(message)
-    const lost = accounting.events !== null && accounting.events !== events
-    if (lost) return fail(clientError('gap', `${events} of ${accounting.events} events came`))
+    const wrong = wrongEnd({ data, accounting, events, streamed })
+    if (wrong !== null) return fail(wrong)
     close()
-    if (data.length === 0) sink.end(accounting)
-    else sink.answer(data, accounting)
+    if (accounting.events === null) sink.answer(data, accounting)
+    else sink.end(accounting)
   }
   const part = (data: Uint8Array) => {
     if (!streamed) {

@@ -1,7 +1,7 @@
 /** A tenant's request events, as they are published. */
 import { json } from './answer.ts'
 import type { EventOptions, RequestEvent } from './contract.ts'
-import { clientError, unreachable } from './errors.ts'
+import { notPermitted, unreachable } from './errors.ts'
 import type { Transport, TransportMessage } from './transport.ts'
 
 /** Asks for the connection too; the answer stops it. */
@@ -21,7 +21,7 @@ export function listenTo(of: {
     if (event !== null) listener(event)
   })
   const stopFaults = transport.onFault((fault) => {
-    if (fault.subject === subject) fail(clientError('unreachable', fault.detail))
+    if (fault.subject === subject) fail(notPermitted(fault.detail))
   })
   transport.ready().catch(fail)
   return () => {

@@ -10,6 +10,11 @@ const LEAST = 0.01
 export class Fading {
   #value = 0
   #at = 0
+  readonly #halfLifeMs: number
+
+  constructor(halfLifeMs = HALF_LIFE_MS) {
+    this.#halfLifeMs = halfLifeMs
+  }
 
   add(by: number, at: number): void {
     this.#value = this.read(at) + by
@@ -18,7 +23,7 @@ export class Fading {
 
   read(at: number): number {
     if (this.#value === 0 || at <= this.#at) return this.#value
-    return this.#value * 2 ** ((this.#at - at) / HALF_LIFE_MS)
+    return this.#value * 2 ** ((this.#at - at) / this.#halfLifeMs)
   }
 }
 
@@ -52,6 +57,13 @@ export class DecayingCounts {
     return this.#sorted(at)
       .slice(0, most)
       .map(([name, one]) => ({ name, part: round(one.read(at) / total) }))
+  }
+
+  /** This one's part of all, 0 to 1. */
+  partOf(name: string, at: number): number {
+    const total = this.total(at)
+    const one = this.#byName.get(name)
+    return total === 0 || one === undefined ? 0 : round(one.read(at) / total)
   }
 
   #forgetSmall(at: number): void {

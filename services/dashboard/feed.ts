@@ -1,6 +1,6 @@
 /** What the dashboard's page reads: fed by events and a snapshot a second, read as one stream and a few
  *  questions. Per event a handful of look-ups; all else once a second, or when somebody asks. */
-import { charts as drawn } from '#contracts/charts'
+import { charts as drawn } from '#contracts/generated/charts'
 import {
   FRAME_MS,
   REQUESTS_MAX,
@@ -11,7 +11,9 @@ import {
 } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
 import type { RequestState } from '#contracts/outcome'
+import { runbook, RUNBOOK_KINDS } from '#contracts/runbook'
 import type { Snapshot } from '#contracts/snapshot'
+import { waitReasons } from '#contracts/waiting'
 import { Dials } from './dials.ts'
 import { Frames, type MachineView } from './frames.ts'
 import { HistoryRings } from './history.ts'
@@ -110,6 +112,8 @@ export function feed(of: FeedOptions): Feed {
       tenants_page_max: TENANTS_PAGE_MAX,
       requests_max: REQUESTS_MAX,
     },
+    runbook: Object.fromEntries(RUNBOOK_KINDS.map((kind) => [kind, runbook[kind].act])),
+    wait_reasons: waitReasons,
     admin: of.admin,
     simulated: of.faults !== null,
   })

@@ -54,6 +54,7 @@ export class Frames {
       draining: rest.draining,
       emergency: rest.emergency,
       bus: rest.bus,
+      doors: rest.doors,
       global: rest.global,
       lanes: lanes.map((lane) => ({
         ...lane,
@@ -63,13 +64,11 @@ export class Frames {
       routes: routes.map((route) => this.#route(route, machines.get(route.id), offset)),
       tenants: tenants.slice(0, BUSIEST),
       held: rest.held,
+      waiting: rest.waiting,
+      conditions: rest.conditions,
       lifecycle: this.#lifecycle(requests_by_state),
       rates: this.#rates(),
-      concentration_429: {
-        count: Math.round(tallies.throttledRoutes.total(now) * 100) / 100,
-        routes: tallies.throttledRoutes.largest(PARTS, now),
-        tenants: tallies.throttledTenants.largest(PARTS, now),
-      },
+      concentration_429: tallies.throttled(PARTS, now),
       guardrails: dials.read(guardrails, at),
       breaches: [...dials.breaches()],
       transitions: [...tallies.transitions.all()],
@@ -129,6 +128,7 @@ export class Frames {
     offset: number,
   ): FrameRoute {
     const answers = this.#of.tallies.answersOf(route.id)
+    const failing = this.#of.tallies.failing(route.id, this.#of.clock.now())
     const shown = (view: MachineView | undefined, state: string) => ({
       state: view?.state ?? state,
       since: Math.round((view?.since ?? 0) + offset),
@@ -141,6 +141,7 @@ export class Frames {
       http_429: answers?.http429 ?? 0,
       http_529: answers?.http529 ?? 0,
       attempts: answers?.attempts ?? 0,
+      failing: failing && { ...failing, since: Math.round(failing.since + offset) },
     }
   }
 

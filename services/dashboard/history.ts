@@ -1,6 +1,6 @@
 /** What was: 15 minutes at a second and 24 hours at a minute, in rings of fixed size.
  *  Source: round-robin archives, as in RRDtool. Bound: `LANES_MAX` lanes and `ROUTES_MAX` routes of
- *  `POINTS` numbers of 4 bytes per column; a route that is gone longest makes room. */
+ *  `LIVE_POINTS` and `DAY_POINTS` numbers of 4 bytes per column; a route that is gone longest makes room. */
 import type { History } from '#contracts/dashboard'
 
 export const LIVE_POINTS = 900

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { pageScript } from './page-script.ts'
+import { runbookPage } from './runbook-page.ts'
 
 export interface PageFile {
   type: string
@@ -40,6 +41,7 @@ export function pageFiles(): PageFiles {
     else files.set(`/page/${name}`, fileOf(text(), kind))
   }
   const vendored = (from: string): string => readFileSync(resolve(from), 'utf8')
+  files.set('/runbook', fileOf(runbookPage(), 'html'))
   files.set('/vendor/uplot.js', fileOf(vendored('uplot/dist/uPlot.iife.min.js'), 'js'))
   files.set('/vendor/uplot.css', fileOf(vendored('uplot/dist/uPlot.min.css'), 'css'))
   return files

@@ -1,9 +1,10 @@
 /** A page's TypeScript as JavaScript for a browser: at start from the source tree, at build time for `dist/`. */
-import { stripTypeScriptTypes } from 'node:module'
+// By its namespace: an older Node, which lacks the function, is told so by the package's door (contracts/engine).
+import * as module from 'node:module'
 
 /** Throws where the page imports what a browser could not fetch. */
 export function pageScript(source: string, name: string): string {
-  const script = quietly(() => stripTypeScriptTypes(source))
+  const script = quietly(() => module.stripTypeScriptTypes(source))
   return script.replace(IMPORT, (_all, head: string, from: string, tail: string) => {
     if (!/^\.\/[\w-]+\.ts$/.test(from))
       throw new Error(`services/dashboard/page/${name}: ${from}: a page imports ./its-own.ts only`)

@@ -1,21 +1,28 @@
-/** The last few of something, numbered: a reader that missed some sees it by the gap. */
+/**
+ * The last few of each kind, numbered over all kinds: a reader that missed some sees it by the gap. A kind that
+ * comes often takes no place from one that comes seldom.
+ */
 export class Recent<T extends { seq: number }> {
   readonly #most: number
-  #items: T[] = []
+  readonly #kindOf: (item: T) => string
+  readonly #kinds = new Map<string, T[]>()
   #seq = 0
 
-  constructor(most: number) {
+  /** `kindOf` must give one of a few words: each keeps up to `most`. */
+  constructor(most: number, kindOf: (item: T) => string = () => '') {
     this.#most = most
+    this.#kindOf = kindOf
   }
 
-  push(item: Omit<T, 'seq'>): void {
-    this.#items.push({ seq: ++this.#seq, ...item } as T)
-    // Cut now and then, not at each: a shift moves all.
-    if (this.#items.length >= 2 * this.#most) this.#items = this.#items.slice(-this.#most)
+  push(of: Omit<T, 'seq'>): void {
+    const item = { seq: ++this.#seq, ...of } as T
+    const kind = this.#kindOf(item)
+    const items = [...(this.#kinds.get(kind) ?? []), item]
+    this.#kinds.set(kind, items.slice(-this.#most))
   }
 
   /** Newest last. */
   all(): readonly T[] {
-    return this.#items.slice(-this.#most)
+    return [...this.#kinds.values()].flat().toSorted((a, b) => a.seq - b.seq)
   }
 }

@@ -2,7 +2,7 @@
  *  Bound: `ROUTES_MAX` routes, `LANES_MAX` lanes. */
 import type { Frame, Preemption, Transition } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
-import { DecayingCounts } from './decaying-counts.ts'
+import { DecayingCounts, Fading } from './decaying-counts.ts'
 import { Recent } from './recent.ts'
 
 export const ROUTES_MAX = 1_000
@@ -25,6 +25,26 @@ export interface Answers {
   http529: number
 }
 
+/** Of those who have most. */
+const CULPRITS_LOOKED_AT = 5
+
+/** Of one route, the last seconds. */
+interface Lately {
+  readonly ended: Fading
+  readonly failed: Map<string, Fading>
+  /** Null: it does not fail. */
+  failingSince: number | null
+}
+
+/** So fast a storm shows, and is forgotten. */
+const LATELY_HALF_LIFE_MS = 8_000
+/** Fewer failures, or a smaller part, are what retries are for. */
+const FAILING = { count: 4, part: 0.2 }
+/** The key is ours: one refusal of it says all, and fades within seconds. */
+const KEY_REFUSED = { cause: '401', count: 0.5 }
+/** Causes of a route; what comes after is `other`. */
+const CAUSES_MAX = 16
+
 type Counted = keyof Frame['rates']
 
 export class Tallies {
@@ -37,15 +57,19 @@ export class Tallies {
     preempted: 0,
     http_429: 0,
     http_529: 0,
+    completed: 0,
+    failed: 0,
   }
-  readonly transitions = new Recent<Transition>(TRANSITIONS_MAX)
+  readonly transitions = new Recent<Transition>(TRANSITIONS_MAX, ({ machine }) => machine)
   readonly preemptions = new Recent<Preemption>(PREEMPTIONS_MAX)
   readonly alarms = new Recent<Frame['alarms'][number]>(ALARMS_MAX)
-  readonly throttledRoutes = new DecayingCounts()
-  readonly throttledTenants = new DecayingCounts()
+  readonly #throttledRoutes = new DecayingCounts()
+  readonly #throttledTenants = new DecayingCounts()
+  readonly #calledRoutes = new DecayingCounts()
+  readonly #calledTenants = new DecayingCounts()
   readonly #retriedRoutes = new DecayingCounts()
   readonly #retriedTenants = new DecayingCounts()
-  readonly #routes = new Map<string, Answers>()
+  readonly #routes = new Map<string, Answers & Lately>()
   readonly #waits = new Map<string, QuantileWindow>()
   readonly #quantiles: (windowMs: number) => QuantileWindow
 
@@ -71,6 +95,9 @@ export class Tallies {
       case 'request.settled':
         counts.settled++
         if (event.data.outcome === 'refused') counts.refused++
+        else if (event.data.outcome === 'completed') counts.completed++
+        else if (event.data.outcome === 'failed' || event.data.outcome === 'expired')
+          counts.failed++
         return
       case 'attempt.ended':
         return this.#answered(event.data, now)
@@ -112,16 +139,44 @@ export class Tallies {
     return value === null ? null : Math.round(value)
   }
 
-  /** Who has most of the 429s, or of the retries, of the last minutes. */
+  /** Whose the 429s of the last minutes are, beside how much of all calls are theirs. */
+  throttled(most: number, now: number): Frame['concentration_429'] {
+    return {
+      count: Math.round(this.#throttledRoutes.total(now) * 100) / 100,
+      routes: beside(this.#throttledRoutes, this.#calledRoutes, most, now),
+      tenants: beside(this.#throttledTenants, this.#calledTenants, most, now),
+    }
+  }
+
+  /** Who has far more of the 429s, or of the retries, of the last minutes than its calls explain; null: nobody. */
   culprits(of: '429' | 'retry', now: number): { route: string | null; tenant: string | null } {
     const [routes, tenants] =
       of === '429'
-        ? [this.throttledRoutes, this.throttledTenants]
+        ? [this.#throttledRoutes, this.#throttledTenants]
         : [this.#retriedRoutes, this.#retriedTenants]
+    const culprit = (some: DecayingCounts, all: DecayingCounts): string | null =>
+      beside(some, all, CULPRITS_LOOKED_AT, now).find((one) => one.concentrated)?.name ?? null
     return {
-      route: routes.largest(1, now)[0]?.name ?? null,
-      tenant: tenants.largest(1, now)[0]?.name ?? null,
+      route: culprit(routes, this.#calledRoutes),
+      tenant: culprit(tenants, this.#calledTenants),
     }
+  }
+
+  /** What most attempts of a route fail with just now, and since when; null: they do not. Asked once a second. */
+  failing(id: string, now: number): { cause: string; part: number; since: number } | null {
+    const route = this.#routes.get(id)
+    if (route === undefined) return null
+    const counts = [...route.failed].map(([cause, one]) => ({ cause, count: one.read(now) }))
+    const failed = counts.reduce((sum, { count }) => sum + count, 0)
+    const [most] = counts.sort((a, b) => b.count - a.count)
+    const part = failed / Math.max(failed, route.ended.read(now), 1)
+    const least = most?.cause === KEY_REFUSED.cause ? KEY_REFUSED.count : FAILING.count
+    if (most === undefined || failed < least || part < FAILING.part) {
+      route.failingSince = null
+      return null
+    }
+    const since = (route.failingSince ??= now)
+    return { cause: most.cause, part: Math.round(part * 1_000) / 1_000, since }
   }
 
   #answered(of: Extract<HeadgateEvent, { name: 'attempt.ended' }>['data'], now: number): void {
@@ -129,11 +184,16 @@ export class Tallies {
     const route = this.#answersOf(of.route)
     counts.attempts++
     route.attempts++
+    route.ended.add(1, now)
+    const cause = causeOf(of)
+    if (cause !== null) failedBy(route, cause).add(1, now)
+    this.#calledRoutes.add(of.route, now)
+    this.#calledTenants.add(of.tenant, now)
     if (of.status === 429) {
       counts.http_429++
       route.http429++
-      this.throttledRoutes.add(of.route, now)
-      this.throttledTenants.add(of.tenant, now)
+      this.#throttledRoutes.add(of.route, now)
+      this.#throttledTenants.add(of.tenant, now)
     } else if (of.status === 529) {
       counts.http_529++
       route.http529++
@@ -144,10 +204,15 @@ export class Tallies {
     this.transitions.push({ ...of, at: Math.round(of.at) })
   }
 
-  #answersOf(route: string): Answers {
+  #answersOf(route: string): Answers & Lately {
     let one = this.#routes.get(route)
     if (one === undefined) {
-      one = { attempts: 0, http429: 0, http529: 0 }
+      const lately = {
+        ended: new Fading(LATELY_HALF_LIFE_MS),
+        failed: new Map(),
+        failingSince: null,
+      }
+      one = { attempts: 0, http429: 0, http529: 0, ...lately }
       if (this.#routes.size >= ROUTES_MAX) {
         const [oldest] = this.#routes.keys()
         if (oldest !== undefined) this.#routes.delete(oldest)
@@ -164,5 +229,58 @@ export class Tallies {
       this.#waits.set(lane, one)
     }
     return one
+  }
+}
+
+/** Of all, at least this part; and its calls meet it so many times as often as the others' do. */
+const CONCENTRATED = { part: 0.25, times: 2 }
+/** Standard deviations above what chance gives. */
+const CHANCE = 2
+
+function beside(
+  some: DecayingCounts,
+  all: DecayingCounts,
+  most: number,
+  now: number,
+): Frame['concentration_429']['tenants'] {
+  const count = some.total(now)
+  return some.largest(most, now).map(({ name, part }) => {
+    const ofCalls = all.partOf(name, now)
+    return { name, part, of_calls: ofCalls, concentrated: isConcentrated({ part, ofCalls, count }) }
+  })
+}
+
+/** By rates, not by counts: whoever makes most calls has most of everything. */
+function isConcentrated(of: { part: number; ofCalls: number; count: number }): boolean {
+  const { part, ofCalls, count } = of
+  // The only one there is has all of it.
+  if (part < CONCENTRATED.part || ofCalls >= 1) return false
+  const often = part * (1 - ofCalls) >= CONCENTRATED.times * ofCalls * (1 - part)
+  return often && (part - ofCalls) * count >= CHANCE * Math.sqrt(count * ofCalls * (1 - ofCalls))
+}
+
+function failedBy({ failed }: Lately, asked: string): Fading {
+  const cause = failed.size < CAUSES_MAX || failed.has(asked) ? asked : 'other'
+  let one = failed.get(cause)
+  if (one === undefined) failed.set(cause, (one = new Fading(LATELY_HALF_LIFE_MS)))
+  return one
+}
+
+/** Null: no failure of the upstream's. */
+function causeOf(of: { verdict: string; status: number | null }): string | null {
+  switch (of.verdict) {
+    case 'hang':
+    case 'ended_silent':
+      return 'silent'
+    case 'overloaded':
+    case 'cut_overloaded':
+      return of.status === null || of.status < 400 ? '529' : String(of.status)
+    case 'fault':
+      return of.status === null || of.status < 400 ? 'connection' : String(of.status)
+    case 'broken':
+    case 'cut':
+      return 'broken'
+    default:
+      return of.status === 401 || of.status === 403 ? String(of.status) : null
   }
 }

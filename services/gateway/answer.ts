@@ -1,5 +1,7 @@
 /** What came back over the bus, as the API would have said it over HTTP. Pure. */
 import { errorBody, refusal, type Refusal } from '#contracts/messages'
+import type { Millis } from '#contracts/units'
+import { refusals } from '#contracts/refusals'
 import { clientRefusals, type AnswerAccounting, type ClientCode, type HeadgateError } from '#client'
 
 export type HttpHeaders = Record<string, string>
@@ -64,8 +66,12 @@ export const streamHead = (id: string): HttpHeaders => ({
   trailer: 'headgate-outcome',
 })
 
-/** `id` names the call where its error does not. */
-export function errorAnswer(error: HeadgateError, id: string): HttpAnswer {
+/** `id` names the call where its error does not; `deadlineMs` is what its caller itself gave it, in all. */
+export function errorAnswer(
+  error: HeadgateError,
+  id: string,
+  deadlineMs: Millis | null = null,
+): HttpAnswer {
   const { accounting } = error
   const requestId = accounting?.requestId ?? namedId(accounting?.id) ?? id
   const told =
@@ -74,7 +80,7 @@ export function errorAnswer(error: HeadgateError, id: string): HttpAnswer {
   const headers = {
     ...(accounting === null ? {} : accountingHeaders(accounting)),
     'headgate-id': word(namedId(accounting?.id) ?? id),
-    ...errorHeaders(error, requestId),
+    ...errorHeaders(error, requestId, mayGoOn(error, deadlineMs)),
   }
   const known = Number.isInteger(status) && status >= 400 && status <= 599
   return { status: known ? status : 502, headers, body: told.body }
@@ -87,15 +93,26 @@ export function refusalAnswer(refused: Refusal, id: string): HttpAnswer & { body
   return { status: refused.status, headers, body }
 }
 
+/** Whether to ask again helps whoever waits so long; absent a deadline, whether its kind of error does. */
+function mayGoOn(error: HeadgateError, deadlineMs: Millis | null): boolean {
+  const { code, accounting } = error
+  const waitMs = error.retryAfterMs ?? 0
+  // Headgate has retried already: an SDK that did it again would multiply the layers, unless its caller has
+  // time that Headgate has not used.
+  if (code === 'retries_exhausted')
+    return deadlineMs !== null && (accounting?.totalMs ?? Infinity) + waitMs < deadlineMs
+  return code !== 'deadline_unreachable' || deadlineMs === null || waitMs < deadlineMs
+}
+
 function errorHeaders(
-  of: { code: string; retryable: boolean; retryAfterMs: number | null },
+  of: { retryable: boolean; retryAfterMs: number | null },
   requestId: string,
+  mayGoOn = true,
 ): HttpHeaders {
   const headers: HttpHeaders = { 'content-type': 'application/json', 'request-id': word(requestId) }
   const seconds = of.retryAfterMs === null ? NaN : Math.ceil(of.retryAfterMs / 1_000)
   if (Number.isSafeInteger(seconds) && seconds >= 0) headers['retry-after'] = String(seconds)
-  // Headgate has retried already: an SDK that did it again would multiply the layers.
-  if (!of.retryable || of.code === 'retries_exhausted') headers['x-should-retry'] = 'false'
+  if (!of.retryable || !mayGoOn) headers['x-should-retry'] = 'false'
   return headers
 }
 
@@ -103,13 +120,10 @@ function errorHeaders(
 const namedId = (id: string | undefined): string | null =>
   id === undefined || id === '' || id === '-' ? null : id
 
-/** What the client found out by itself, in the words of an error of the API. */
+/** What no upstream and no scheduler has written, as an error of the API. */
 function ourOwn(error: HeadgateError, id: string): { status: number; body: string } {
   const { code, retryable } = error
-  const status = isClientCode(code) ? STATUS[code] : (error.status ?? 502)
-  // Its details are of our side of the door.
-  const message = isClientCode(code) ? clientRefusals[code].means : error.message
-  const type = status === 504 ? 'timeout_error' : 'api_error'
+  const { status, type, message } = inWords(error)
   const said = { code, retryable, retry_after_ms: error.retryAfterMs, attempts: 0 }
   return {
     status,
@@ -120,6 +134,17 @@ function ourOwn(error: HeadgateError, id: string): { status: number; body: strin
       headgate: said,
     }),
   }
+}
+
+/** What a caller is told of it. What the client found out by itself has details of our side of the door. */
+export function inWords(error: HeadgateError): { status: number; type: string; message: string } {
+  const { code } = error
+  const own = isClientCode(code)
+  const status = own ? STATUS[code] : (error.status ?? 502)
+  const type = error.type ?? (status === 504 ? 'timeout_error' : 'api_error')
+  if (own) return { status, type, message: clientRefusals[code].means }
+  const plain = code === 'forbidden' || code === 'unauthenticated'
+  return { status, type, message: plain ? refusals[code].means : error.message }
 }
 
 const STATUS: Record<ClientCode, number> = {

@@ -4,7 +4,7 @@ import { HEADER } from '#contracts/messages'
 import type { AuxKind } from '#contracts/subjects'
 import { HeadgateError, type Headgate } from '#client'
 import { errorAnswer, wholeAnswer, type HttpAnswer } from './answer.ts'
-import { passedOn } from './call-headers.ts'
+import { ANSWER_GRACE_MS, deadlineOf, passedOn } from './call-headers.ts'
 
 export function askAux(
   scope: FastifyInstance,
@@ -26,7 +26,11 @@ export function askAux(
     const id = of.newId()
     const headers = { ...passedOn(request.headers), [HEADER.id]: id }
     try {
-      const said = await of.clientOf(request).aux(kind, body, { headers, signal: leaving.signal })
+      const said = await of.clientOf(request).aux(kind, body, {
+        headers,
+        signal: leaving.signal,
+        ...endOf(request),
+      })
       return of.send(reply, wholeAnswer(said.bytes, said.accounting, id))
     } catch (error) {
       if (leaving.signal.aborted) return reply.hijack()
@@ -44,3 +48,12 @@ export function askAux(
     ask('models', JSON.stringify({ id: request.params.id }), request, reply),
   )
 }
+
+/** The door's own patience, where it is less than the client's: the caller is answered whatever happens. */
+function endOf({ headers }: FastifyRequest): { waitMs?: number } {
+  const endMs = deadlineOf(headers, null) + ANSWER_GRACE_MS
+  return endMs < ANSWER_MAX_MS ? { waitMs: endMs } : {}
+}
+
+/** Longer than a call outside lanes may take. */
+const ANSWER_MAX_MS = 65_000

@@ -2,7 +2,7 @@
  *  With no key configured the door is for this machine: any key or none, as tenant `default`, on a loopback
  *  address, under its own name, and not for other people's web pages. */
 import { refusal, type Refusal } from '#contracts/messages'
-import { hostGuard, originGuard } from '#listener'
+import { hostGuard, originGuard } from '#platform/http/listener'
 import type { IncomingHeaders } from './call-headers.ts'
 
 export type Caller = { tenant: string } | { refusal: Refusal }

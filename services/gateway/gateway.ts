@@ -2,16 +2,18 @@
  *  and what comes back is said as the API would. It schedules nothing and knows no prompt. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ConfigFile } from '#contracts/config'
+import { unknownHeader } from '#contracts/header-names'
 import { makeId } from '#contracts/ids'
 import { refusal, type Refusal } from '#contracts/messages'
+import { readyzAnswer } from '#contracts/readiness'
 import type { ClientSystem, Headgate } from '#client'
-import { createListener, isLoopback, listen, type Denial, type Tls } from '#listener'
+import { createListener, isLoopback, listen, type Denial, type Tls } from '#platform/http/listener'
 import { refusalAnswer, type HttpAnswer } from './answer.ts'
 import { askAux } from './aux-call.ts'
-import { readCall } from './call-headers.ts'
 import { callers, type Caller } from './callers.ts'
-import { MessagesCall } from './messages-call.ts'
+import { nothingAt, servedPath } from './paths.ts'
 import { readers } from './readers.ts'
+import { serveMessages } from './serve-messages.ts'
 import { uploads } from './uploads.ts'
 
 export { errorAnswer, streamHead, wholeAnswer, type HttpAnswer, refusalAnswer } from './answer.ts'
@@ -35,12 +37,15 @@ export interface GatewayOptions {
   tenantOf: (key: string) => string | null
   /** The lanes a tenant may use; null: all. The scheduler says so too, where NATS carries the question. */
   lanesOf: (tenant: string) => readonly string[] | null
+  /** The deadline of a call of that lane that names none, in ms; null: no such lane; absent: not known. */
+  timeoutOf?: (lane: string) => number | null
   settings: () => ConfigFile['gateway']
-  /** Largest body; read once. */
+  /** Largest body, and who says so; read once. */
   requestBytesMax: number
+  requestBytesBy: 'limits.request_bytes' | "the NATS server's max_payload"
   /** Why it should get no work; none: it should. */
   ready: () => readonly string[]
-  system: ClientSystem
+  system: ClientSystem & { now(): number }
   /** Hears of faults of ours, answered as 500. */
   onFault: (error: Error) => void
 }
@@ -74,7 +79,8 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
     socket.once('close', () => watched.close())
   })
   health(app, of.ready)
-  void app.register(async (scope) => serveApi(scope, of, waiting))
+  let forget = () => {}
+  void app.register(async (scope) => void (forget = serveApi(scope, of, waiting)))
   const url = await listen(app, facing)
   return {
     url,
@@ -83,6 +89,7 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
     },
     async close() {
       await answered(calls, of.system)
+      forget()
       await app.close()
       waiting.close()
     },
@@ -141,23 +148,26 @@ function facingOf(of: GatewayOptions): Parameters<typeof createListener>[0] {
       idleMs: 0,
       requestsPerConnection: 0,
     },
-    deny: (reply, denial) => send(reply, refusalAnswer(refusalOf(denial), newId(of))),
-    bare: (denial) => refusalAnswer(refusalOf(denial), newId(of)),
+    after: of.system.after,
+    deny: (reply, denial) => send(reply, refusalAnswer(refusalOf(denial, of), newId(of))),
+    bare: (denial) => refusalAnswer(refusalOf(denial, of), newId(of)),
     onFault,
+    pathOf: servedPath,
+    nothingAt,
   }
 }
 
 /** Of a request; what goes on over the bus is less. */
 export const HEADER_BYTES_MAX = 16_384
 
-/** Of `gateway.upload_bytes`. */
+/** Of `gateway.upload_bytes` and `gateway.upload_queued_max`. */
 const TENANT_SHARE = 0.25
 
 function serveApi(
   scope: FastifyInstance,
   of: GatewayOptions,
   waiting: ReturnType<typeof readers>,
-): void {
+): () => void {
   const callerOf = callers(of)
   const refuse = (reply: FastifyReply, refused: Refusal) =>
     send(reply, refusalAnswer(refused, newId(of)))
@@ -169,30 +179,33 @@ function serveApi(
     const caller: Caller = callerOf(request.headers)
     if ('refusal' in caller) return void refuse(reply, caller.refusal)
     callerBy.set(request, caller.tenant)
+    const unknown = unknownHeader(Object.keys(request.headers), 'http')
+    if (unknown !== null) return void refuse(reply, refusal('invalid_request', unknown))
     done()
   })
   uploads(scope, {
-    bytesMax: () => of.settings().upload_bytes,
+    limits() {
+      const { upload_bytes, upload_queued_max, upload_wait_ms } = of.settings()
+      return { bytesMax: upload_bytes, queuedMax: upload_queued_max, waitMs: upload_wait_ms }
+    },
     tenantOf,
     // Without keys there is one tenant, and nobody to keep out.
     tenantShare: () => (of.keyless() ? 1 : TENANT_SHARE),
     eachBytesMax: of.requestBytesMax,
+    after: of.system.after,
     refuse,
   })
   // Whatever it calls itself; the scheduler reads it once, and says what is wrong with it.
   scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
 
-  scope.post('/v1/messages', (request, reply) => {
-    const read = readCall(request.headers)
-    if (!read.ok) return refuse(reply, read.refusal)
-    const tenant = tenantOf(request)
-    const kept = keptFrom({ lanes: of.lanesOf(tenant), lane: read.options.lane })
-    if (kept !== null) return refuse(reply, kept)
-    const client = of.client.as(tenant)
-    reply.hijack()
-    const call = new MessagesCall({ to: reply.raw, readers: waiting })
-    call.ask((sink) => client.relay(bodyOf(request), sink, read.options))
+  const close = serveMessages(scope, {
+    ...of,
+    readers: waiting,
+    tenantOf,
+    bodyOf,
+    newId: () => newId(of),
+    send,
   })
   askAux(scope, {
     clientOf: (request) => of.client.as(tenantOf(request)),
@@ -202,15 +215,8 @@ function serveApi(
   })
   for (const path of ['/v1/messages', '/v1/messages/count_tokens', '/v1/models', '/v1/models/:id'])
     otherMethods(scope, path, refuse)
+  return close
 }
-
-const keptFrom = (of: {
-  lanes: readonly string[] | null
-  lane: string | undefined
-}): Refusal | null =>
-  of.lanes === null || of.lanes.includes(of.lane ?? 'interactive')
-    ? null
-    : refusal('forbidden', `the tenant may use ${of.lanes.join(', ')} only`)
 
 const bodyOf = (request: FastifyRequest): Uint8Array =>
   request.body instanceof Uint8Array ? request.body : NOTHING
@@ -239,11 +245,9 @@ function otherMethods(
 
 function health(app: FastifyInstance, ready: () => readonly string[]): void {
   app.get('/healthz', () => ({ status: 'ok' }))
-  app.get('/readyz', (_request, reply) => {
-    const reasons = ready()
-    return reply
-      .code(reasons.length === 0 ? 200 : 503)
-      .send({ status: reasons.length === 0 ? 'ready' : 'not ready', reasons })
+  app.get<{ Querystring: { door?: unknown } }>('/readyz', (request, reply) => {
+    const { status, body } = readyzAnswer({ http: ready() }, request.query.door)
+    return reply.code(status).send(body)
   })
 }
 
@@ -252,9 +256,10 @@ function send(reply: FastifyReply, { status, headers, body }: HttpAnswer): Fasti
 }
 
 /** A denial of the listener's, in the words of the contract. */
-function refusalOf({ status, type, message }: Denial): Refusal {
-  const code = status === 413 ? 'payload_too_large' : 'invalid_request'
-  return { ...refusal(code, message), status, type }
+function refusalOf({ status, type, message }: Denial, of: GatewayOptions): Refusal {
+  if (status !== 413) return { ...refusal('invalid_request', message), status, type }
+  const said = `${message}, the bound of ${of.requestBytesBy}`
+  return { ...refusal('payload_too_large', said), status, type }
 }
 
 const newId = ({ system }: GatewayOptions): string => makeId(() => system.random())

@@ -1,10 +1,11 @@
 /** The HTTP door as a process of its own, before any Headgate that serves NATS_URL. Started by
  *  `headgate gateway`, or by itself: `node main.ts`. A parent that talks over IPC hears when it is ready. */
 import { clientSystem, natsTransport } from '#client'
-import { hashOfKey, loadConfig, type Loaded } from '#config'
-import { watchConfig } from '#config-watch'
-import { env, httpTls, natsCreds, natsTls, portOf } from '#environment'
-import { createLog, logLevel, type Log } from '#log'
+import { afterStart, changesThatTake, listed } from '#platform/config/changes'
+import { hashOfKey, loadConfig, type Loaded } from '#platform/config/load'
+import { watchConfig } from '#platform/config/watch'
+import { env, httpTls, natsCreds, natsTls, portOf } from '#platform/config/environment'
+import { createLog, logLevel, type Log } from '#platform/log'
 import { connectDoor } from './door-client.ts'
 import { HEADER_BYTES_MAX, startGateway, type Gateway } from './gateway.ts'
 
@@ -39,6 +40,7 @@ async function main(): Promise<void> {
   })
   const client = await connectDoor(file, { transport })
   let draining = false
+  const carried = transport.maxPayload - HEADER_BYTES_MAX
   const gateway = await startGateway({
     host: env('HEADGATE_HOST') ?? '127.0.0.1',
     port: portOf('HEADGATE_GATEWAY_PORT', 8781),
@@ -47,9 +49,14 @@ async function main(): Promise<void> {
     keyless: () => loaded.keys.size === 0,
     tenantOf: (key) => loaded.keys.get(hashOfKey(key)) ?? null,
     lanesOf: (tenant) => loaded.config.tenants.named.get(tenant)?.lanes ?? null,
+    timeoutOf: (lane) => loaded.config.lanes.find(({ name }) => name === lane)?.timeoutMs ?? null,
     settings: () => loaded.config.file.gateway,
     // What the server would not carry is too large, and never "unreachable".
-    requestBytesMax: Math.min(file.limits.request_bytes, transport.maxPayload - HEADER_BYTES_MAX),
+    requestBytesMax: Math.min(file.limits.request_bytes, carried),
+    requestBytesBy:
+      carried < file.limits.request_bytes
+        ? "the NATS server's max_payload"
+        : 'limits.request_bytes',
     ready: () => [
       ...(transport.isReady?.() !== false ? [] : ['NATS is not connected']),
       ...(draining ? ['draining'] : []),
@@ -57,6 +64,13 @@ async function main(): Promise<void> {
     system: clientSystem,
     onFault: (error) => log.error('a fault of the door: this is a bug', { error: error.name }),
   })
+  // Whatever nobody caught cost one callback or promise, and that is all it may cost.
+  const uncaught = (error: unknown): void =>
+    log.error('a fault that nobody caught: this is a bug', {
+      error: error instanceof Error ? error.name : 'no Error',
+    })
+  process.on('uncaughtException', uncaught)
+  process.on('unhandledRejection', uncaught)
   const stopWatching = watch({ path, loaded, log, apply: (next) => (loaded = next) })
   log.info('ready', { at: gateway.url })
   endOnSignals(log, async () => {
@@ -87,9 +101,15 @@ function watch(of: {
     clock: clientSystem,
     onChange(change) {
       if (change.ok) {
-        if (change.loaded.keys.size === 0)
+        const { config, keys, warnings } = change.loaded
+        if (keys.size === 0)
           log.warn('the configuration has no HTTP key: every caller with one is refused')
-        of.apply(change.loaded)
+        const before = loaded.config.file
+        const later = changesThatTake('restart', { before, after: config.file })
+        if (later.length > 0) log.warn(`${listed(later)}: in force from the next start on`)
+        for (const warning of warnings) log.warn(warning)
+        const file = afterStart(before, config.file)
+        of.apply({ ...change.loaded, config: { ...config, file } })
         log.info('the changed configuration is in force')
       } else
         log.error(

@@ -1,62 +1,122 @@
 /** Bodies on their way in, together: what one announces counts from its first byte until it is handed over,
  *  and one that announces nothing counts as the largest that may come. No tenant holds more than a share of
- *  it, so that none can keep the others out by announcing what it never sends. */
+ *  it, so that none can keep the others out by announcing what it never sends. One that finds no room is not
+ *  read: it waits where it is, in the order of arrival; only those whose own tenant has no room are overtaken, by
+ *  others' bodies.
+ *  Cost: the line is walked when a body has come or gone. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { refusal, type Refusal } from '#contracts/messages'
+
+export interface UploadLimits {
+  /** Of all bodies that are being received. */
+  bytesMax: number
+  /** How many more may wait for room, and for how long each. */
+  queuedMax: number
+  waitMs: number
+}
+
+interface Upload {
+  tenant: string
+  announced: number
+  /** It may be read now. */
+  admit: () => void
+}
 
 export function uploads(
   scope: FastifyInstance,
   of: {
-    bytesMax: () => number
+    limits: () => UploadLimits
     tenantOf: (request: FastifyRequest) => string
-    /** Of all of it, the most that one tenant may hold, 0 to 1; one body it may always send. */
+    /** Of all bytes and all places, the most that one tenant may hold, 0 to 1; one body it may always send. */
     tenantShare: () => number
     /** The largest body. */
     eachBytesMax: number
+    after: (ms: number, call: () => void) => () => void
     refuse: (reply: FastifyReply, refused: Refusal) => void
   },
 ): void {
-  const held = new WeakMap<FastifyRequest, number>()
+  const held = new WeakMap<FastifyRequest, Upload>()
   const byTenant = new Map<string, number>()
+  const line = new Set<Upload>()
   let bytes = 0
-  const take = (request: FastifyRequest, announced: number) => {
-    const tenant = of.tenantOf(request)
-    bytes += announced
-    const own = (byTenant.get(tenant) ?? 0) + announced
+  const count = (tenant: string, more: number) => {
+    bytes += more
+    const own = (byTenant.get(tenant) ?? 0) + more
     if (own === 0) byTenant.delete(tenant)
     else byTenant.set(tenant, own)
   }
   const give = (request: FastifyRequest) => {
-    const announced = held.get(request)
-    if (announced === undefined) return
+    const upload = held.get(request)
+    if (upload === undefined) return
     held.delete(request)
-    take(request, -announced)
+    count(upload.tenant, -upload.announced)
+    letIn()
   }
-  const isTooMuch = (request: FastifyRequest, announced: number): boolean => {
-    const own = byTenant.get(of.tenantOf(request)) ?? 0
-    const most = of.bytesMax()
-    return (
-      (bytes > 0 && bytes + announced > most) ||
-      (own > 0 && own + announced > most * of.tenantShare())
-    )
+  const lacksRoom = ({ announced }: Upload) => bytes > 0 && bytes + announced > of.limits().bytesMax
+  const lacksShare = ({ tenant, announced }: Upload) => {
+    const own = byTenant.get(tenant) ?? 0
+    return own > 0 && own + announced > of.limits().bytesMax * of.tenantShare()
   }
+  const letIn = () => {
+    const kept = new Set<string>()
+    for (const upload of line) {
+      if (lacksRoom(upload)) return
+      if (kept.has(upload.tenant) || lacksShare(upload)) kept.add(upload.tenant)
+      else {
+        line.delete(upload)
+        upload.admit()
+      }
+    }
+  }
+  const mayWait = ({ tenant }: Upload): boolean => {
+    const { queuedMax, waitMs } = of.limits()
+    if (waitMs === 0 || line.size >= queuedMax) return false
+    let own = 0
+    for (const upload of line) if (upload.tenant === tenant) own++
+    return own < Math.ceil(queuedMax * of.tenantShare())
+  }
+
   scope.addHook('preParsing', (request, reply, _payload, done) => {
     const announced = announcedBytes(request, of.eachBytesMax)
     if (announced === 0) return done()
-    if (isTooMuch(request, announced)) {
-      const message = 'the bodies that are being received hold all they may (gateway.upload_bytes)'
-      return of.refuse(reply, refusal('queue_full', message))
+    let stop = () => {}
+    const upload: Upload = {
+      tenant: of.tenantOf(request),
+      announced,
+      admit() {
+        stop()
+        count(upload.tenant, announced)
+        held.set(request, upload)
+        done()
+      },
     }
-    take(request, announced)
-    held.set(request, announced)
-    reply.raw.once('close', () => give(request))
-    done()
+    reply.raw.once('close', () => {
+      stop()
+      if (line.delete(upload)) letIn()
+      give(request)
+    })
+    const waits = mayWait(upload)
+    line.add(upload)
+    letIn()
+    if (!line.has(upload)) return
+    const refuse = () => {
+      line.delete(upload)
+      of.refuse(reply, FULL)
+      letIn()
+    }
+    if (waits) stop = of.after(of.limits().waitMs, refuse)
+    else refuse()
   })
   scope.addHook('preHandler', (request, _reply, done) => {
     give(request)
     done()
   })
 }
+
+const FULL = refusal(
+  'queue_full',
+  'the bodies that are being received hold all they may (gateway.upload_bytes)',
+)
 
 function announcedBytes({ headers }: FastifyRequest, most: number): number {
   if (headers['transfer-encoding'] !== undefined) return most

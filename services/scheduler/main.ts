@@ -2,21 +2,26 @@
  *  `headgate up`, or by itself: `node main.ts`. A parent that talks over IPC hears when it is ready. */
 import { readFileSync } from 'node:fs'
 import type { ConfigFile } from '#contracts/config'
-import { bridge } from './bus-bridge.ts'
-import { env, httpTls, natsCreds, natsTls, portOf } from './config/environment.ts'
-import { loadConfig } from './config/load.ts'
-import { memoryBus } from './memory-bus.ts'
-import { memorySettings } from './memory-settings.ts'
-import { openCache } from './open-cache.ts'
+import { bridge } from './memory/bridge.ts'
+import { env, httpTls, misspelt, natsCreds, natsTls, portOf } from '#platform/config/environment'
+import { loadConfig } from '#platform/config/load'
+import { memoryBus } from './memory/bus.ts'
+import { memorySettings } from './memory/settings.ts'
+import { openJobs } from './compose/open-jobs.ts'
+import { openCache } from './compose/open-cache.ts'
 import { natsBus } from './nats/connection.ts'
+import { addresses } from './nats/server-address.ts'
 import { natsSettings } from './nats/settings.ts'
-import { createLog, logLevel, type Log } from './observability/log.ts'
+import { SHARED_CONFIG_BUCKET, storeNames } from '#contracts/store-names'
+import { framesOf, nameOf } from './observability/faults.ts'
+import { createLog, logLevel, type Log } from '#platform/log'
 import type { Bus, KeptSettings } from './ports.ts'
 import { anthropicProvider } from './provider/anthropic.ts'
-import { systemClock, systemDice, systemSoon } from './system.ts'
-import { wire, type Wired } from './wire.ts'
-import type { GatewayAddress } from './wire-gateway.ts'
-import { isLoopback } from './http/guard.ts'
+import { startLine } from './compose/start-line.ts'
+import { systemClock, systemDice, systemLoopDelay, systemSoon } from '#platform/system'
+import { wire, type Wired } from './compose/wire.ts'
+import type { GatewayAddress } from './compose/wire-gateway.ts'
+import { isLoopback } from '#platform/http/guard'
 
 /** What a parent over IPC is told. */
 export type ToParent =
@@ -36,6 +41,8 @@ export type ToParent =
 /** Sockets per upstream, opened as needed: never the bound that counts, also when a changed configuration
  *  raises the global limit. A call that waited for a socket would wait unseen. */
 const CONNECTIONS_MAX = 10_016
+/** EX_SOFTWARE of sysexits.h. */
+const EXIT_BUG = 70
 
 try {
   await main()
@@ -51,16 +58,25 @@ async function main(): Promise<void> {
   const configPath = env('HEADGATE_CONFIG') ?? null
   const loaded = loadConfig({ path: configPath, emergency: false })
   const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: systemClock })
-  for (const warning of loaded.warnings) log.warn(warning)
+  for (const warning of [...loaded.warnings, ...misspelt()]) log.warn(warning)
   const { file } = loaded.config
-  const { bus, settings, connection } = await connect(loaded.config.file, log)
-  const { cache } = await openCache({ settings: file.cache, connection, clock: systemClock })
+  const { bus, settings, connection, nats } = await connect(loaded.config.file, log)
+  const { cache } = await openCache({
+    settings: file.cache,
+    prefix: file.subject_prefix,
+    connection,
+    clock: systemClock,
+  })
+  const jobs = await openJobs({ file, connection, clock: systemClock })
+  if (jobs.kept === null && connection !== null)
+    log.warn(`durable jobs are not to be had: ${jobs.reason}`)
   const host = env('HEADGATE_HOST') ?? '127.0.0.1'
   const tls = httpTls()
   const wired = await wire({
     bus,
     settings,
     cache,
+    jobs: jobs.kept,
     provider: anthropicProvider({
       clock: systemClock,
       connections: CONNECTIONS_MAX,
@@ -81,13 +97,17 @@ async function main(): Promise<void> {
     inspectPort: env('HEADGATE_INSPECT') === undefined ? null : portOf('HEADGATE_INSPECT', 0),
     version: versionOf(),
     env,
-    onBug(bug) {
-      log.error('a broken invariant: this is a bug', { error: nameOf(bug) })
-      log.flush()
-      console.error(bug)
-      process.exit(70)
-    },
+    loopDelay: systemLoopDelay(),
+    onBug: (bug) => endByBug(bug, () => wired.abandon(), log),
   })
+  // Whatever nobody caught cost one callback or promise, and that is all it may cost.
+  process.on('uncaughtException', (error) => wired.fault('process', error))
+  process.on('unhandledRejection', (error) => wired.fault('process', error))
+  const doors = [
+    ['operator', wired.httpUrl],
+    ['HTTP', wired.gatewayUrl],
+  ] as const
+  log.info(startLine({ configPath, config: loaded.config, env, nats, doors }))
   log.info('ready', { at: wired.httpUrl ?? '' })
   if (wired.gatewayUrl !== null) log.info('the HTTP door is open', { at: wired.gatewayUrl })
   if (wired.inspectUrl !== null) log.warn(`the machines can be inspected at ${wired.inspectUrl}`)
@@ -105,6 +125,26 @@ async function main(): Promise<void> {
     bus: bus.kind,
   }
   process.send(ready)
+}
+
+let ending = false
+
+/** A broken law of the core: nothing that it says counts any more. Who waits is told so first. */
+function endByBug(bug: unknown, abandon: () => Promise<void>, log: Log): void {
+  if (ending) return
+  ending = true
+  log.error('a broken invariant: this is a bug', { error: nameOf(bug), at: framesOf(bug) })
+  console.error(bug)
+  const end = (): void => {
+    log.flush()
+    process.exit(EXIT_BUG)
+  }
+  try {
+    void abandon().then(end, end)
+  } catch {
+    // It has not started yet: nobody waits.
+    end()
+  }
 }
 
 /** Null: none is asked for, or none may be: without a key the door is for this machine only. */
@@ -125,13 +165,16 @@ interface Connected {
   bus: Bus
   settings: KeptSettings
   connection: Parameters<typeof openCache>[0]['connection']
+  /** Null: the bus stays in memory. */
+  nats: { servers: readonly string[]; version: string } | null
 }
 
 async function connect(file: ConfigFile, log: Log): Promise<Connected> {
   if (env('HEADGATE_BUS') === 'memory')
-    return { bus: memoryBus(), settings: memorySettings(), connection: null }
+    return { bus: memoryBus(), settings: memorySettings(), connection: null, nats: null }
+  const servers = env('NATS_URL') ?? 'nats://127.0.0.1:4222'
   const bus = await natsBus({
-    servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
+    servers,
     user: env('NATS_USER'),
     password: env('NATS_PASSWORD'),
     creds: natsCreds(),
@@ -152,9 +195,16 @@ async function connect(file: ConfigFile, log: Log): Promise<Connected> {
       log.error('NATS is away: what was sent to us meanwhile is lost to its sender', about)
     else log.warn(`NATS: ${status.kind}`, about)
   })
-  const settings = await natsSettings({ connection: bus.connection, fallback: memorySettings })
-  if (!settings.durable) log.warn(`settings do not outlive a restart: ${settings.reason ?? ''}`)
-  return { bus, settings, connection: bus.connection }
+  const settings = await natsSettings({
+    connection: bus.connection,
+    clock: systemClock,
+    bucket: storeNames(file.subject_prefix).config,
+    olderBucket: SHARED_CONFIG_BUCKET,
+  })
+  if (!settings.durable)
+    log.warn(`what an operator switches does not outlive a restart for now: ${settings.reason}`)
+  const nats = { servers: addresses({ servers }).servers, version: bus.serverVersion }
+  return { bus, settings, connection: bus.connection, nats }
 }
 
 /** The first signal drains, the second one hurries, the third is the end. */
@@ -177,8 +227,6 @@ function drainOnSignals(wired: Wired, log: Log): void {
   // A parent that is gone can no longer stop us.
   if (process.send !== undefined) process.on('disconnect', () => process.emit('SIGTERM'))
 }
-
-const nameOf = (error: unknown): string => (error instanceof Error ? error.name : 'error')
 
 /** The package's own; found from the source tree and from `dist/`. */
 function versionOf(): string {

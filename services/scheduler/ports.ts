@@ -1,30 +1,23 @@
 /** What the scheduler asks of the world. Each port is small, belongs to its caller, and has a fake and a
  *  real side that pass one conformance suite (test/conformance). */
-import type { Dice } from '#core/dice'
+import type { Dice } from '#core/estimators/dice'
+import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
 import type { HeadgateEvent } from '#contracts/events'
+import type { DeadReason, JobClaim } from '#contracts/jobs'
 import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import type {
   Accounting,
   CancelAnswer,
   DegradeStep,
+  JobReceipt,
   Refusal,
   StatusAnswer,
   UpstreamHeaders,
 } from '#contracts/messages'
 
-export type { Dice, HeadgateEvent, Millis, Verdict, AbortWhy }
-
-/** Time, injected. `now` never goes back; `wall` is for people and the wire only. */
-export interface Clock {
-  /** Milliseconds since some fixed instant of this process, monotonic. */
-  now(): Millis
-  /** Milliseconds since 1970. */
-  wall(): Millis
-  /** Calls once, `ms` from now (any length); the answer cancels it. */
-  after(ms: Millis, call: () => void): () => void
-}
+export type { Clock, Dice, HeadgateEvent, Millis, Verdict, AbortWhy }
 
 /** Subject-addressed messages, in the manner of core NATS. */
 export interface Bus {
@@ -63,6 +56,8 @@ export interface BusMessage {
   reply: string | undefined
   /** Case-insensitive look-up. */
   header(name: string): string | undefined
+  /** Of all headers, in any case, each as often as it stands. */
+  names(): Iterable<string>
   /** True for the bus's own word to a `reply` that nobody listens to the subject it came with. */
   nobody?: boolean
 }
@@ -106,19 +101,34 @@ export interface AttemptSink {
 export interface RunningAttempt {
   /** Really closes the socket; the first `why` is kept, and after the end it does nothing. */
   abort(why: AbortWhy): void
+  /** What it has used, as far as the upstream has said, and the upstream's id of it; absent: not known. */
+  seen?(): Pick<Verdict, 'usage' | 'requestId'>
 }
 
 export interface Provider {
   send(call: AttemptCall, sink: AttemptSink): RunningAttempt
-  /** A call outside lanes and slots: the upstream's own status, content type and bytes. */
+  /** A call outside lanes and slots; never a rejection. */
   aux(
     call: Pick<AttemptCall, 'upstream' | 'headers'> & {
       kind: 'count_tokens' | 'models'
       body: Uint8Array | null
       timeoutMs: Millis
+      /** Aborted: nobody waits for it; the socket is closed. */
+      signal?: AbortSignal
     },
-  ): Promise<{ status: number; requestId: string | null; body: Uint8Array }>
+  ): Promise<AuxAnswer>
   close(): Promise<void>
+}
+
+/** What came of a call outside lanes: JSON of the API under 2xx; else an error, in the API's shape where it
+ *  says anything. */
+export interface AuxAnswer {
+  status: number
+  /** The upstream's `request-id`. */
+  requestId: string | null
+  body: Uint8Array
+  /** What an upstream that refuses asked for, uncut; null or absent: nothing. */
+  retryAfterMs?: Millis | null
 }
 
 /** Takes every event, in order; must not throw and must not wait. */
@@ -126,18 +136,22 @@ export interface Recorder {
   record(event: HeadgateEvent): void
 }
 
-/** Small durable settings that outlive a restart and reach every instance. */
+/** Small durable settings that outlive a restart and reach every instance. An act that the store cannot carry
+ *  out rejects with the reason, in bounded time; it is no bug, and the next one may succeed. */
 export interface Settings {
   get(key: string): Promise<string | null>
   put(key: string, value: string): Promise<void>
-  /** Hears every change, its own puts included. */
+  /** Hears every change, its own puts included; never rejects. */
   watch(on: (key: string, value: string) => void): Promise<void>
 }
 
 /** Settings that say whether they outlive a restart, and why not if not. */
 export interface KeptSettings extends Settings {
+  /** As of the last act. */
   readonly durable: boolean
   readonly reason: string | null
+  /** Others may write it too. */
+  readonly shared: boolean
   close(): Promise<void>
 }
 
@@ -172,12 +186,19 @@ export interface Incoming {
   model: string
   stream: boolean
   maxTokens: number
+  /** Bytes of pictures and documents in the body, and the tokens that their kinds and sizes suggest; absent: none. */
+  mediaBytes?: number
+  mediaTokens?: number
   /** The JSON body as it came; sent upstream byte for byte. */
   body: Uint8Array
   /** The caller's remaining budget; null: the lane's default. */
   deadlineMs: Millis | null
   degrade: readonly DegradeStep[]
+  /** Tries that the caller allows, the first included; absent or null: the lane's. */
+  maxAttempts?: number | null
   headers: UpstreamHeaders
+  /** What it has behind it already; absent: it comes now. */
+  past?: { ageMs: Millis; attempts: number }
   reply: Reply
 }
 
@@ -194,6 +215,127 @@ export interface Reply {
   end(accounting: Accounting): void
   /** The end of anything else. `upstreamBody` is the upstream's error JSON, whose `error` is passed on. */
   refuse(refusal: Refusal, accounting: Accounting, upstreamBody: Uint8Array | null): void
+}
+
+// ---- durable jobs ----
+
+/** A tenant's jobs in one lane. */
+export interface JobFlow {
+  readonly lane: string
+  readonly tenant: string
+}
+
+/** A job before it is stored. */
+export interface NewJob extends JobFlow {
+  readonly id: string
+  readonly group: string
+  readonly hash: string
+  /** Ms since 1970. */
+  readonly acceptedAt: Millis
+  /** From `acceptedAt`. */
+  readonly deadlineMs: Millis
+  /** From `acceptedAt`; 0: at once. */
+  readonly notBeforeMs: Millis
+  readonly degrade: readonly DegradeStep[]
+  readonly maxAttempts: number | null
+  readonly headers: UpstreamHeaders
+}
+
+/** What is known of a stored job without its body. */
+export interface JobHead extends NewJob {
+  /** Its place in the store: later ones have larger numbers. */
+  readonly seq: number
+}
+
+export interface StoredJob extends JobHead {
+  readonly body: Uint8Array
+  /** Jobs of its flow that stand behind it; null: not known. */
+  readonly behind: number | null
+}
+
+/** A result as it is stored, and as whoever fetches it is answered. */
+export interface JobResult {
+  readonly tenant: string
+  readonly id: string
+  readonly group: string
+  /** Of the job's body. */
+  readonly hash: string
+  readonly headers: BusHeaders
+  readonly body: Uint8Array
+}
+
+/** Why the store did not do what was asked. `away`: it may be back; `full`: it holds all it may; `too_large`: it
+ *  will never take this. */
+export class JobStoreError extends Error {
+  override readonly name = 'JobStoreError'
+  readonly reason: 'away' | 'full' | 'too_large'
+  constructor(reason: 'away' | 'full' | 'too_large', message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.reason = reason
+  }
+}
+
+/** Where jobs, their claims and their results are kept. Each act is one, whole or not at all, also between
+ *  instances; each rejects with a `JobStoreError`, in bounded time. */
+export interface JobStore {
+  /** The place of the job, or the job that has its tenant and id already, in whatever lane. */
+  add(job: NewJob, body: Uint8Array): Promise<{ seq: number } | { there: JobHead }>
+  /** The flow's first job from a place on; null: none. */
+  next(flow: JobFlow, from: number): Promise<StoredJob | null>
+  at(seq: number): Promise<StoredJob | null>
+  find(tenant: string, id: string): Promise<StoredJob | null>
+  /** Writes a claim over the one of a revision, 0 for none; its own revision, or null: somebody was faster. */
+  claim(job: { tenant: string; id: string }, claim: JobClaim, over: number): Promise<number | null>
+  claimOf(tenant: string, id: string): Promise<{ claim: JobClaim; revision: number } | null>
+  release(revision: number): Promise<void>
+  /** False: there is a result already, which stays. */
+  settle(result: JobResult): Promise<boolean>
+  result(tenant: string, id: string): Promise<JobResult | null>
+  /** Takes the job away, and its claim, if it has one of that revision. */
+  remove(of: { seq: number; revision: number | null }): Promise<void>
+  /** Keeps a job that was given up. */
+  bury(job: StoredJob, reason: DeadReason): Promise<void>
+  /** Flows that have, or had, jobs. */
+  flows(): Promise<JobFlow[]>
+  noteFlow(flow: JobFlow): Promise<void>
+  /** Heads of stored jobs in their order, in pages: those that may start, or those that may not yet. Begins at a
+   *  place and ends with the last one that there is. */
+  heads(when: 'now' | 'later', from: number, count: number): Promise<JobHead[]>
+  /** Calls once when the result of a job is published, wherever it comes from; the answer ends it. */
+  onResult(tenant: string, id: string, call: () => void): () => void
+  close(): Promise<void>
+}
+
+/** What happened to jobs, for counters and events. */
+export type JobNews =
+  | { kind: 'accepted' | 'duplicate' | 'taken_over' | 'ambiguous' | 'late_result'; job: JobName }
+  | { kind: 'settled'; job: JobName; outcome: string }
+  | { kind: 'dead'; job: JobName; reason: DeadReason }
+  | { kind: 'store_error'; job: JobName | null; error: unknown }
+
+export interface JobName {
+  tenant: string
+  lane: string
+  id: string
+}
+
+/** A job as a door hands it over: parsed, not yet stored. */
+export interface SubmittedJob extends Omit<Incoming, 'reply' | 'past'> {
+  /** The caller gave the id, and may give it again. */
+  named: boolean
+  notBeforeMs: Millis
+  group: string
+}
+
+/** What a door may ask about durable jobs. */
+export interface Jobs {
+  submit(job: SubmittedJob): Promise<{ receipt: JobReceipt } | { refused: Refusal }>
+  /** The result, for which it waits so long; `pending`: it is not there yet; null: nobody knows the id. */
+  fetch(tenant: string, id: string, waitMs: Millis): Promise<JobResult | 'pending' | null>
+  /** Of a job that no scheduler has live. Null: nobody knows the id; `elsewhere`: another instance answers. */
+  cancel(tenant: string, id: string): Promise<CancelAnswer | null | 'elsewhere'>
+  /** Of a job that no scheduler has live; null: nobody knows the id. */
+  status(tenant: string, id: string): Promise<StatusAnswer | null>
 }
 
 /** What a door may ask of the scheduler. */
@@ -220,15 +362,21 @@ export interface Scheduler {
   gone(tenant: string, id: string): void
   /** Null: this instance does not know the id. */
   status(tenant: string, id: string): StatusAnswer | null
+  /** Why it would be refused whenever it came; null: it would not. */
+  check(of: Pick<Incoming, 'tenant' | 'lane' | 'model'>): Refusal | null
 }
 
 /** What an operator may ask; answers are JSON values. A bad argument throws an `OperatorError`. */
 export interface Operator {
   snapshot(): unknown
-  /** The configuration in force; given YAML text, puts it in force or refuses it whole. */
-  config(yaml: string | null): Promise<unknown>
+  /** The configuration in force; given YAML text, puts it in force or refuses it whole. `by` is for the log. */
+  config(yaml: string | null, by: string): Promise<unknown>
   emergency(on: boolean): Promise<unknown>
   lane(of: { lane: string; paused: boolean }): Promise<unknown>
+  upstream(name: string): Promise<unknown>
+  /** Null: this instance does not know the id. */
+  status(of: { tenant: string; id: string }): StatusAnswer | null
+  cancel(of: { tenant: string; id: string }): CancelAnswer | null
   /** Starts the drain; answers at once. */
   drain(): Promise<unknown>
 }
@@ -238,17 +386,24 @@ export class OperatorError extends Error {
   override readonly name = 'OperatorError'
 }
 
-/** Performs what was asked; a bad argument throws an `OperatorError`. */
-export async function obey(operator: Operator, ask: AdminAsk): Promise<unknown> {
+/** Performs what was asked; a bad argument throws an `OperatorError`. `by` says who asked, as far as the door
+ *  knows. */
+export async function obey(operator: Operator, ask: AdminAsk, by: string): Promise<unknown> {
   switch (ask.op) {
     case 'snapshot':
       return operator.snapshot()
     case 'config':
-      return operator.config(ask.yaml)
+      return operator.config(ask.yaml, by)
     case 'emergency':
       return operator.emergency(ask.on)
     case 'lane':
       return operator.lane({ lane: ask.lane, paused: ask.paused })
+    case 'upstream':
+      return operator.upstream(ask.upstream)
+    case 'status':
+      return operator.status(ask)
+    case 'cancel':
+      return operator.cancel(ask)
     case 'drain':
       return operator.drain()
   }

@@ -1,17 +1,41 @@
 /** What people run instead: a retry wrapper around every call, with no limit, behind a semaphore, or behind a
- *  priority queue. Source: the operators' first guide (origins R2, R3): five retries, full jitter over base
+ *  priority queue. Source: docs/requirements.md, R2 and R3: five retries, full jitter over base
  *  1 s and cap 32 s; a retry-after is waited for, with a buffer of 500 ms. No deadlines, no tenants, no
- *  budget: what callers of today's libraries have. */
+ *  budget: what callers of today's libraries have. Or an SDK with its own retries, given up at the deadline. */
 import { verdicts, type Verdict } from '#contracts/verdict'
 import type { Millis } from '#contracts/units'
-import { seeded } from './chance.ts'
+import { seeded, type Throw } from './chance.ts'
 import type { PolicyFacts, SchedulingPolicy, Wire } from './policy.ts'
-import type { SimRequest } from './sim-request.ts'
+import { verdictOf } from './provider-model.ts'
+import { SDK } from './sdk-caller.ts'
+import type { How, SimRequest } from './sim-request.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
-const RETRIES = 5
 const BACKOFF = { base: 1_000, cap: 32_000, buffer: 500 }
-/** No byte for so long is given up (origins R5). */
+
+/** How a caller tries again. */
+export interface Caller {
+  retries: number
+  /** Whole milliseconds. */
+  wait(of: { retries: number; toldMs: Millis | null; dice: Throw }): Millis
+  /** Gives a call up when its time is over. */
+  deadlines: boolean
+  /** Keeps its slot while it waits to try again, as a call does that tries again by itself. */
+  keepsSlot: boolean
+}
+
+const GUIDE: Caller = {
+  retries: 5,
+  wait({ retries, toldMs, dice }) {
+    const own = dice() * Math.min(BACKOFF.cap, BACKOFF.base * 2 ** retries)
+    return toldMs === null ? own : Math.max(toldMs, own) + BACKOFF.buffer
+  },
+  deadlines: false,
+  keepsSlot: false,
+}
+export const SDK_ALONE: Caller = { ...SDK, deadlines: true, keepsSlot: true }
+const GIVEN_UP: Verdict = { ...verdictOf('ended', null), cause: 'cancel' }
+/** No byte for so long is given up (docs/requirements.md R5). */
 const SILENCE: Millis = 60_000
 
 export interface BaselineOptions {
@@ -22,13 +46,17 @@ export interface BaselineOptions {
   slots: number
   /** Smaller goes first; equal ones in order of arrival. Requests of one rank wait in one queue. */
   rank: (request: SimRequest) => number
+  /** Absent: those of R2. */
+  caller?: Caller
 }
 
 export class Baseline implements SchedulingPolicy {
   readonly facts: PolicyFacts = { decreases: 0, trips: 0, lowered: [] }
+  /** Calls without an outcome, and attempts that were given up and are being closed. */
   live = 0
   readonly #options: BaselineOptions
-  readonly #jitter: () => number
+  readonly #caller: Caller
+  readonly #jitter: Throw
   #inflight = 0
   #draining = false
   /** By rank, lowest first. */
@@ -37,12 +65,37 @@ export class Baseline implements SchedulingPolicy {
 
   constructor(options: BaselineOptions) {
     this.#options = options
+    this.#caller = options.caller ?? GUIDE
     this.#jitter = seeded(options.seed, 'baseline jitter')
   }
 
   submit(request: SimRequest): void {
     this.live++
-    this.#enqueue(request, 0)
+    const call: Call = { request, retries: 0, stop: null, sent: false, keeping: false }
+    this.#enqueue(call)
+    if (!this.#caller.deadlines || request.deadlineMs === null) return
+    this.#options.clock.after(request.deadlineMs, () => this.#giveUp(call))
+  }
+
+  #giveUp(call: Call): void {
+    if (call.request.answers > 0) return
+    const { stop, keeping, sent } = call
+    if (sent) this.live++
+    this.#over(call, call.request.starts > 0 ? 'failed' : 'refused', 'given_up')
+    stop?.()
+    if (keeping) this.#release(call)
+  }
+
+  #release(call: Call): void {
+    call.keeping = false
+    this.#inflight--
+    this.#fill()
+  }
+
+  #over(call: Call, how: How, code: string | null): void {
+    this.live--
+    call.stop = null
+    call.request.ended(how, code)
   }
 
   /** What waits is refused. */
@@ -50,9 +103,9 @@ export class Baseline implements SchedulingPolicy {
     this.#draining = true
     for (const queue of this.#queues)
       while (queue !== undefined && queue.length > 0) {
-        const { request } = queue.shift()
-        this.#count(request, -1)
-        this.#refuse(request)
+        const call = queue.shift()
+        this.#count(call.request, -1)
+        if (call.request.answers === 0) this.#refuse(call)
       }
   }
 
@@ -63,9 +116,8 @@ export class Baseline implements SchedulingPolicy {
     return 0
   }
 
-  #refuse(request: SimRequest): void {
-    this.live--
-    request.ended(request.starts > 0 ? 'failed' : 'refused', 'draining')
+  #refuse(call: Call): void {
+    this.#over(call, call.request.starts > 0 ? 'failed' : 'refused', 'draining')
   }
 
   limit(): number {
@@ -84,12 +136,12 @@ export class Baseline implements SchedulingPolicy {
     return this.#inflight === 0 ? [] : [`${this.#inflight} slots are held at rest`]
   }
 
-  #enqueue(request: SimRequest, retries: number): void {
-    if (this.#draining) return this.#refuse(request)
-    const rank = this.#options.rank(request)
+  #enqueue(call: Call): void {
+    if (this.#draining) return this.#refuse(call)
+    const rank = this.#options.rank(call.request)
     const queue = (this.#queues[rank] ??= new Fifo())
-    queue.push({ request, retries })
-    this.#count(request, 1)
+    queue.push(call)
+    this.#count(call.request, 1)
     this.#fill()
   }
 
@@ -102,63 +154,80 @@ export class Baseline implements SchedulingPolicy {
       const next = this.#queues.find((queue) => queue !== undefined && queue.length > 0)?.shift()
       if (next === undefined) return
       this.#count(next.request, -1)
-      this.#start(next.request, next.retries)
+      // Who gave up while it waited takes no slot.
+      if (next.request.answers > 0) continue
+      this.#inflight++
+      this.#start(next)
     }
   }
 
-  #start(request: SimRequest, retries: number): void {
-    this.#inflight++
+  #start(call: Call): void {
     const { clock, wire } = this.#options
     let silence = (): void => {}
-    const attempt = wire.send(request, {
+    call.sent = true
+    const attempt = wire.send(call.request, {
       firstByte: () => silence(),
       ended: (verdict) => {
         silence()
-        this.#inflight--
-        this.#ended(request, verdict, retries)
-        this.#fill()
+        call.sent = false
+        if (call.request.answers === 0) this.#ended(call, verdict)
+        else this.live--
+        if (!call.keeping) this.#release(call)
       },
     })
+    call.stop = () => attempt.abort(GIVEN_UP)
     // Only what has not begun to answer hangs; a whole answer is as late as its length.
     if (attempt.plan.verdict.kind === 'hang')
       silence = clock.after(SILENCE, () => attempt.abort(attempt.plan.verdict))
   }
 
-  #ended(request: SimRequest, verdict: Verdict, retries: number): void {
-    if (verdict.kind === 'ok') {
-      this.live--
-      return request.ended('completed', null)
-    }
-    if (retries >= RETRIES || verdicts[verdict.kind].retry === 'never') {
-      this.live--
-      return request.ended('failed', 'retries_exhausted')
-    }
-    const own = this.#jitter() * Math.min(BACKOFF.cap, BACKOFF.base * 2 ** retries)
-    const told = verdict.retryAfterMs
-    const wait = told === null ? own : Math.max(told, own) + BACKOFF.buffer
-    this.#options.clock.after(Math.round(wait), () => this.#enqueue(request, retries + 1))
+  #ended(call: Call, verdict: Verdict): void {
+    if (verdict.kind === 'ok') return this.#over(call, 'completed', null)
+    const { retries } = call
+    if (retries >= this.#caller.retries || verdicts[verdict.kind].retry === 'never')
+      return this.#over(call, 'failed', 'retries_exhausted')
+    const wait = this.#caller.wait({ retries, toldMs: verdict.retryAfterMs, dice: this.#jitter })
+    call.retries++
+    call.keeping = this.#caller.keepsSlot
+    call.stop = this.#options.clock.after(Math.round(wait), () => {
+      call.stop = null
+      if (!call.keeping || this.#draining) return this.#again(call)
+      call.keeping = false
+      this.#start(call)
+    })
+  }
+
+  #again(call: Call): void {
+    if (call.keeping) this.#release(call)
+    this.#enqueue(call)
   }
 }
 
-interface Waiting {
+interface Call {
   request: SimRequest
   retries: number
+  /** Ends what it is doing, an attempt or a wait; null: it waits in line. */
+  stop: (() => void) | null
+  /** An attempt is with the provider. */
+  sent: boolean
+  /** It holds its slot and waits. */
+  keeping: boolean
 }
 
 /** First in, first out, without moving everybody up. */
 class Fifo {
-  #items: Waiting[] = []
+  #items: Call[] = []
   #head = 0
 
   get length(): number {
     return this.#items.length - this.#head
   }
 
-  push(item: Waiting): void {
+  push(item: Call): void {
     this.#items.push(item)
   }
 
-  shift(): Waiting {
+  shift(): Call {
     const item = this.#items[this.#head++]!
     if (this.#head > 1_000 && this.#head > this.#items.length / 2) {
       this.#items = this.#items.slice(this.#head)

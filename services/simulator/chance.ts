@@ -1,6 +1,6 @@
 /** Throws for arrivals, services and faults. Each use has dice of its own, so that one more throw for one
  *  use moves no other: two policies meet the same arrivals and the same services. */
-import { seededDice } from '#core/dice'
+import { seededDice } from '#core/estimators/dice'
 import type { Seconds } from '#contracts/units'
 
 /** 0 to below 1. */

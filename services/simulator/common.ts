@@ -17,7 +17,12 @@ export type Tree = { [key: string]: unknown }
 
 /** The common setting of the scenarios with what a part says on top. */
 export function configOf(own: Tree): Config {
-  const { config, contradictions } = resolve(configFile.parse(over(COMMON, own)))
+  return shippedConfig(over(COMMON, own))
+}
+
+/** What Headgate ships with, and what a part says on top. */
+export function shippedConfig(own: Tree): Config {
+  const { config, contradictions } = resolve(configFile.parse(own))
   if (contradictions.length > 0) throw new Error(contradictions.join('; '))
   return config
 }

@@ -1,12 +1,14 @@
 /** A run as the dashboard would have shown it: the same feed, fed with the same events and snapshots, on the
  *  virtual clock, written down frame by frame. The page plays it. */
 import { feed } from '#dashboard'
-import { guardrails, watchGuardrails } from '#guardrails'
+import { watchConditions } from '#scheduler/observability/conditions'
+import { guardrails, watchGuardrails } from '#scheduler/observability/guardrails'
 import type { Clock, HeadgateEvent, Recorder } from '#ports'
-import { quantileWindow } from '#quantile-window'
-import { snapshotOf } from '#snapshot'
+import { quantileWindow } from '#scheduler/observability/quantile-window'
+import { snapshotOf } from '#scheduler/compose/snapshot'
 import type { Config } from '#contracts/config'
-import type { Loop } from '#loop'
+import type { Snapshot } from '#contracts/snapshot'
+import type { Loop } from '#scheduler/loop/loop'
 
 export interface Film extends Recorder {
   close(): void
@@ -22,20 +24,23 @@ export function film(of: {
   const { clock } = of
   const monitor = guardrails({ settings: of.config.file.guardrails, lanes: of.config.lanes })
   const startedAt = clock.now()
+  const snapshot = (): Snapshot =>
+    snapshotOf({
+      loop: of.loop,
+      guardrails: monitor.readings(clock.now()),
+      clock,
+      instance: 'simulation',
+      version: 'simulated',
+      startedAt,
+      bus: { kind: 'memory', connected: true },
+      conditions: (seen) => conditions.read(seen),
+    })
+  const conditions = watchConditions({ clock, snapshot })
   const pictures = feed({
     instance: 'simulation',
     version: 'simulated',
     clock,
-    snapshot: () =>
-      snapshotOf({
-        loop: of.loop,
-        guardrails: monitor.readings(clock.now()),
-        clock,
-        instance: 'simulation',
-        version: 'simulated',
-        startedAt,
-        bus: { kind: 'memory', connected: true },
-      }),
+    snapshot,
     machines: () => of.loop.machines(),
     lifecycleCounts: () => of.loop.lifecycleCounts(),
     requests: (asked) => of.loop.requests(asked),
@@ -63,10 +68,12 @@ export function film(of: {
     record(event: HeadgateEvent) {
       if (!reading) begin()
       watch.record(event)
+      conditions.record(event)
       pictures.record(event)
     },
     close() {
       watch.close()
+      conditions.close()
       pictures.close()
     },
   }

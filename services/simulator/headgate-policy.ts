@@ -1,10 +1,11 @@
 /** Headgate itself in virtual time: the same loop, core and machines as the service, the machines run as
  *  tables. The laws are checked from outside at every start, and from inside now and then. */
 import type { Config } from '#contracts/config'
+import { requestKey } from '#contracts/ids'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
-import { seededDice } from '#core/dice'
+import { seededDice } from '#core/estimators/dice'
 import { violations } from '#core/invariants'
-import { Loop } from '#loop'
+import { Loop } from '#scheduler/loop/loop'
 import { film, type Film } from './film.ts'
 import type { AttemptCall, AttemptSink, Provider, RunningAttempt } from '#ports'
 import type { Attempt, PolicyFacts, SchedulingPolicy, Wire, WireEvents } from './policy.ts'
@@ -14,6 +15,8 @@ import type { Tally } from './tally.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
 const EVENT = new TextEncoder().encode('{"type":"message_start"}')
+/** Later than any prediction. */
+const NEVER = 3_600_000
 const UPSTREAM = { name: 'virtual', baseUrl: 'http://virtual', apiKey: null, version: '2023-06-01' }
 
 export interface HeadgateOptions {
@@ -26,6 +29,8 @@ export interface HeadgateOptions {
   found: (findings: readonly string[]) => void
   /** Compares predicted waits with real ones. */
   predictions: boolean
+  /** Tell Headgate a deadline so late that no prediction refuses anything; callers leave at their own. */
+  unpredicted?: boolean
   /** Gets the run as the dashboard would show it; null: nobody looks, and no event is made. */
   film: ((line: object) => void) | null
 }
@@ -61,8 +66,19 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
 
   submit(request: SimRequest): void {
     this.#live.set(request.id, request)
-    this.loop.request(request)
+    if (this.#options.unpredicted === true) this.#letIn(request)
+    else this.loop.request(request)
     if (request.answers > 0) this.#live.delete(request.id)
+  }
+
+  #letIn(request: SimRequest): void {
+    const { tenant, lane, id, model, stream, maxTokens, body, degrade, headers, reply } = request
+    const asked = { tenant, lane, id, model, stream, maxTokens, body, degrade, headers, reply }
+    this.loop.request({ ...asked, deadlineMs: NEVER })
+    if (request.deadlineMs === null) return
+    this.#options.clock.after(request.deadlineMs, () => {
+      if (request.answers === 0) this.withdraw(request)
+    })
   }
 
   drain(): void {
@@ -73,6 +89,11 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     let n = 0
     for (const { tenant, id, answers } of [...this.#live.values()])
       if (answers === 0 && ++n % everyNth === 0) this.loop.cancel(tenant, id)
+  }
+
+  /** Its caller is gone. */
+  withdraw({ tenant, id }: SimRequest): void {
+    this.loop.cancel(tenant, id)
   }
 
   configure(config: Config): void {
@@ -117,6 +138,10 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     this.#checkStart(call)
     const sent = new Sent(request, sink, this.#live)
     sent.attempt = this.#options.wire.send(request, sent)
+    const { firstByteInMs, endsInMs } = sent.attempt.plan
+    // Else it comes in time anyway, and nobody needs to watch.
+    if ((firstByteInMs ?? endsInMs) > call.firstByteMs)
+      sent.silence = this.#options.clock.after(call.firstByteMs, () => sent.hung())
     return sent
   }
 
@@ -132,16 +157,17 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   #checkStart(call: AttemptCall): void {
     const { state } = this.loop
     const { found, clock, tally, predictions } = this.#options
-    const route = state.routesByModel.get(call.model)
-    if (route === undefined) return found([`${call.id}: started without a route`])
+    // A route that a reload has retired still serves what it holds: it is the request's own that counts.
+    const request = state.requests.get(requestKey(call.tenant, call.id))
+    if (request === undefined) return found([`${call.id}: started without a request`])
+    const { route } = request
     if (route.inflight > route.limit) found([`I1: ${call.id} started above the limit`])
     if (route.ofGeneration > route.gate.cap) found([`I1: ${call.id} started above the breaker`])
     if (state.inflight > state.config.maxInflight) found([`I2: ${call.id} started above G`])
     if (state.now < route.quota.pausedUntil) found([`I13: ${call.id} started in a pause`])
     this.#watch(route.id, route.limit, route.gate.state)
     if (!predictions) return
-    const request = state.requests.get(`${call.tenant}/${call.id}`)
-    if (request === undefined || request.attempts > 1) return
+    if (request.attempts > 1) return
     tally.predictions.push([
       request.predictedMs / 1_000,
       (clock.now() - request.acceptedAt) / 1_000,
@@ -166,6 +192,8 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
 /** An attempt between the loop, which may end it, and the provider, which tells of it. */
 class Sent implements WireEvents, RunningAttempt {
   attempt: Attempt | null = null
+  /** Takes the watch over its first byte back. */
+  silence: () => void = () => {}
   readonly #request: SimRequest
   readonly #sink: AttemptSink
   readonly #live: Map<string, SimRequest>
@@ -182,6 +210,7 @@ class Sent implements WireEvents, RunningAttempt {
   }
 
   ended(verdict: Verdict): void {
+    this.silence()
     this.#sink.ended(verdict)
     if (this.#request.answers > 0) this.#live.delete(this.#request.id)
   }
@@ -189,7 +218,14 @@ class Sent implements WireEvents, RunningAttempt {
   abort(why: AbortWhy): void {
     this.attempt?.abort(endedBy(why))
   }
+
+  /** No byte came within the time that the scheduler gives it. */
+  hung(): void {
+    this.attempt?.abort(HUNG)
+  }
 }
+
+const HUNG: Verdict = { ...verdictOf('hang', null), cause: 'first_byte', mayHaveRun: true }
 
 /** One verdict per way of ending it: nobody changes them. */
 const ended = new Map<AbortWhy, ReturnType<typeof verdictOf>>()

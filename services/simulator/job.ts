@@ -1,10 +1,19 @@
 /** What may be asked of the simulator, and what it answers; both cross a process border as plain data. */
 import type { Millis, Seconds } from '#contracts/units'
 
-/** headgate: the scheduler itself. classic: the same with the guide's plain limit rule. The others are
- *  what people run today: naive, the plain retry wrapper without any limit; fixed, the same behind a
- *  semaphore of 64; priority, a plain priority queue over as many slots as Headgate starts with. */
-export const POLICIES = ['headgate', 'naive', 'fixed', 'classic', 'priority'] as const
+/** headgate: the scheduler itself. classic: the same with the plain limit rule (`mode: classic`). The others are
+ *  what people run today: sdk, the Anthropic SDK with its own retries, each call given up at its deadline;
+ *  queue, the same behind a queue with 60 at once; naive, the plain retry wrapper without any limit; fixed,
+ *  the same behind a semaphore of 64; priority, a plain priority queue over as many slots as Headgate has. */
+export const POLICIES = [
+  'headgate',
+  'naive',
+  'fixed',
+  'classic',
+  'priority',
+  'sdk',
+  'queue',
+] as const
 export type Policy = (typeof POLICIES)[number]
 
 /** Runs that are shown side by side, and where to write what was seen. */
@@ -90,17 +99,22 @@ export interface LaneFigures {
   completed: number
   refused: number
   failed: number
+  /** Share of what was offered that was answered by its deadline, where there is one. */
+  in_time: number | null
+  /** Such answers per second of the run. */
+  in_time_per_s: number
   wait_p50_s: number | null
   wait_p95_s: number | null
   wait_p99_s: number | null
   e2e_p95_s: number | null
 }
-/** The figures of a lane, in the order and with the words of every report. */
+/** The figures of a lane beyond the share in time, which stands in the first table, in the order and with the words of every report. */
 export const LANE_FIGURES: readonly { name: keyof LaneFigures; said: string }[] = [
   { name: 'offered', said: 'offered' },
   { name: 'completed', said: 'completed' },
   { name: 'refused', said: 'refused' },
   { name: 'failed', said: 'failed' },
+  { name: 'in_time_per_s', said: 'in time/s' },
   { name: 'wait_p50_s', said: 'wait P50 s' },
   { name: 'wait_p95_s', said: 'wait P95 s' },
   { name: 'wait_p99_s', said: 'wait P99 s' },
@@ -114,6 +128,41 @@ export interface Guardrail {
   /** Null: nothing was seen that could tell. */
   met: boolean | null
 }
+
+/** What every run is judged by first, the same for all columns: useful work, answers in time by lane, the
+ *  guardrails, fairness. */
+export interface FirstRow {
+  said: string
+  /** Null: no bound. */
+  must: string | null
+  cells: { value: number | null; met: boolean | null }[]
+}
+
+export function firstRows(results: readonly RunResult[]): FirstRow[] {
+  const plain = (said: string, of: (run: RunResult) => number | null): FirstRow => ({
+    said,
+    must: null,
+    cells: results.map((run) => ({ value: of(run), met: null })),
+  })
+  const lanes = [...new Set(results.flatMap((run) => Object.keys(run.lanes)))]
+  const names = [...new Set(results.flatMap((run) => Object.keys(run.guardrails)))]
+  return [
+    plain('useful work of optimum', (run) => run.figures['goodput_of_optimum'] ?? null),
+    ...lanes.map((lane) => plain(`${lane} in time`, (run) => run.lanes[lane]?.in_time ?? null)),
+    ...names.map((name) => {
+      const guardrails = results.map((run) => run.guardrails[name as GuardrailName])
+      const bound = guardrails.find((one) => one !== undefined)?.bound
+      return {
+        said: name,
+        must: bound === undefined ? null : `< ${bound}`,
+        cells: guardrails.map((one) => ({ value: one?.value ?? null, met: one?.met ?? null })),
+      }
+    }),
+    plain('fairness over tenants', (run) => run.figures['jain_tenants'] ?? null),
+  ]
+}
+/** Figures that stand in the first table. */
+export const IN_FIRST: ReadonlySet<string> = new Set(['goodput_of_optimum', 'jain_tenants'])
 
 export interface Acceptance {
   figure: string

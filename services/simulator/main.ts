@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { resolve } from 'node:path'
-import { ConfigError } from '#config'
+import { ConfigError } from '#platform/config/load'
 import { TraceError } from '#contracts/trace-file'
 import { JobError } from './job-error.ts'
 import type { Job, RunJob, RunResult } from './job.ts'

@@ -1,11 +1,13 @@
 /** The most that anybody could have served, who knew the future: work as a fluid, poured in order of arrival
  *  into what the provider really gave, second by second. A bound, not a schedule: work is divisible, needs no
- *  time of its own beyond fitting before its deadline, and nothing is ever refused by accident.
- *  Resources: slots (hidden capacity, at most the operator's own global limit), and each paced dimension of
- *  the quota with its burst. */
-import { IndexedHeap, type HeapItem } from '#core/indexed-heap'
+ *  time of its own beyond fitting before its deadline, and nothing is ever refused by accident. It knows the
+ *  provider alone, no policy's settings, so that all columns are measured by the same.
+ *  Resources: slots (the hidden capacity), and each paced dimension of the quota with its burst. Where a share
+ *  of calls fails, a slot is worth what passes when there are as many calls as slots: who tries more often may
+ *  get more. Soft overload serves more than its capacity to whoever pushes; there this is no bound. */
+import { IndexedHeap, type HeapItem } from '#core/estimators/indexed-heap'
 import type { Seconds } from '#contracts/units'
-import type { PerMinute, ProviderSettings } from './provider-model.ts'
+import type { Fault, PerMinute, ProviderSettings } from './provider-model.ts'
 import type { Source } from './workload.ts'
 
 export interface Optimum {
@@ -19,6 +21,7 @@ export interface Optimum {
 
 interface Waiting extends HeapItem {
   order: number
+  model: string
   /** Share of it that is still to be served. */
   left: number
   service: Seconds
@@ -31,7 +34,6 @@ interface Waiting extends HeapItem {
 export function optimum(of: {
   source: Source
   provider: ProviderSettings
-  slots: number
   until: Seconds
 }): Optimum {
   const { provider, until } = of
@@ -47,7 +49,9 @@ export function optimum(of: {
   let order = 0
   let next = of.source.next()
   for (let second = 0; second < until; second++) {
-    let slots = Math.min(of.slots, provider.capacity(second))
+    let slots = provider.capacity(second)
+    const passes = passesOf(provider.faults ?? [], second)
+    const aside: Waiting[] = []
     for (const budget of Object.values(budgets)) budget.refill(second)
     while (next !== null && next.at < (second + 1) * 1_000) {
       const service = next.work.serviceMs / 1_000
@@ -55,6 +59,7 @@ export function optimum(of: {
       queue.push({
         heapAt: -1,
         order: order++,
+        model: next.asked.model,
         left: 1,
         service,
         input: next.work.inputTokens,
@@ -68,16 +73,22 @@ export function optimum(of: {
         queue.remove(one)
         continue
       }
+      const passing = passes(one.model)
+      if (passing <= 0) {
+        queue.remove(one)
+        aside.push(one)
+        continue
+      }
       const part = Math.min(
         one.left,
-        slots / one.service,
+        (slots * passing) / one.service,
         budgets.requests.level,
         budgets.input.level / Math.max(1, one.input),
         budgets.output.level / Math.max(1, one.output),
       )
       if (part <= 0) break
       one.left -= part
-      slots -= part * one.service
+      slots -= (part * one.service) / passing
       budgets.requests.level -= part
       budgets.input.level -= part * one.input
       budgets.output.level -= part * one.output
@@ -88,8 +99,21 @@ export function optimum(of: {
       if (one.left > 1e-9) break
       queue.remove(one)
     }
+    for (const one of aside) queue.push(one)
   }
   return total
+}
+
+const ALL = (): number => 1
+
+/** Share of a model's calls that no fault of this second takes. */
+function passesOf(faults: readonly Fault[], second: Seconds): (model: string) => number {
+  const lasting = faults.filter(({ from, until }) => second >= from && second < until)
+  if (lasting.length === 0) return ALL
+  return (model) =>
+    lasting
+      .filter((fault) => fault.model === undefined || fault.model === model)
+      .reduce((passing, fault) => passing * (1 - fault.share), 1)
 }
 
 interface Budget {
@@ -103,7 +127,8 @@ function budgetOf(of: PerMinute | undefined): Budget {
     level: of.burst,
     refill(second) {
       const rate = of.limit(second) / 60
-      this.level = Math.min(of.burst, this.level) + rate
+      // Without a limit it fills at once, and nothing is kept of it.
+      this.level = rate === Infinity ? Infinity : Math.min(of.burst, this.level) + rate
     },
   }
 }

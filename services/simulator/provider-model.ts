@@ -1,8 +1,11 @@
 /** An Anthropic-like provider in virtual time: a capacity that it does not tell, quota buckets with the
  *  headers that the API sends, and faults when asked.
  *
- *  Overload, as control-laws §17 has it: with n attempts in flight, the new one included, and capacity c, an
- *  attempt is answered 529 with probability min(1, 1.5 (1 - c / n)) after 0.3 to 0.8 s. Quota: continuous
+ *  Overload comes in three kinds, with capacity c. `hard`: c calls are served at once, and one more is answered
+ *  529 at once; whoever pushes gets nothing by it, so that here useful work has a bound. `slow`: n calls beyond c
+ *  take n / c times as long, and beyond 2 c one more is answered 529. `soft`, as control-laws §17 has it: with n
+ *  attempts in flight, the new one and those that will be refused included, an attempt is answered 529 with
+ *  probability min(1, 1.5 (1 - c / n)) after 0.3 to 0.8 s; it serves more than c to whoever pushes. Quota: continuous
  *  buckets of requests, uncached input (taken at admission) and output (drained while an answer is written);
  *  what does not fit is answered 429 after 0.15 s. Headers tell the account as of admission, token counts
  *  rounded to thousands. */
@@ -15,6 +18,10 @@ import { TOKENS_PER_SECOND } from './workload.ts'
 export interface ProviderSettings {
   /** Slots at an instant; Infinity: as many as are asked for. */
   capacity: (at: Seconds) => number
+  /** What more calls than that meet; absent: hard. */
+  overload?: 'hard' | 'slow' | 'soft'
+  /** Each model has the capacity for itself; absent: all share it. */
+  apart?: boolean
   /** Per minute; absent: not limited. */
   quota?: {
     requests?: PerMinute
@@ -27,18 +34,44 @@ export interface ProviderSettings {
 }
 
 export interface PerMinute {
+  /** Infinity: not limited then. */
   limit: (at: Seconds) => number
   burst: number
 }
 
+/** `reset`: no answer at all, at once. `throttled`: 429 with a retry-after. `unauthorised`: 401. `spent`: 402, the
+ *  account may not spend. `slow`: a good answer, late. */
+export const FAULTS = [
+  'overloaded',
+  'fault',
+  'reset',
+  'hang',
+  'broken',
+  'unexplained',
+  'throttled',
+  'ramp_limited',
+  'rejected',
+  'unauthorised',
+  'spent',
+  'slow',
+] as const
+
 /** A share of attempts goes wrong in one way while it lasts. */
 export interface Fault {
-  kind: 'overloaded' | 'fault' | 'hang' | 'broken' | 'unexplained' | 'ramp_limited' | 'rejected'
+  kind: (typeof FAULTS)[number]
   share: number
   from: Seconds
   until: Seconds
   /** Only this model; absent: all. */
   model?: string
+  /** When an error comes, of kinds that are answered with one; absent: as the API would. */
+  afterMs?: Millis
+  /** Of a `throttled` answer; absent: 5 s. */
+  retryAfterMs?: Millis
+  /** Times as long as it would take, for `slow`; absent: 4. */
+  factor?: number
+  /** Of an `unexplained` answer, that it does not speak of concurrent connections; absent: it does. */
+  plain?: boolean
 }
 
 /** What will come of an attempt if nobody ends it. */
@@ -47,8 +80,23 @@ export interface Plan {
   /** Null: no byte before the end. */
   firstByteInMs: Millis | null
   verdict: Verdict
+  /** Times as long as it would take with nobody else there. */
+  stretch?: number
+  /** A fault's doing: it took nothing of any quota. */
+  byFault?: boolean
+  /** Where its model is counted for itself. */
+  own?: Count
 }
 
+interface Count {
+  inflight: number
+  /** Of these, what is being served. */
+  serving: number
+}
+
+const AT_ONCE: Millis = 5
+/** In slow overload, of the capacity, above which calls are refused. */
+const SLOW_UNTIL = 2
 const REFUSED_AFTER: Millis = 150
 const ERROR_AFTER: Millis = 400
 /** Longer than anybody waits. */
@@ -56,6 +104,10 @@ const NEVER: Millis = 86_400_000
 
 export class ProviderModel {
   inflight = 0
+  /** Of these, what is being served. */
+  serving = 0
+  /** The same by model; kept where each has the capacity for itself. */
+  readonly #byModel = new Map<string, Count>()
   attempts = 0
   answers429 = 0
   answers529 = 0
@@ -82,28 +134,73 @@ export class ProviderModel {
 
   /** An attempt arrives. It counts in flight until `end`. */
   start(request: SimRequest, now: Millis): Plan {
-    this.inflight++
+    const own = this.#settings.apart === true ? this.#countOf(request.model) : null
     this.attempts++
+    this.inflight++
+    if (own !== null) own.inflight++
+    const plan = this.#planOf(request, now)
+    if (holdsSlot(plan)) this.serving++
+    if (own === null) return plan
+    if (holdsSlot(plan)) own.serving++
+    return { ...plan, own }
+  }
+
+  /** Would it serve one more call like this now? Nothing is taken by asking. */
+  wouldTake(request: Pick<SimRequest, 'model' | 'work'>, now: Millis): boolean {
+    const at = now / 1_000
+    const { faults = [], capacity } = this.#settings
+    if (faults.some((one) => isOf(one, request.model, at))) return false
+    return this.#countOf(request.model).serving < capacity(at) && this.#waitOf(request, at) <= 0
+  }
+
+  /** Of those who share a capacity with this model. */
+  #countOf(model: string): Count {
+    if (this.#settings.apart !== true) return this
+    let own = this.#byModel.get(model)
+    if (own === undefined) this.#byModel.set(model, (own = { inflight: 0, serving: 0 }))
+    return own
+  }
+
+  #planOf(request: SimRequest, now: Millis): Plan {
     const at = now / 1_000
     const fault = this.#fault(request, at)
     if (fault !== null) return this.#counted(fault)
     const wait = this.#quotaWait(request, at)
     if (wait > 0) return this.#counted(this.#throttled(wait, at))
     const capacity = this.#settings.capacity(at)
-    if (this.inflight > capacity) {
-      const p = Math.min(1, 1.5 * (1 - capacity / this.inflight))
-      if (p >= 1 || this.#overload() < p) {
-        this.#output?.drain(-1, at)
-        return this.#counted(after(300 + 500 * this.#delay(), verdictOf('overloaded', 529)))
-      }
+    const count = this.#countOf(request.model)
+    const refusedIn = this.#overloaded(capacity, count)
+    if (refusedIn !== null) {
+      this.#output?.drain(-1, at)
+      return this.#counted(after(refusedIn, verdictOf('overloaded', 529)))
     }
-    return this.#served(request, at)
+    const slowed = this.#settings.overload === 'slow' ? (count.serving + 1) / capacity : 1
+    return this.#served(request, at, Math.max(1, slowed))
   }
 
-  /** It is over; `complete` when the answer was written to its end. */
+  /** When the 529 comes; null: none does. */
+  #overloaded(capacity: number, now: Count): Millis | null {
+    switch (this.#settings.overload) {
+      case 'soft': {
+        const p = 1.5 * (1 - capacity / now.inflight)
+        const refused = p >= 1 || (p > 0 && this.#overload() < p)
+        return refused ? 300 + 500 * this.#delay() : null
+      }
+      case 'slow':
+        return now.serving + 1 > SLOW_UNTIL * capacity ? AT_ONCE : null
+      default:
+        return now.serving + 1 > capacity ? AT_ONCE : null
+    }
+  }
+
+  /** It is over. */
   end(plan: Plan, now: Millis): void {
+    const { own } = plan
     this.inflight--
-    if (this.#output !== null && plan.verdict.kind === 'ok') this.#output.drain(-1, now / 1_000)
+    if (holdsSlot(plan)) this.serving--
+    if (own !== undefined) own.inflight--
+    if (own !== undefined && holdsSlot(plan)) own.serving--
+    if (this.#output !== null && drains(plan)) this.#output.drain(-1, now / 1_000)
   }
 
   #counted(plan: Plan): Plan {
@@ -116,8 +213,7 @@ export class ProviderModel {
     const { faults } = this.#settings
     if (faults === undefined) return null
     for (const fault of faults) {
-      if (at < fault.from || at >= fault.until) continue
-      if (fault.model !== undefined && fault.model !== request.model) continue
+      if (!isOf(fault, request.model, at)) continue
       if (fault.share < 1 && this.#faults() >= fault.share) continue
       return faultPlan(fault, request)
     }
@@ -125,18 +221,21 @@ export class ProviderModel {
   }
 
   /** Seconds until it would fit; 0: it fits, and is taken. */
-  #quotaWait({ work }: SimRequest, at: Seconds): Seconds {
-    const waits = [
+  #quotaWait(request: SimRequest, at: Seconds): Seconds {
+    const wait = this.#waitOf(request, at)
+    if (wait > 0) return wait
+    this.#requests?.take(1)
+    this.#input?.take(request.work.inputTokens)
+    this.#output?.drain(1, at)
+    return 0
+  }
+
+  #waitOf({ work }: Pick<SimRequest, 'work'>, at: Seconds): Seconds {
+    return Math.max(
       this.#requests?.waitFor(1, at) ?? 0,
       this.#input?.waitFor(work.inputTokens, at) ?? 0,
       this.#output?.waitFor(1, at) ?? 0,
-    ]
-    const wait = Math.max(...waits)
-    if (wait > 0) return wait
-    this.#requests?.take(1)
-    this.#input?.take(work.inputTokens)
-    this.#output?.drain(1, at)
-    return 0
+    )
   }
 
   #throttled(wait: Seconds, at: Seconds): Plan {
@@ -148,31 +247,9 @@ export class ProviderModel {
     })
   }
 
-  #served(request: SimRequest, at: Seconds): Plan {
-    const { work, stream } = request
+  #served(request: SimRequest, at: Seconds, stretch: number): Plan {
     const { quota } = this.#settings
-    return {
-      endsInMs: work.serviceMs,
-      firstByteInMs: stream ? work.ttftMs : null,
-      verdict: {
-        kind: 'ok',
-        status: 200,
-        errorType: null,
-        cause: 'ok',
-        retryAfterMs: null,
-        requestId: null,
-        usage: {
-          inputTokens: work.inputTokens,
-          cacheCreationTokens: 0,
-          cacheReadTokens: 0,
-          outputTokens: work.outputTokens,
-        },
-        ttftMs: stream ? work.ttftMs : null,
-        mayHaveRun: true,
-        rate: quota?.headers === true ? this.#headers(at) : null,
-        body: null,
-      },
-    }
+    return served(request, stretch, quota?.headers === true ? this.#headers(at) : null)
   }
 
   #headers(at: Seconds): RateHeaders {
@@ -194,6 +271,15 @@ export class ProviderModel {
   }
 }
 
+const isOf = (fault: Fault, model: string, at: Seconds): boolean =>
+  at >= fault.from && at < fault.until && (fault.model === undefined || fault.model === model)
+
+/** Its answer was written at the expense of the output quota. */
+const drains = ({ verdict, byFault }: Plan): boolean => verdict.kind === 'ok' && byFault !== true
+
+/** Else it is refused before it takes anything. */
+const holdsSlot = ({ verdict }: Plan): boolean => verdict.status === 200 || verdict.kind === 'hang'
+
 const thousand = (tokens: Tokens): Tokens => Math.round(tokens / 1_000) * 1_000
 
 /** A continuous bucket that may be drained at a rate, and go into debt by it. */
@@ -214,12 +300,14 @@ class Bucket {
   }
 
   levelAt(at: Seconds): number {
+    if (this.#of.limit(at) === Infinity) return this.#of.burst
     const gain = this.#of.limit(at) / 60 - this.#writing * TOKENS_PER_SECOND
     return Math.min(this.#of.burst, this.#level + gain * (at - this.#at))
   }
 
   waitFor(need: number, at: Seconds): Seconds {
     const missing = Math.min(need, this.#of.burst) - this.#roll(at)
+    if (this.#of.limit(at) === Infinity) return 0
     return missing <= 1e-9 ? 0 : missing / (this.#of.limit(at) / 60)
   }
 
@@ -239,6 +327,27 @@ class Bucket {
   }
 }
 
+function served({ work, stream }: SimRequest, stretch: number, rate: RateHeaders | null): Plan {
+  const ttftMs = stream ? Math.round(stretch * work.ttftMs) : null
+  return {
+    endsInMs: Math.round(stretch * work.serviceMs),
+    firstByteInMs: ttftMs,
+    stretch,
+    verdict: {
+      ...verdictOf('ok', 200),
+      usage: {
+        inputTokens: work.inputTokens,
+        cacheCreationTokens: 0,
+        cacheReadTokens: 0,
+        outputTokens: work.outputTokens,
+      },
+      ttftMs,
+      mayHaveRun: true,
+      rate,
+    },
+  }
+}
+
 const after = (ms: Millis, verdict: Verdict): Plan => ({
   endsInMs: Math.round(ms),
   firstByteInMs: null,
@@ -249,7 +358,7 @@ function faultPlan(fault: Fault, request: SimRequest): Plan {
   const { work, stream } = request
   switch (fault.kind) {
     case 'overloaded':
-      return after(ERROR_AFTER, verdictOf('overloaded', 529))
+      return after(fault.afterMs ?? ERROR_AFTER, verdictOf('overloaded', 529))
     case 'fault':
       return after(ERROR_AFTER, { ...verdictOf('fault', 500), mayHaveRun: true })
     case 'hang':
@@ -260,12 +369,28 @@ function faultPlan(fault: Fault, request: SimRequest): Plan {
         firstByteInMs: stream ? work.ttftMs : null,
         verdict: { ...verdictOf(stream ? 'cut' : 'broken', 200), mayHaveRun: true },
       }
+    case 'reset':
+      return after(AT_ONCE, { ...verdictOf('fault', null), cause: 'reset' })
     case 'unexplained':
-      return after(REFUSED_AFTER, { ...verdictOf('unexplained', 429), namesConcurrency: true })
+      return after(REFUSED_AFTER, {
+        ...verdictOf('unexplained', 429),
+        namesConcurrency: fault.plain !== true,
+      })
+    case 'throttled':
+      return after(REFUSED_AFTER, {
+        ...verdictOf('throttled', 429),
+        retryAfterMs: fault.retryAfterMs ?? 5_000,
+      })
     case 'ramp_limited':
       return after(REFUSED_AFTER, { ...verdictOf('ramp_limited', 429), retryAfterMs: 5_000 })
     case 'rejected':
       return after(REFUSED_AFTER, verdictOf('rejected', 400))
+    case 'unauthorised':
+      return after(REFUSED_AFTER, verdictOf('rejected', 401))
+    case 'spent':
+      return after(REFUSED_AFTER, { ...verdictOf('key_stop', 402), spendLimit: true })
+    case 'slow':
+      return { ...served(request, fault.factor ?? 4, null), byFault: true }
   }
 }
 

@@ -1,6 +1,6 @@
 /** One self-contained HTML page about runs that stand side by side. It loads nothing: scripts and styles are
  *  in it, and its Content-Security-Policy names them by hash. Every text is escaped. */
-import { LANE_FIGURES, type RunResult } from './job.ts'
+import { firstRows, IN_FIRST, LANE_FIGURES, type RunResult } from './job.ts'
 import { plotsOf, type Plot } from './report-plots.ts'
 
 export interface PageAssets {
@@ -35,8 +35,8 @@ ${summaryOf(results)}
 </header>
 <main>
 <div class="tables">
+${firstOf(results)}
 ${acceptanceOf(results)}
-${guardrailsOf(results)}
 ${figuresOf(results)}
 </div>
 <p class="hint">Drag over a chart to look closer, double-click to see all of it; every chart follows.</p>
@@ -111,27 +111,24 @@ function acceptanceOf(results: readonly RunResult[]): string {
   return table({ caption: 'Acceptance', head, rows })
 }
 
-function guardrailsOf(results: readonly RunResult[]): string {
-  const rows = names(results, (run) => run.guardrails).map((name) => {
-    const all = results.map((run) => Object.entries(run.guardrails).find(([own]) => own === name))
-    return [
-      name,
-      `< ${number(all.find((one) => one !== undefined)?.[1].bound ?? null)}`,
-      ...all.map((one): Cell => {
-        const value = one?.[1].value ?? null
-        return one === undefined || value === null
-          ? '-'
-          : verdict(one[1].met === true, number(value))
-      }),
-    ]
-  })
-  const head = ['guardrail', 'must be', ...results.map(({ label }) => label)]
-  return table({ caption: 'Guardrails', head, rows })
+function firstOf(results: readonly RunResult[]): string {
+  const rows = firstRows(results).map(({ said, must, cells }) => [
+    said,
+    must ?? '',
+    ...cells.map(({ value, met }): Cell => {
+      if (value === null) return '-'
+      return must === null ? number(value) : verdict(met === true, number(value))
+    }),
+  ])
+  const head = ['', 'must be', ...results.map(({ label }) => label)]
+  return table({ caption: 'Work in time, guardrails, fairness', head, rows })
 }
 
 function figuresOf(results: readonly RunResult[]): string {
   const judged = new Set(results.flatMap((run) => run.acceptance.map(({ figure }) => figure)))
-  const others = names(results, (run) => run.figures).filter((name) => !judged.has(name))
+  const others = names(results, (run) => run.figures).filter(
+    (name) => !judged.has(name) && !IN_FIRST.has(name),
+  )
   const rows = others.map((name) => [
     name,
     ...results.map((run) => number(run.figures[name] ?? null)),

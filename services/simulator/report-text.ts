@@ -16,17 +16,23 @@ export function reportText(of: { rows: readonly Row[]; seeds: readonly number[] 
     '',
     intro(of.seeds),
     '',
+    '## Work in time',
+    '',
+    GOODPUT,
+    '',
+    goodputTable(of.rows),
+    '',
     '## Guardrails',
     '',
     GUARDRAILS,
     '',
     guardrailTable(of.rows),
     '',
-    '## Goodput',
+    '## Fairness',
     '',
-    GOODPUT,
+    FAIRNESS,
     '',
-    goodputTable(of.rows),
+    figureTable(of.rows, 'jain_tenants'),
     ...of.rows.flatMap((row) => ['', `## ${row.scenario}: ${row.title}`, '', scenarioTable(row)]),
     '',
   ]
@@ -37,10 +43,11 @@ const intro = (seeds: readonly number[]): string =>
   [
     `Seeds ${seeds.join(', ')}, pooled: percentiles over the samples of all seeds, extremes of the worst.`,
     'Settings are those of [control-laws.md](control-laws.md), section 17, and of `services/simulator/scenarios.ts`.',
-    'All policies meet the same arrivals with the same services: **headgate**; **classic**, Headgate with the',
-    "guide's plain limit rule; **naive**, the plain retry wrapper of the operators' guide without a limit; **fixed**,",
-    'the same behind a semaphore of 64; **priority**, the same behind a plain priority queue over as many slots as',
-    'Headgate has. `✗` marks what must be met and is not.',
+    'All policies meet the same arrivals with the same services: **headgate**; **sdk**, the Anthropic SDK with its own',
+    'retries, each call given up at its deadline; **queue**, the same behind a queue with 60 at once; **naive**, the',
+    'plain retry wrapper that most programs have, without a limit; **fixed**, the same behind a semaphore of 64;',
+    '**classic**, Headgate with the plain limit rule; **priority**, the plain wrapper behind a priority queue over',
+    'as many slots as Headgate has. `✗` marks what must be met and is not.',
   ].join('\n')
 
 const GUARDRAILS = [
@@ -51,9 +58,16 @@ const GUARDRAILS = [
 
 const GOODPUT = [
   'Useful service over the best that anybody could have done who knew the future (`services/simulator/optimum.ts`):',
-  'hidden capacity or quota, at most the global limit of 60, poured over what was asked for. More than 1 is',
-  'possible where a policy starts more than the global limit, or the provider serves beyond its capacity now and',
-  'then. Work that came after its deadline is not useful.',
+  "the provider's hidden capacity or quota, poured over what was asked for, the same for every column. Work that came",
+  'after its deadline is not useful. Then by lane the share of calls that were answered by their deadline, or at all',
+  'where they have none. A provider has a hard capacity unless its title says otherwise; `soft` ones serve more than',
+  'their capacity to whoever pushes, and so does a storm that lets a share of calls through, so that there more than 1',
+  'is possible.',
+].join('\n')
+
+const FAIRNESS = [
+  "Jain's index of what tenants were served over what max-min fairness would have given them, the worst seed: 1 is",
+  'even. A policy that serves next to nothing can be fair too.',
 ].join('\n')
 
 function scenarioTable({ results }: Row): string {
@@ -95,12 +109,33 @@ function guardrailTable(rows: readonly Row[]): string {
   return table(['429, P95, amplification', ...policies], body)
 }
 
+/** By scenario the useful work, below it each lane. */
 function goodputTable(rows: readonly Row[]): string {
+  const cells = (
+    results: Row['results'],
+    of: (run: RunResult) => number | null | undefined,
+  ): string[] =>
+    POLICIES.map((policy) => {
+      const result = results.get(policy)
+      return result === undefined ? '' : number(of(result) ?? null)
+    })
+  const body = rows.flatMap(({ scenario, results }) => [
+    [scenario, 'of optimum', ...cells(results, (run) => run.figures['goodput_of_optimum'])],
+    ...Object.keys(results.get('headgate')!.lanes).map((lane) => [
+      '',
+      lane,
+      ...cells(results, (run) => run.lanes[lane]?.in_time),
+    ]),
+  ])
+  return table(['scenario', '', ...POLICIES], body)
+}
+
+function figureTable(rows: readonly Row[], figure: string): string {
   const body = rows.map(({ scenario, results }) => [
     scenario,
     ...POLICIES.map((policy) => {
       const result = results.get(policy)
-      return result === undefined ? '' : number(result.figures['goodput_of_optimum'] ?? null)
+      return result === undefined ? '' : number(result.figures[figure] ?? null)
     }),
   ])
   return table(['scenario', ...POLICIES], body)

@@ -4,7 +4,9 @@ import type { Seconds } from '#contracts/units'
 import { COMMON, configOf, type Tree } from './common.ts'
 import { shareMean } from './figures.ts'
 import type * as measure from './figures.ts'
-import type { ProviderSettings } from './provider-model.ts'
+import { overloads } from './scenarios-overload.ts'
+import { seeded, type Throw } from './chance.ts'
+import type { Fault, ProviderSettings } from './provider-model.ts'
 import type { World } from './world.ts'
 import { bursts, merged, poisson, type Source, type Stream } from './workload.ts'
 
@@ -20,14 +22,25 @@ export interface Part {
   until: Seconds
   /** In the words of `headgate.yaml`, over the common setting. */
   config?: Record<string, unknown>
+  /** Over what Headgate ships with, not over the common setting. */
+  shipped?: boolean
   source: (seed: number, until: Seconds) => Source
-  provider: ProviderSettings
-  events?: { at: Seconds; act: (world: World) => void }[]
+  /** May follow from the seed, as arrivals do. */
+  provider: ProviderSettings | ((seed: number) => ProviderSettings)
+  events?: PartEvents | ((seed: number) => PartEvents)
   /** What the best possible is counted in. */
   unit: 'work' | 'requests' | 'inputTokens' | 'outputTokens'
   /** Compare predicted waits with real ones. */
   predictions?: boolean
+  /** Keep a row for each call. */
+  calls?: boolean
+  /** Callers of Headgate ask again as an SDK does; those of the others do anyway. */
+  asksAgain?: boolean
+  /** Let in what a prediction would refuse. */
+  unpredicted?: boolean
 }
+
+type PartEvents = { at: Seconds; act: (world: World) => void }[]
 
 export interface Scenario {
   name: string
@@ -79,7 +92,8 @@ const atLoad = (load: number): { I: Caller; P: Caller } => ({
   I: { per: 7.5 * load },
   P: { per: 2.5 * load },
 })
-const unlimited: ProviderSettings = { capacity: () => Infinity }
+/** As many slots as the common setting may use, and not one more. */
+const sixty: ProviderSettings = { capacity: () => 60 }
 const within = (at: Seconds, from: Seconds, until: Seconds): boolean => at >= from && at < until
 
 /** Everything at once: all faults, quotas, cancels, changed configurations, a bad clock, many lanes, routes
@@ -89,7 +103,7 @@ const S1: Scenario = {
   name: 'S1',
   title: 'everything goes wrong, and no law is broken',
   parameters: [],
-  parts: () => [turmoil(1, 1, 1), turmoil(3, 2, 8), turmoil(6, 4, 50)],
+  parts: () => [turmoil(1, 1, 1, 'soft'), turmoil(3, 2, 8, 'hard'), turmoil(6, 4, 50, 'slow')],
   figures: (run) => ({
     completed: run.sum((tally) =>
       [...tally.lanes.values()].reduce((n, lane) => n + lane.completed, 0),
@@ -101,7 +115,12 @@ const S1: Scenario = {
   must: () => ({ trips: '>= 1', decreases: '>= 1' }),
 }
 
-function turmoil(lanes: number, routes: number, tenants: number): Part {
+function turmoil(
+  lanes: number,
+  routes: number,
+  tenants: number,
+  overload: 'hard' | 'slow' | 'soft',
+): Part {
   const until = 600
   const names = ['premium', 'interactive', 'batch', 'fourth', 'fifth', 'sixth'].slice(0, lanes)
   const models = Array.from({ length: routes }, (_, i) => `m${i}`)
@@ -160,36 +179,75 @@ function turmoil(lanes: number, routes: number, tenants: number): Part {
           ),
         ),
       ),
-    provider: {
-      capacity: (at) => (at % 150 < 100 ? 60 : at % 150 < 130 ? 12 : 0),
+    provider: (seed) => ({
+      overload,
+      capacity: wave(seeded(seed, 'turmoil capacity'), until, [
+        { value: 60, for: 100 },
+        { value: 12, for: 30 },
+        { value: 0, for: 20 },
+      ]),
       quota: {
-        requests: { limit: (at) => (at % 200 < 120 ? 900 : 120), burst: 20 },
+        requests: {
+          limit: wave(seeded(seed, 'turmoil quota'), until, [
+            { value: 900, for: 120 },
+            { value: 120, for: 80 },
+          ]),
+          burst: 20,
+        },
         output: { limit: () => 200_000, burst: 100_000 },
         headers: routes % 2 === 0,
       },
-      faults: kinds.map((kind, i) => ({
-        kind,
-        share: 0.03,
-        from: 20 + 40 * i,
-        until: until - 60,
-      })),
-    },
-    events: [
+      faults: faultsOf(seeded(seed, 'turmoil faults'), kinds, until),
+    }),
+    events: (seed) => [
       ...Array.from({ length: until }, (_, at) => ({ at, act: (world: World) => world.check() })),
-      ...[50, 110, 230, 370, 480].map((at) => ({
+      ...instants(seeded(seed, 'turmoil cancels'), 5, until).map((at) => ({
         at,
         act: (world: World) => world.policy.cancel(3),
       })),
-      ...[90, 180, 270, 360, 450].map((at, i) => ({
+      ...instants(seeded(seed, 'turmoil reloads'), 5, until).map((at, i) => ({
         at,
         act: (world: World) => world.policy.configure(configOf(files[(i + 1) % files.length]!)),
       })),
-      { at: 300, act: (world) => void (world.clock.skewMs -= 5_000) },
-      { at: 420, act: (world) => void (world.clock.skewMs += 3_600_000) },
+      ...instants(seeded(seed, 'turmoil clock'), 2, until).map((at, i) => ({
+        at,
+        act: (world: World) => void (world.clock.skewMs += [-5_000, 3_600_000][i]!),
+      })),
     ],
     unit: 'work',
   }
 }
+
+/** Each kind now and then over much of the time, and once in a short while for half of all calls. */
+function faultsOf(dice: Throw, kinds: readonly Fault['kind'][], until: Seconds): Fault[] {
+  return kinds.flatMap((kind) => {
+    const [from = 0, end = until] = instants(dice, 2, until - 60)
+    const worst = dice() * (until - 90)
+    return [
+      { kind, share: 0.5, from: worst, until: worst + 30 * dice() },
+      { kind, share: 0.03, from, until: end },
+    ]
+  })
+}
+
+/** Values that follow one another round and round, each for about as long as it says: half of it to half as much
+ *  again, from the seed. */
+function wave(
+  dice: Throw,
+  until: Seconds,
+  steps: readonly { value: number; for: Seconds }[],
+): (at: Seconds) => number {
+  const ends: { value: number; end: Seconds }[] = []
+  for (let end = 0, i = 0; end < until; i++) {
+    const step = steps[i % steps.length]!
+    end += step.for * (0.5 + dice())
+    ends.push({ value: step.value, end })
+  }
+  return (at) => (ends.find(({ end }) => at < end) ?? { value: steps[0]!.value }).value
+}
+
+const instants = (dice: Throw, many: number, until: Seconds): Seconds[] =>
+  Array.from({ length: many }, () => Math.round(dice() * until)).toSorted((a, b) => a - b)
 
 const S2: Scenario = {
   name: 'S2',
@@ -200,7 +258,7 @@ const S2: Scenario = {
       name: 'all',
       until: 1_200,
       source: callers({ ...atLoad(load), B: { per: 4 } }),
-      provider: unlimited,
+      provider: sixty,
       unit: 'work',
     },
   ],
@@ -253,7 +311,7 @@ const greedy = (cap: number): Part => ({
         'heavy',
       ),
     ]),
-  provider: unlimited,
+  provider: sixty,
   unit: 'work',
 })
 
@@ -283,7 +341,7 @@ const unequal = (): Part => ({
         ),
       ),
     ),
-  provider: unlimited,
+  provider: sixty,
   unit: 'work',
 })
 
@@ -291,30 +349,32 @@ const lanesTwoToOne = (): Part => ({
   name: 'two lanes',
   until: 900,
   source: callers({ I: { per: 20 }, P: { per: 20, tenants: { prefix: 'p', count: 20 } } }),
-  provider: unlimited,
+  provider: sixty,
   unit: 'work',
+})
+
+const quarter = (overload: NonNullable<ProviderSettings['overload']>): Part => ({
+  name: `${overload} overload`,
+  until: 2_400,
+  source: callers({ I: { per: 9 }, P: { per: 2.5 }, B: { per: 2 } }),
+  provider: { overload, capacity: (at) => (within(at, 300, 420) ? 15 : 60) },
+  unit: 'work',
+})
+
+const stormFigures = (run: measure.Run): Record<string, number | null> => ({
+  count_529: run.meanOf((part) => part.tally.perSecond.answers529.sum(300, 426)),
+  failed_ratio: run.failedRatio(),
+  recovery_s: run.recovery({ from: 420, mark: 52.2 }),
+  lowest_limit: run.meanOf((part) => part.lowestLimit(300, 440)),
+  amplification: run.amplification(),
 })
 
 const S4: Scenario = {
   name: 'S4',
   title: 'two minutes at a quarter of the capacity',
   parameters: [],
-  parts: () => [
-    {
-      name: 'all',
-      until: 2_400,
-      source: callers({ I: { per: 9 }, P: { per: 2.5 }, B: { per: 2 } }),
-      provider: { capacity: (at) => (within(at, 300, 420) ? 15 : 60) },
-      unit: 'work',
-    },
-  ],
-  figures: (run) => ({
-    count_529: run.mostOf((part) => part.tally.perSecond.answers529.sum(300, 426)),
-    failed_ratio: run.failedRatio(),
-    recovery_s: run.recovery({ from: 420, mark: 52.2 }),
-    lowest_limit: run.leastOf((part) => part.lowestLimit(300, 440)),
-    amplification: run.amplification(),
-  }),
+  parts: () => [quarter('hard')],
+  figures: stormFigures,
   must: () => ({
     count_529: '<= 100',
     failed_ratio: '<= 0.001',
@@ -322,6 +382,36 @@ const S4: Scenario = {
     lowest_limit: '>= 9',
     amplification: '<= 1.15',
     goodput_of_optimum: '>= 0.9',
+  }),
+}
+
+/** The same storm at providers of other kinds. */
+const slow: Scenario = {
+  name: 'slow',
+  title:
+    'the storm of S4 at a provider that slows down under overload, and refuses only beyond twice its slots',
+  parameters: [],
+  parts: () => [quarter('slow')],
+  figures: stormFigures,
+  must: () => ({
+    failed_ratio: '<= 0.001',
+    amplification: '<= 1.15',
+    goodput_of_optimum: '>= 0.9',
+  }),
+}
+
+const soft: Scenario = {
+  name: 'soft',
+  title: 'the storm of S4 at a provider that gives more to whoever pushes: its optimum is no bound',
+  parameters: [],
+  parts: () => [quarter('soft')],
+  figures: stormFigures,
+  must: () => ({
+    count_529: '<= 100',
+    failed_ratio: '<= 0.001',
+    recovery_s: '<= 120',
+    lowest_limit: '>= 9',
+    amplification: '<= 1.15',
   }),
 }
 
@@ -409,7 +499,7 @@ const S7: Scenario = {
             'P',
           ),
         ]),
-      provider: unlimited,
+      provider: sixty,
       unit: 'work',
     },
   ],
@@ -429,7 +519,7 @@ const S8: Scenario = {
       name: 'all',
       until: 900,
       source: callers({ I: { per: 20, deadline: 20 } }),
-      provider: unlimited,
+      provider: sixty,
       unit: 'work',
       predictions: true,
     },
@@ -460,7 +550,7 @@ const S10: Scenario = {
       config: BREAKER_OFF,
       source: callers({ I: { per: 6 }, P: { per: 2.5 } }),
       provider: {
-        capacity: () => Infinity,
+        capacity: () => 60,
         faults: [{ kind: 'overloaded', share: noise, from: 0, until: Infinity }],
       },
       unit: 'work',
@@ -506,7 +596,7 @@ const S11: Scenario = {
         most: 7.5,
       }),
       provider: {
-        capacity: () => Infinity,
+        capacity: () => 60,
         faults: [{ kind: 'overloaded', share: 0.002, from: 0, until: Infinity }],
       },
       unit: 'work',
@@ -515,7 +605,7 @@ const S11: Scenario = {
       name: 'a trickle',
       until: 900,
       source: callers({ I: { per: 20 }, B: { per: 2 } }),
-      provider: unlimited,
+      provider: sixty,
       unit: 'work',
     },
     twoRoutes(),
@@ -592,7 +682,7 @@ function twoRoutes(): Part {
         ),
       ]),
     provider: {
-      capacity: () => Infinity,
+      capacity: () => 60,
       faults: [{ kind: 'overloaded', share: 1, from: 300, until: 360, model: 'a' }],
     },
     unit: 'work',
@@ -627,7 +717,7 @@ const churn = (): Part => ({
       serviceLeast: 0.001,
     },
   }),
-  provider: unlimited,
+  provider: sixty,
   unit: 'work',
 })
 
@@ -870,6 +960,8 @@ export const SCENARIOS: readonly Scenario[] = [
   S2,
   S3,
   S4,
+  slow,
+  soft,
   S5,
   S6,
   S7,
@@ -884,6 +976,7 @@ export const SCENARIOS: readonly Scenario[] = [
   draining,
   tokens,
   giants,
+  ...overloads,
 ]
 
 export const scenarioList = (): { name: string; title: string; parameters: string[] }[] =>

@@ -47,6 +47,10 @@ export class SimRequest implements Incoming, Reply {
   /** -1: never. */
   startedAt: Millis = -1
   starts = 0
+  /** Of its attempts, answered 429 or 529. */
+  refusedUpstream = 0
+  /** Its caller's, who may ask again; true: it will, and this was not the end. */
+  asksAgain: ((refusal: Refusal) => boolean) | null = null
   answers = 0
   counted: Counted | null = null
   readonly #onEnd: (request: SimRequest, how: How, code: string | null) => void
@@ -87,6 +91,7 @@ export class SimRequest implements Incoming, Reply {
   }
 
   refuse(refusal: Refusal, _accounting: Accounting): void {
+    if (this.asksAgain?.(refusal) === true) return
     this.ended(this.starts > 0 ? 'failed' : 'refused', refusal.code)
   }
 

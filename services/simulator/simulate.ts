@@ -2,9 +2,9 @@
  *  a report. */
 import { configFile, resolve, type Config } from '#contracts/config'
 import type { Millis, Seconds } from '#contracts/units'
-import { loadConfig } from '#config'
-import { configOf } from './common.ts'
-import { Baseline } from './baselines.ts'
+import { loadConfig } from '#platform/config/load'
+import { configOf, shippedConfig } from './common.ts'
+import { Baseline, SDK_ALONE } from './baselines.ts'
 import { Run, type PartRun } from './figures.ts'
 import { HeadgatePolicy } from './headgate-policy.ts'
 import type {
@@ -21,6 +21,7 @@ import { optimum } from './optimum.ts'
 import type { SchedulingPolicy } from './policy.ts'
 import type { ProviderSettings } from './provider-model.ts'
 import { SCENARIOS, scenarioOf, type Part, type ScenarioParameters } from './scenarios.ts'
+import { sdkCaller } from './sdk-caller.ts'
 import { NO_SERIES, seriesOf } from './series.ts'
 import { wallMs } from './system.ts'
 import { readTraceFile } from './trace-file.ts'
@@ -64,7 +65,8 @@ export function simulateScenario(
   for (const [index, part] of scenario.parts(parameters).entries()) {
     for (const seed of seeds) {
       const until = Math.max(1, part.until * what.part)
-      const config = run.config === null ? configOf(part.config ?? {}) : fileConfig(run.config)
+      const own = part.shipped === true ? shippedConfig : configOf
+      const config = run.config === null ? own(part.config ?? {}) : fileConfig(run.config)
       const first = worlds.length === 0
       worlds.push(
         play({
@@ -75,10 +77,13 @@ export function simulateScenario(
           seed,
           policy: run.policy,
           source: () => part.source(seed, until),
-          provider: part.provider,
-          events: part.events ?? [],
+          provider: ofSeed(part.provider, seed),
+          events: ofSeed(part.events ?? [], seed),
           unit: part.unit,
           predictions: part.predictions ?? false,
+          calls: part.calls ?? false,
+          asksAgain: part.asksAgain ?? false,
+          unpredicted: part.unpredicted ?? false,
           record: first ? options.record : null,
         }),
       )
@@ -97,6 +102,9 @@ export function simulateScenario(
     ),
   }
 }
+
+const ofSeed = <T extends object>(given: T | ((seed: number) => T), seed: number): T =>
+  typeof given === 'function' ? (given as (seed: number) => T)(seed) : given
 
 /** 31 days: every second of a run is kept to its end. */
 const LONGEST: Seconds = 2_678_400
@@ -136,6 +144,9 @@ async function simulateTrace(
     events: [],
     unit: 'work',
     predictions: false,
+    calls: false,
+    asksAgain: false,
+    unpredicted: false,
     record: options.record,
   })
   const figures = new Run([world.run]).common()
@@ -172,9 +183,12 @@ interface Play {
   policy: Policy
   source: () => Source
   provider: ProviderSettings
-  events: NonNullable<Part['events']>
+  events: NonNullable<WorldOptions['events']>
   unit: Part['unit']
   predictions: boolean
+  calls: boolean
+  asksAgain: boolean
+  unpredicted: boolean
   record: SimulateOptions['record']
 }
 
@@ -199,6 +213,7 @@ function play(of: Play): Played {
     source: of.source(),
     provider: of.provider,
     until: of.until,
+    calls: of.calls,
     policy: (parts) => policyOf(of, config, parts, (findings) => world.found(findings)),
     events: of.events.filter((event) => event.at < of.until),
   })
@@ -208,7 +223,6 @@ function play(of: Play): Played {
   const best = optimum({
     source: of.source(),
     provider: of.provider,
-    slots: config.maxInflight,
     until: of.until,
   })
   const { tally } = world
@@ -247,6 +261,11 @@ function policyOf(
     throw new JobError(`--record shows the machines of headgate or classic; ${policy} has none`)
   const one = (): number => 0
   switch (policy) {
+    case 'sdk':
+    case 'queue': {
+      const slots = policy === 'sdk' ? Infinity : QUEUE_SLOTS
+      return new Baseline({ ...parts, seed, slots, rank: one, caller: SDK_ALONE })
+    }
     case 'naive':
       return new Baseline({ ...parts, seed, slots: Infinity, rank: one })
     case 'fixed':
@@ -258,19 +277,24 @@ function policyOf(
       const rank = ({ lane }: { lane: string }): number => order.get(lane) ?? order.size
       return new Baseline({ ...parts, seed, slots: config.maxInflight, rank })
     }
-    default:
-      return new HeadgatePolicy({
+    default: {
+      const headgate = new HeadgatePolicy({
         ...parts,
         config,
         seed,
         found,
         predictions: of.predictions,
+        unpredicted: of.unpredicted,
         film: of.record,
       })
+      return of.asksAgain ? sdkCaller(headgate, { clock: parts.clock, seed }) : headgate
+    }
   }
 }
 type PolicyParts = Parameters<WorldOptions['policy']>[0]
 
+/** Of the queue before an SDK. */
+const QUEUE_SLOTS = 60
 /** Of the semaphore that people put around a client. */
 const FIXED_SLOTS = 64
 
@@ -327,13 +351,17 @@ function foldedHash(worlds: readonly Played[]): string {
 }
 
 function laneFigures(run: Run, lane: string): LaneFigures {
-  const count = (what: 'offered' | 'completed' | 'refused' | 'failed'): number =>
-    run.sum((tally) => tally.lanes.get(lane)?.[what] ?? 0)
+  type Count = 'offered' | 'completed' | 'refused' | 'failed' | 'inTime' | 'inTimeInRun'
+  const count = (what: Count): number => run.sum((tally) => tally.lanes.get(lane)?.[what] ?? 0)
+  const offered = count('offered')
+  const seconds = run.all.reduce((sum, part) => sum + part.until, 0)
   return {
-    offered: count('offered'),
+    offered,
     completed: count('completed'),
     refused: count('refused'),
     failed: count('failed'),
+    in_time: offered === 0 ? null : count('inTime') / offered,
+    in_time_per_s: count('inTimeInRun') / seconds,
     wait_p50_s: run.wait(lane, 0.5),
     wait_p95_s: run.wait(lane, 0.95),
     wait_p99_s: run.wait(lane, 0.99),

@@ -3,6 +3,7 @@
 import type { Millis, Seconds } from '#contracts/units'
 import type { Verdict } from '#contracts/verdict'
 import type { ProviderModel } from './provider-model.ts'
+import type { OverloadRow } from './overload.ts'
 import { Samples } from './samples.ts'
 import type { How, SimRequest } from './sim-request.ts'
 
@@ -39,9 +40,12 @@ export class Tally {
   /** Tokens of answers that came in time and began in the window. */
   usefulInput = 0
   usefulOutput = 0
+  /** Every call that is over, in order of its end; null: not kept. */
+  readonly calls: OverloadRow[] | null
 
-  constructor(until: Seconds) {
+  constructor(until: Seconds, keepCalls = false) {
     this.until = until
+    this.calls = keepCalls ? [] : null
   }
 
   lane(name: string): LaneTally {
@@ -75,17 +79,19 @@ export class Tally {
     lane.starts.push(now / 1_000, tenant.index)
   }
 
-  ended(request: SimRequest, verdict: Verdict, startedAt: Millis, now: Millis): void {
+  /** `stretch`: times as long as with nobody else there; work counts as much as it was. */
+  ended(request: SimRequest, verdict: Verdict, startedAt: Millis, now: Millis, stretch = 1): void {
     const { lane, tenant } = countedOf(request)
     this.inflight--
     lane.inflight--
     const from = Math.min(startedAt / 1_000, this.until)
     const seconds = Math.min(now / 1_000, this.until) - from
     if (verdict.kind === 'ok') {
-      tenant.served += seconds
+      const work = seconds / stretch
+      tenant.served += work
       const { deadlineMs } = request
       if (deadlineMs !== null && now - request.arrivedAt > deadlineMs) return
-      this.useful += seconds
+      this.useful += work
       if (startedAt < this.until * 1_000) {
         this.usefulInput += request.work.inputTokens
         this.usefulOutput += request.work.outputTokens
@@ -93,6 +99,7 @@ export class Tally {
       this.perSecond.ok.add(startedAt, 1)
       return
     }
+    if (verdict.status === 429 || verdict.status === 529) request.refusedUpstream++
     if (verdict.status === 429) {
       this.answers429++
       this.perSecond.answers429.add(now, 1)
@@ -112,10 +119,30 @@ export class Tally {
     lane[how]++
     if (code !== null) this.codes.set(code, (this.codes.get(code) ?? 0) + 1)
     const total = now - request.arrivedAt
+    const inTime =
+      how === 'completed' && (request.deadlineMs === null || total <= request.deadlineMs)
+    if (inTime) lane.inTime++
+    if (inTime && now <= this.until * 1_000) lane.inTimeInRun++
+    this.#keep(request, inTime, code, now)
     if (how === 'completed') lane.e2e.push(total / 1_000)
     if (request.deadlineMs === null || request.starts === 0) return
-    if (how === 'completed' && total <= request.deadlineMs) this.inTime++
+    if (inTime) this.inTime++
     else if (how === 'completed' || code === 'deadline_exceeded') this.late++
+  }
+
+  #keep(request: SimRequest, inTime: boolean, code: string | null, now: Millis): void {
+    this.calls?.push({
+      at: request.arrivedAt,
+      lane: request.lane,
+      model: request.model,
+      tenant: request.tenant,
+      serviceMs: request.work.serviceMs,
+      endedAt: now,
+      inTime,
+      attempts: request.starts,
+      refused: request.refusedUpstream,
+      code,
+    })
   }
 
   sample(of: {
@@ -152,6 +179,9 @@ export class LaneTally {
   completed = 0
   refused = 0
   failed = 0
+  /** Answered, by the deadline where there is one; of these, before the end of the run. */
+  inTime = 0
+  inTimeInRun = 0
   inflight = 0
   /** Arrival to first start, in seconds; in the order of `starts`. */
   readonly waits = new Samples()

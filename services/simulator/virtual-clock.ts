@@ -2,7 +2,7 @@
  *  due time, then of setting, so a run has one order of events and no other. */
 import type { Millis } from '#contracts/units'
 import type { Clock } from '#ports'
-import { Timer, TimerHeap } from '#timer-heap'
+import { Timer, TimerHeap } from '#scheduler/loop/timer-heap'
 
 /** Wall time of the first instant: 2026-01-01, so that events of equal runs are equal. */
 const EPOCH: Millis = 1_767_225_600_000

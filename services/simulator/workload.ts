@@ -31,8 +31,10 @@ export interface Stream {
   /** Arrivals per second at an instant; `rateMost` bounds it. */
   rate: (at: Seconds) => number
   rateMost: number
-  /** Mean service; lognormal with a coefficient of variation of 1, at least 0.3 s. */
+  /** Mean service; lognormal, at least 0.3 s. */
   service: Seconds
+  /** Its coefficient of variation; absent: 1. */
+  serviceCv?: number
   serviceLeast?: Seconds
   input?: Tokens
   deadline?: Seconds | null
@@ -97,7 +99,7 @@ function askedOf(of: Stream, tenant: string): Asked {
 }
 
 function serviceOf(of: Stream, dice: Throw): () => Work {
-  const draw = lognormal({ mean: of.service, cv: 1 })
+  const draw = lognormal({ mean: of.service, cv: of.serviceCv ?? 1 })
   const least = of.serviceLeast ?? SERVICE_LEAST
   const most = 0.95 * of.service * MAX_OVER_MEAN
   const inputTokens = of.input ?? 1_000

@@ -2,14 +2,14 @@
  *  here reads the real time, throws dice of its own or waits; equal seeds give equal runs. */
 import type { Millis, Seconds } from '#contracts/units'
 import type { Verdict } from '#contracts/verdict'
-import { Timer } from '#timer-heap'
+import { Timer } from '#scheduler/loop/timer-heap'
 import type { Attempt, SchedulingPolicy, Wire, WireEvents } from './policy.ts'
 import { ProviderModel, type Plan, type ProviderSettings } from './provider-model.ts'
 import { SimRequest, type How } from './sim-request.ts'
 import { Tally } from './tally.ts'
 import { TraceHash } from './trace-hash.ts'
 import { VirtualClock } from './virtual-clock.ts'
-import type { Source } from './workload.ts'
+import type { Arrival, Source } from './workload.ts'
 
 /** A connection is closed so long after it was given up. */
 const CLOSE: Millis = 20
@@ -24,7 +24,11 @@ export interface WorldOptions {
   provider: ProviderSettings
   /** Arrivals and window figures end here; every request is followed to its own end. */
   until: Seconds
+  /** Keep a row for each call. */
+  calls?: boolean
   policy: (of: { clock: VirtualClock; wire: Wire; tally: Tally }) => SchedulingPolicy
+  /** Hears of every end, beside the tally. */
+  onEnd?: (request: SimRequest, how: How, code: string | null) => void
   /** Things that happen at an instant: a drain, a jump of the clock. */
   events?: readonly { at: Seconds; act: (world: World) => void }[]
 }
@@ -51,7 +55,7 @@ export class World implements Wire {
   constructor(options: WorldOptions) {
     this.#options = options
     this.provider = new ProviderModel(options.provider, options.seed)
-    this.tally = new Tally(options.until)
+    this.tally = new Tally(options.until, options.calls)
     this.policy = options.policy({ clock: this.clock, wire: this, tally: this.tally })
     this.#arrivals = options.source.next()
     if (this.#arrivals !== null) this.clock.set(this.#arrivalTimer, this.#arrivals.at)
@@ -68,6 +72,16 @@ export class World implements Wire {
       if (this.#arrivals === null && this.policy.live === 0 && this.clock.instant >= until * 1_000)
         break
     }
+    return this.rest()
+  }
+
+  /** Runs to an instant. */
+  advance(until: Seconds): void {
+    while (this.clock.next(until * 1_000));
+  }
+
+  /** It is over: everybody has an answer, and nothing is held. */
+  rest(): this {
     if (this.policy.live > 0)
       this.found([`I9: ${this.policy.live} requests had no outcome ${PATIENCE} s after the last`])
     else if (this.#settled < this.#next)
@@ -116,7 +130,7 @@ export class World implements Wire {
     const now = this.clock.instant
     this.provider.end(plan, now)
     this.#hash.add(2, now, request.index)
-    this.tally.ended(request, verdict, startedAt, now)
+    this.tally.ended(request, verdict, startedAt, now, plan.stretch)
     this.lastEndAt = now
   }
 
@@ -124,6 +138,11 @@ export class World implements Wire {
     const arrival = this.#arrivals!
     this.#arrivals = this.#options.source.next()
     if (this.#arrivals !== null) this.clock.set(this.#arrivalTimer, this.#arrivals.at)
+    this.arrive(arrival)
+  }
+
+  /** Somebody asks now, beside those of the source. */
+  arrive(arrival: Pick<Arrival, 'asked' | 'work'>): SimRequest {
     const request = new SimRequest({
       index: this.#next++,
       asked: arrival.asked,
@@ -134,6 +153,7 @@ export class World implements Wire {
     })
     this.tally.arrived(request)
     this.policy.submit(request)
+    return request
   }
 
   readonly #onEnd = (request: SimRequest, how: How, code: string | null): void => {
@@ -142,6 +162,7 @@ export class World implements Wire {
     if (request.answers === 1) this.#settled++
     if (request.answers > 1) this.found([`I9: ${request.id} has ${request.answers} outcomes`])
     this.tally.settled(request, how, code, now)
+    this.#options.onEnd?.(request, how, code)
   }
 
   #second(): void {

@@ -1,15 +1,25 @@
-/** `npm run bench [core|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md. */
+/** `npm run bench [core|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
+ *  bench -- overload` the one that takes a quarter of an hour, `-- streams` a check rather than a number. */
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
 import { benchMemory } from './memory.ts'
+import { benchOverload } from './overload.ts'
 import { benchPages } from './pages.ts'
 import { benchSimulate } from './simulate.ts'
+import { benchStreams } from './streams.ts'
 import { benchWire } from './wire-cost.ts'
 
-const [only] = process.argv.slice(2)
+const [only, ...options] = process.argv.slice(2)
+if (only === 'overload') {
+  await benchOverload(options)
+  process.exit(0)
+}
+if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
 const runs = (name: string): boolean => only === undefined || only === name
 if (only !== undefined && !['core', 'wire', 'door', 'memory', 'pages', 'simulate'].includes(only)) {
-  console.error(`no bench ${only}; there are core, wire, door, memory, pages, simulate`)
+  console.error(
+    `no bench ${only}; there are core, wire, door, memory, pages, simulate, overload, streams`,
+  )
   process.exit(2)
 }
 if (runs('core')) await benchCore({ bottleneck: true })

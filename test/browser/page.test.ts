@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import { brotliCompressSync } from 'node:zlib'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { charts } from '#contracts/charts'
+import { charts } from '#contracts/generated/charts'
 import type { Frame } from '#contracts/dashboard'
 import { pageFiles } from '#dashboard'
 import { openChromium } from '../support/chromium.ts'
@@ -73,7 +73,7 @@ const until = (expression: string, on = page) =>
     async () => {
       if (!(await on.evaluate(expression))) throw new Error(`never: ${expression}`)
     },
-    { timeout: 8_000, interval: 25 },
+    { timeout: 30_000, interval: 25 },
   )
 const says = (selector: string, words: string, on = page) =>
   until(
@@ -114,12 +114,12 @@ describe.skipIf(browser === null)('the status and the three questions', () => {
       concentration_429: {
         count: 50,
         routes: [
-          { name: 'anthropic-claude-opus-4-1', part: 0.9 },
-          { name: 'anthropic-claude-sonnet-4-5', part: 0.1 },
+          { name: 'anthropic-claude-opus-4-1', part: 0.9, of_calls: 0.3, concentrated: true },
+          { name: 'anthropic-claude-sonnet-4-5', part: 0.1, of_calls: 0.7, concentrated: false },
         ],
         tenants: [
-          { name: HOSTILE, part: 0.8 },
-          { name: 'acme', part: 0.2 },
+          { name: HOSTILE, part: 0.8, of_calls: 0.3, concentrated: true },
+          { name: 'acme', part: 0.2, of_calls: 0.7, concentrated: false },
         ],
       },
       guardrails: frameOf().guardrails.map((one) =>
@@ -435,8 +435,12 @@ describe.skipIf(browser === null)('acts', () => {
     await page.selectOption('#fault-for', '15000')
     await page.selectOption('#fault-model', 'claude-opus-4-1')
     await page.locator(`[data-fault="${kind}"]`).click()
+    // What was chosen is said again before it happens, and after.
+    const chosen = kind === 'off' ? '' : '15 s, claude-opus-4-1'
+    expect(await text('dialog h2')).toContain(chosen)
     await confirm(TOKEN)
     await says('dialog .done', 'Done')
+    expect(await text('dialog .done')).toContain(chosen)
     expect(server.acts).toEqual([{ op: 'fault', body }])
   })
 
@@ -488,6 +492,38 @@ describe.skipIf(browser === null)('a recording', () => {
     await says('#line', 'live')
     await show()
     await says('#acts', 'Emergency block')
+  })
+
+  test('what headgate record wrote plays too, and says what is not in it', async () => {
+    await show()
+    const row = {
+      ...{ tenant: 'acme', lane: 'batch', model: 'm', stream: false, max_tokens: 9 },
+      ...{ deadline_ms: null, input_tokens: 1, output_tokens: 2, queue_ms: 2_000 },
+      ...{ upstream_ms: 3_000, total_ms: 5_000, outcome: 'completed', code: null, attempts: 1 },
+    }
+    const rows = Array.from({ length: 20 }, (_, at) => ({ at_ms: at * 1_000, ...row }))
+    const lines = [{ headgate: 'recording', version: 1 }, ...rows]
+    await page.setInputFiles('#record-file', {
+      name: 'monday.ndjson',
+      mimeType: 'application/x-ndjson',
+      buffer: Buffer.from(lines.map((line) => JSON.stringify(line)).join('\n')),
+    })
+    await says('#line', 'limits, breakers and quotas are not in it')
+    await page.locator('#player-time').fill('10000')
+    await says('#state-title', '3 in flight, 2 wait their turn, 1 answered')
+    await page.locator('#player-leave').click()
+    await says('#line', 'live')
+  })
+
+  test('names that hold an underscore stay readable where they are links', async () => {
+    await show()
+    await until(`document.querySelector('a') !== null`)
+    for (const selector of ['a', 'button.link'])
+      expect(
+        await page.evaluate(
+          `getComputedStyle(document.querySelector('${selector}')).textUnderlinePosition`,
+        ),
+      ).toBe('under')
   })
 
   test('a file that is none says why, and the page stays live', async () => {

@@ -2,12 +2,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Frame } from '#contracts/dashboard'
+import { runbook, RUNBOOK_KINDS } from '#contracts/runbook'
 import {
   retriesControlled,
   waitInflating,
   whose429,
 } from '../../services/dashboard/page/answers.ts'
-import { findings } from '../../services/dashboard/page/findings.ts'
+import { calm, findings } from '../../services/dashboard/page/findings.ts'
 import { allot } from '../../services/dashboard/page/slot-pool.ts'
 import { waitTrend } from '../../services/dashboard/page/wait-trend.ts'
 import {
@@ -17,7 +18,9 @@ import {
   percent,
   shortened,
 } from '../../services/dashboard/page/words.ts'
-import { frameOf, routeOf } from '../support/fake-dashboard.ts'
+import { runbookPage } from '../../services/dashboard/runbook-page.ts'
+import { frameOf, helloOf, routeOf } from '../support/fake-dashboard.ts'
+import { read } from '../support/tree.ts'
 
 describe('numbers', () => {
   test.each([
@@ -60,43 +63,54 @@ describe('numbers', () => {
 })
 
 describe('the three answers', () => {
-  const of = (routes: [string, number][], tenants: [string, number][]): Frame =>
+  type Named = [name: string, part: number, concentrated?: boolean]
+  const beside = ([name, part, concentrated = false]: Named) => ({
+    ...{ name, part, of_calls: concentrated ? part / 3 : part },
+    concentrated,
+  })
+  const of = (routes: Named[], tenants: Named[]): Frame =>
     frameOf({
       concentration_429: {
         count: 50,
-        routes: routes.map(([name, part]) => ({ name, part })),
-        tenants: tenants.map(([name, part]) => ({ name, part })),
+        routes: routes.map(beside),
+        tenants: tenants.map(beside),
       },
     })
 
   test('429s are in one model, in one tenant, in both, or spread', () => {
     const opus = 'anthropic-claude-opus-4-1'
-    expect(whose429(of([[opus, 0.9]], [['a', 0.1]])).text).toMatch(
+    expect(whose429(of([[opus, 0.9, true]], [['a', 0.6]])).text).toMatch(
       /^Yes, in one model: claude-opus/,
     )
-    expect(whose429(of([[opus, 0.5]], [['a', 0.8]])).text).toMatch(/^Yes, in one tenant: tenant a/)
-    expect(whose429(of([[opus, 0.9]], [['a', 0.8]])).text).toMatch(/^Yes, in both/)
-    expect(whose429(of([[opus, 0.5]], [['a', 0.1]])).text).toMatch(/^No: about 50 spread/)
+    expect(whose429(of([[opus, 0.5]], [['a', 0.8, true]])).text).toMatch(
+      /^Yes, in one tenant: tenant a/,
+    )
+    expect(whose429(of([[opus, 0.9, true]], [['a', 0.8, true]])).text).toMatch(/^Yes, in both/)
+    expect(whose429(of([[opus, 0.9]], [['a', 0.8]])).text).toMatch(/^No: about 50 spread/)
   })
 
   const waits = (p95: number): Frame['lanes'] =>
     frameOf().lanes.map((lane) => ({ ...lane, wait_p95_ms: lane.name === 'batch' ? p95 : 10 }))
+  const queued = (count: number): Frame['global'] => ({ ...frameOf().global, queued: count })
 
   test('a wait that grew to many times what it was is inflating, and one that a person never notices is not', () => {
     const trend = waitTrend()
     for (let at = 0; at < 600; at++) trend.note(frameOf({ lanes: waits(400) }))
     const answer = (p95: number): string => {
-      const frame = frameOf({ lanes: waits(p95) })
+      const frame = frameOf({ lanes: waits(p95), global: queued(1) })
       return waitInflating(frame, trend.lanes(frame)).text
     }
     expect(answer(4_000)).toBe('Yes: batch waits 4 s (P95, 10 times as before).')
     expect(answer(500)).toMatch(/^No: at most 500 ms/)
     expect(answer(90)).toMatch(/^No, it falls: batch 90 ms/)
+    // What the last minutes saw is no trouble once nobody waits.
+    const over = frameOf({ lanes: waits(4_000), global: queued(0) })
+    expect(waitInflating(over, trend.lanes(over)).text).toMatch(/^It did, and nobody waits now: /)
   })
 
   test('a queue in which nothing moves inflates, although no start tells of it', () => {
     const lanes = frameOf().lanes.map((lane) => ({ ...lane, oldest_ms: 9_000, queued: 5 }))
-    const frame = frameOf({ lanes })
+    const frame = frameOf({ lanes, global: queued(15) })
     expect(waitInflating(frame, waitTrend().lanes(frame)).text).toMatch(
       /^Yes: in premium, interactive and batch somebody has waited 9 s/,
     )
@@ -154,9 +168,191 @@ describe('what is wrong', () => {
       faults: [{ kind: 'hang', model: null, until_at: 0 }],
     })
     const found = findings({ frame, now: frame.at, seenSince: () => 0 })
-    expect(found).toHaveLength(13)
+    expect(found).toHaveLength(12)
     for (const one of found) expect([one.whom, one.doing]).not.toContain('')
   })
+
+  test('every kind of finding has its paragraph in the operations page and at /runbook', () => {
+    const page = read('docs/operations.md')
+    const served = runbookPage()
+    const kinds =
+      read('services/dashboard/page/findings.ts') + read('services/dashboard/page/status.ts')
+    for (const kind of RUNBOOK_KINDS) {
+      expect(page).toContain(`\n#### ${runbook[kind].title}\n`)
+      expect(served).toContain(`id="${kind}"`)
+      expect(runbook[kind].act).toMatch(/^[^A-Z].*[^.]$/)
+    }
+    // The compiler holds each finding to a kind; here each kind has a finding.
+    for (const kind of RUNBOOK_KINDS) expect(kinds).toMatch(new RegExp(`\\b${kind}\\b`))
+    for (const link of served.matchAll(/href="#([^"]+)"/g))
+      expect(served).toContain(`id="${link[1]}"`)
+  })
+
+  describe('since when is the scheduler’s to say, not the page’s', () => {
+    const began = frameOf().at - 75_000
+    const seen = (of: Partial<Frame>) => {
+      const frame = frameOf(of)
+      const [first] = findings({ frame, now: frame.at, seenSince: () => frame.at })
+      return first
+    }
+    const held = (
+      condition: Frame['conditions'][number]['condition'],
+      about: string | null = null,
+    ) => ({
+      conditions: [{ condition, about, since: began }],
+    })
+    const [lane] = frameOf().lanes
+    const id = 'anthropic-a'
+    test.each<[string, Partial<Frame>]>([
+      ['nats_lost', { ...held('nats_lost'), bus: { kind: 'nats', connected: false } }],
+      ['draining', { ...held('draining'), draining: true }],
+      ['overloaded', { ...held('overloaded'), global: { ...frameOf().global, level: 1 } }],
+      ['emergency', { ...held('emergency'), emergency: true }],
+      ['config_refused', held('config_refused')],
+      ['lane_paused', { ...held('lane_paused', 'premium'), lanes: [{ ...lane!, paused: true }] }],
+      [
+        'account_stopped',
+        { ...held('blocked', 'anthropic'), routes: [routeOf('a', { blocked_ms: 9 })] },
+      ],
+      [
+        'breaker',
+        {
+          ...held('breaker', id),
+          routes: [
+            routeOf('a', {
+              breaker_machine: { state: 'halfOpen', since: frameOf().at, counts: [] },
+            }),
+          ],
+        },
+      ],
+      ['no_answer', { ...held('no_answer', id), routes: [routeOf('a', { silent_ms: 4_000 })] }],
+      [
+        'quota_used_up',
+        { ...held('quota_pause', 'q'), routes: [routeOf('a', { paused_ms: 900 })] },
+      ],
+    ])('%s', (kind, of) => expect(seen(of)).toMatchObject({ kind, since: began }))
+  })
+
+  test('a hang is told as silence, with its seconds, and the open breaker is part of it', () => {
+    const frame = frameOf({
+      routes: [
+        routeOf('slow', {
+          silent_ms: null,
+          breaker_machine: { state: 'open', since: 0, counts: [] },
+          failing: { cause: 'silent', part: 1, since: 0 },
+        }),
+      ],
+      guardrails: frameOf().guardrails.map((one) => ({ ...one, met: false })),
+    })
+    frame.conditions = [
+      { condition: 'no_answer', about: 'anthropic-slow', since: frame.at - 12_300 },
+    ]
+    const found = findings({ frame, now: frame.at, seenSince: () => 0 })
+    expect(found.map(({ kind }) => kind).slice(0, 2)).toEqual(['no_answer', 'ratio_429'])
+    expect(found[0]).toMatchObject({ what: 'No answer from slow for 12 s', level: 'bad' })
+    expect(found[0]!.doing).toContain('breaker open')
+  })
+
+  test('an upstream that refuses the key is not called a spending limit', () => {
+    const said = (
+      reason: 'key_refused' | 'spend_limit' | 'stopped',
+      status: number,
+      ms: number,
+    ) => {
+      const frame = frameOf({
+        routes: [routeOf('a', { blocked_ms: ms, blocked: { status, reason, since: 5 } })],
+      })
+      const [first] = findings({ frame, now: frame.at, seenSince: () => 0 })
+      return first
+    }
+    const key = said('key_refused', 401, 12_000)
+    expect(key).toMatchObject({
+      what: 'Upstream anthropic refuses the key (401)',
+      kind: 'key_refused',
+      since: 5,
+    })
+    expect(key!.doing).toContain('blocked for 12 s more, then one call tests it')
+    expect(said('key_refused', 401, 0)!.doing).toContain('the next call tests it')
+    expect(said('spend_limit', 400, 60_000)).toMatchObject({ kind: 'spend_limit' })
+    expect(said('stopped', 402, 60_000)!.what).toBe(
+      'Upstream anthropic has stopped the account (402)',
+    )
+  })
+
+  test('a lost NATS is everybody’s only where no HTTP door serves', () => {
+    const whom = (doors: Frame['doors']): string => {
+      const frame = frameOf({ bus: { kind: 'nats', connected: false }, doors })
+      return findings({ frame, now: frame.at, seenSince: () => 0 })[0]!.whom
+    }
+    const nats = { ready: false, reasons: ['NATS is not connected'] }
+    expect(whom({ nats })).toMatch(/^everybody/)
+    expect(whom({ nats, http: { ready: true, reasons: [] } })).toBe(
+      'programs that publish: none is heard, no answer reaches them; callers of the HTTP door are served as before',
+    )
+    expect(whom({ nats, http: { ready: false, reasons: ['draining'] } })).toContain(
+      'not served either (draining)',
+    )
+  })
+
+  test('a lowered limit is told only while somebody waits for it', () => {
+    const routes = [
+      routeOf('a', { limit: 75, limit_machine: { state: 'recovering', since: 0, counts: [] } }),
+    ]
+    expect(said({ routes })).toEqual([])
+    expect(said({ routes, waiting: [waits('global', { bound: 40 })] })).toEqual([])
+    expect(said({ routes, waiting: [waits('route_limit', { bound: 75 })] })).toEqual([
+      'Congestion, limit lowered: a',
+    ])
+  })
+
+  test('a long queue says which bound holds most of it, and what can be done about that one', () => {
+    const lanes = frameOf().lanes.map((lane) => ({ ...lane, queued: 100, oldest_ms: 20_000 }))
+    const frame = frameOf({
+      lanes: lanes.slice(0, 2),
+      waiting: [
+        waits('turn', { count: 24 }),
+        waits('tenant_cap', { count: 176, bound: 12, tenant: 'acme' }),
+      ],
+    })
+    const [first] = findings({ frame, now: frame.at, seenSince: () => 0, hello: helloOf() })
+    expect(first!.what).toBe(
+      'Queues are long in premium and interactive: its tenant has as many calls in flight as it may (tenant acme, 12)',
+    )
+    expect(first!.doing).toContain('176 by tenant cap and 24 by turn')
+    expect(first!.act).toMatch(/^raise tenants\.<name>\.max_inflight/)
+  })
+
+  test.each([
+    ['529', 'The upstream is overloaded (529), breaker open: a'],
+    ['connection', 'No connection to the upstream, breaker open: a'],
+    ['500', 'The upstream fails (500), breaker open: a'],
+  ])('an open breaker says what opened it: %s', (cause, what) => {
+    const breaker_machine = { state: 'open', since: 0, counts: [] }
+    expect(
+      said({ routes: [routeOf('a', { breaker_machine, failing: { cause, part: 1, since: 0 } })] }),
+    ).toEqual([what])
+  })
+
+  test('failures are told before a breaker opens', () => {
+    expect(
+      said({ routes: [routeOf('a', { failing: { cause: '529', part: 0.63, since: 0 } })] }),
+    ).toEqual(['The upstream is overloaded (529): a, 63 % of attempts fail'])
+  })
+
+  test('refusals and timeouts are not called answers', () => {
+    const rates = { ...frameOf().rates, settled: 30, completed: 4, refused: 6, failed: 20 }
+    expect(calm(frameOf({ rates }))).toContain('4 answered in the last second')
+    expect(calm(frameOf({ rates: { ...rates, completed: 0 } }))).not.toContain('answered')
+  })
+})
+
+const waits = (
+  reason: Frame['waiting'][number]['reason'],
+  of: Partial<Frame['waiting'][number]> = {},
+): Frame['waiting'][number] => ({
+  ...{ lane: 'interactive', route: 'anthropic-a', reason, count: 5, oldest_ms: 2_000 },
+  ...{ tenant: null, bound: null, until_ms: null },
+  ...of,
 })
 
 test('the squares of the pool are its slots: none is drawn twice, none is missing', () => {

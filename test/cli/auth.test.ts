@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { parse } from 'yaml'
 import { auth } from '../../services/cli/auth.ts'
 import { Failure, Misuse } from '../../services/cli/terminal.ts'
-import { loadConfig } from '../../services/scheduler/config/load.ts'
+import { loadConfig } from '../../services/platform/config/load.ts'
 import { inRoot } from '../support/tree.ts'
 
 let dir: string
@@ -180,7 +180,9 @@ describe('headgate auth add-tenant', () => {
     expect(done('add-tenant', 'acme')).toContain('it is so already')
     expect(done('add-tenant', 'acme', '--lanes', 'batch')).toContain('it is so already')
     expect(files()).toEqual(before)
-    expect(fails('add-tenant', 'acme', '--lanes', 'premium')).toContain('acme is there with batch')
+    expect(fails('add-tenant', 'acme', '--lanes', 'premium')).toContain(
+      'acme is there with lanes batch, and would now have lanes premium',
+    )
     done('add-tenant', 'bo', '--lanes', 'batch,premium', '--config', 'headgate.yaml')
     const other = ['--lanes', 'premium,batch', '--config', 'headgate.yaml']
     expect(done('add-tenant', 'bo', ...other)).toContain('it is so already')
@@ -369,6 +371,26 @@ tenants:
     const before = text('headgate.yaml')
     done('add-tenant', 'bo', '--config', 'headgate.yaml')
     expect(text('headgate.yaml')).toBe(before)
+  })
+
+  test.each([
+    ['the tenant', 'tenants: { bo: { lanes: [premium, batch] } }', 'lanes premium, batch'],
+    ['unnamed tenants', 'tenants: { default: { lanes: [batch] } }', 'lanes batch'],
+    ['nobody', 'tenants: { bo: {}, default: { lanes: [batch] } }', 'every lane'],
+  ])('give the lanes that the file says of %s, and say them', (_, yaml, lanes) => {
+    writeFileSync(join(dir, 'headgate.yaml'), `${yaml}\n`)
+    expect(done('add-tenant', 'bo', '--config', 'headgate.yaml')).toContain(`user bo, ${lanes}`)
+    const asked = [...text('nats-auth.conf').matchAll(/"llm\.v1\.request\.bo\.([^"]+)"/g)]
+    const wanted = lanes === 'every lane' ? ['*'] : lanes.slice('lanes '.length).split(', ')
+    expect([...new Set(asked.map(([, lane]) => lane))]).toEqual(wanted)
+    // Nothing to do, where both say the same; where the file says otherwise since then, it is refused.
+    done('add-tenant', 'bo', '--config', 'headgate.yaml')
+    writeFileSync(
+      join(dir, 'headgate.yaml'),
+      'nats: { reply_prefixes: ["_INBOX_<tenant>."] }\ntenants: { bo: { lanes: [interactive] } }\n',
+    )
+    const shown = fails('add-tenant', 'bo', '--config', 'headgate.yaml')
+    expect(shown).toMatch(/would now have lanes interactive|tenants\.bo\.lanes says otherwise/)
   })
 
   test('say that the limits for unnamed tenants no longer hold for one that is named', () => {

@@ -2,9 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import { ceType } from '#contracts/events'
 import type { Snapshot } from '#contracts/snapshot'
+import { snapshotFrom } from '../../services/cli/snapshot-from.ts'
 import { topMemory, type TopMemory } from '../../services/cli/top-memory.ts'
 import { pageOf, waitingPage } from '../../services/cli/top-page.ts'
-import { bar, duration, shown, spark } from '../../services/cli/top-text.ts'
+import { bar, duration, middle, shown, spark } from '../../services/cli/top-text.ts'
 
 const NOW = Date.parse('2026-01-01T00:10:00Z')
 const INSTANCE = '3f9a2b1c4d5e'
@@ -29,6 +30,9 @@ const route: Snapshot['routes'][number] = {
   queued: 20_000,
   paused_ms: 59_999,
   blocked_ms: 899_999,
+  blocked: { status: 402, reason: 'spend_limit', since: 0 },
+  silent_ms: null,
+  overdue: null,
   inflight_by_lane: {},
   quota: 'family',
   buckets: { requests: bucket(4, 5), input_tokens: bucket(9_000), output_tokens: bucket(-9_940) },
@@ -55,12 +59,16 @@ const snapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   uptime_ms: 12_345_000,
   draining: false,
   emergency: false,
+  config_refused: false,
   bus: { kind: 'nats', connected: true },
   global: { limit: 128, inflight: 120, queued: 20_000, backoff: 100, level: 3 },
   lanes: [lane, { ...lane, name: 'batch', paused: true, oldest_ms: null }],
   routes: [route, { ...route, id: 'default-claude-opus-4-5', breaker: 'open' }],
   tenants: [{ tenant: 'acme', inflight: 60, queued: 4 }],
   requests_by_state: {},
+  waiting: [],
+  conditions: [],
+  doors: { nats: { ready: true, reasons: [] } },
   guardrails: [
     { name: 'ratio_429', value: 0.034, bound: 0.02, met: false },
     { name: 'p95_e2e_ms', value: 4_100, bound: 8_000, met: true },
@@ -136,7 +144,7 @@ describe.each([79, 119])('headgate top, %i columns drawn', (columns) => {
     expect(first).toMatch(/█+ 120 of 120 +recovering OPEN +20,000 +otpm -99%/)
     expect(second).toMatch(/half open/)
     expect(lines.indexOf(first)).toBeLessThan(lines.indexOf(second))
-    expect(page).toMatch(/blocked for 15 min, paused for 60 s, breaker permits 12/)
+    expect(page).toMatch(/blocked for 15 min more, paused for 60 s more, breaker permits 12/)
   })
 
   test('draws each lane, with what it did lately', () => {
@@ -153,6 +161,69 @@ describe.each([79, 119])('headgate top, %i columns drawn', (columns) => {
 })
 
 describe('headgate top', () => {
+  test('says what holds, since when it does, and what can be done', () => {
+    const condition = (name: string, about: string | null, s: number) => ({
+      condition: name as Snapshot['conditions'][number]['condition'],
+      about,
+      since: NOW - s * 1_000,
+    })
+    const seen = snapshot({
+      doors: { nats: { ready: false, reasons: [] }, http: { ready: true, reasons: [] } },
+      routes: [{ ...route, blocked: { status: 401, reason: 'key_refused', since: 0 } }],
+      conditions: [
+        condition('nats_lost', null, 30),
+        condition('blocked', 'default', 75),
+        condition('no_answer', route.id, 12),
+        condition('lane_paused', 'batch', 75),
+        condition('guardrail', 'ratio_429', 65),
+        condition('waiting', 'premium/tenant_cap', 9),
+      ],
+      waiting: [
+        {
+          ...{ lane: 'premium', route: route.id, reason: 'tenant_cap', count: 180 },
+          ...{ oldest_ms: 7_400, tenant: 'acme', bound: 12, until_ms: null },
+        },
+      ],
+    })
+    const page = drawn({ snapshot: seen, columns: 119 }).join('\n')
+    expect(page).toMatch(
+      /NATS IS AWAY \(callers of the HTTP door are served\) for 30 s: see whether/,
+    )
+    expect(page).toMatch(/UPSTREAM default REFUSES THE KEY \(401\) for 75 s: put a key/)
+    expect(page).toMatch(/NO ANSWER from default-claude-haiku-4-5-20251001 for 12 s/)
+    expect(page).toMatch(/lane batch paused for 75 s: resume it/)
+    // What to do is not cut off: the line goes on beneath.
+    expect(page).toMatch(/REFUSES THE KEY.*\n {2}.*tests at once/)
+    expect(page).toMatch(/MISSED for 65 s(?! or more)/)
+    expect(page).toMatch(
+      /180 wait: its tenant has as many calls in flight as it may \(12\) \[tenant acme\]/,
+    )
+    for (const columns of [20, 79]) {
+      const lines = drawn({ snapshot: seen, columns, rows: 24 })
+      expect(lines.filter((line) => line.length > columns)).toEqual([])
+    }
+  })
+
+  test('a snapshot of another version is told as that, not as a list of what is wrong in it', () => {
+    expect(snapshotFrom(snapshot())).toEqual(snapshot())
+    const { conditions: _, ...older } = snapshot({ version: '0.0.9' })
+    expect(() => snapshotFrom(older)).toThrow(
+      /^the instance that answered is version 0\.0\.9, and this headgate is .*\(at conditions\); use/,
+    )
+    for (const odd of [null, 7, 'text', [], {}])
+      expect(() => snapshotFrom(odd)).toThrow(/no Headgate we know/)
+  })
+
+  test('a name too long keeps its beginning and its end', () => {
+    expect(middle('default-claude-haiku-4-5-20251001', 20)).toBe('default…4-5-20251001')
+    expect(middle('default-claude-haiku-4-5-20251001', 20)).toHaveLength(20)
+    expect([middle('short', 20), middle('ab', 1), middle('abcdef', 2)]).toEqual([
+      'short',
+      '…',
+      '…f',
+    ])
+  })
+
   test.each([12, 23, 40])('keeps within %i lines, and the worst in sight', (rows) => {
     const routes = Array.from({ length: 50 }, (_, at) => ({
       ...route,
@@ -160,6 +231,9 @@ describe('headgate top', () => {
       breaker: at === 49 ? 'open' : 'closed',
       paused_ms: 0,
       blocked_ms: 0,
+      blocked: null,
+      silent_ms: null,
+      overdue: null,
       breaker_cap: null,
     }))
     const lines = drawn({ rows, memory: bad(), snapshot: snapshot({ routes }) })

@@ -1,14 +1,17 @@
 /** What leaves and what does not, on a transport that the test moves by hand. */
 import { describe, expect, test } from 'vitest'
 import { HeadgateClient, type HeadgateOptions, type RelaySink } from '#client'
+import { configFile, resolve } from '#contracts/config'
 import { handTransport } from '../support/hand-transport.ts'
 import { manualClock } from '../support/manual-clock.ts'
 
 const body = '{"model":"m"}'
 
-function opened(of: { connected: boolean } & Partial<HeadgateOptions>) {
+const streamed = '{"model":"m","stream":true}'
+
+function opened({ connected, ...of }: { connected: boolean } & Partial<HeadgateOptions>) {
   const gate = Promise.withResolvers<void>()
-  if (of.connected) gate.resolve()
+  if (connected) gate.resolve()
   const server = handTransport({ ready: () => gate.promise })
   const clock = manualClock()
   const client = new HeadgateClient({
@@ -37,7 +40,7 @@ describe('a call that ends before there is a connection', () => {
     const { signal } = abort
     const asked = [
       client.request(body, { signal }),
-      client.stream(body, { signal }).final,
+      client.stream(streamed, { signal }).final,
       client.submit(body, { signal }),
       client.result('r', { signal }),
       client.aux('models', '', { signal }),
@@ -54,13 +57,13 @@ describe('a call that ends before there is a connection', () => {
     const { client, clock } = opened({ connected: true })
     const signal = AbortSignal.abort(new Error('too late'))
     await expect(client.request(body, { signal })).rejects.toThrow('too late')
-    await expect(client.stream(body, { signal }).final).rejects.toThrow('too late')
+    await expect(client.stream(streamed, { signal }).final).rejects.toThrow('too late')
     expect(clock.pending()).toBe(0)
   })
 
   test('never leaves when a door leaves it, or a stream has waited long enough', async () => {
     const { client, server, connect, clock } = opened({ connected: false })
-    const reading = client.stream(body)[Symbol.asyncIterator]()
+    const reading = client.stream(streamed)[Symbol.asyncIterator]()
     const first = reading.next()
     const relayed = client.relay(
       body,
@@ -111,7 +114,7 @@ describe('a call that has left', () => {
     const asked = client.submit(body, { id: 'j' })
     await server.sent.take(1)
     clock.advance(10_000)
-    await expect(asked).rejects.toMatchObject({ code: 'no_answer', retryable: true })
+    await expect(asked).rejects.toMatchObject({ code: 'no_answer', retryable: false })
     await settle()
     expect(server.sent.all.map(({ subject }) => subject)).toEqual([
       'llm.v1.submit.acme.interactive',
@@ -127,6 +130,84 @@ describe('a call that has left', () => {
     await expect(asked).rejects.toThrow('enough')
     const [, cancel] = await server.sent.take(2)
     expect(cancel?.subject).toBe('llm.v1.cancel.acme.j')
+  })
+})
+
+describe('a call without a deadline', () => {
+  const MINUTE = 60_000
+  const statusOf = (state: string) =>
+    JSON.stringify({
+      id: 'mine',
+      tenant: 'acme',
+      lane: 'batch',
+      model: 'm',
+      state,
+      attempts: 0,
+      position: 3,
+      estimated_wait_ms: null,
+      enqueued_at: '2026-01-01T00:00:00Z',
+    })
+  const asked = (lane: string) => {
+    const world = opened({ connected: true })
+    const call = world.client.request(body, { id: 'mine', lane })
+    let ended: unknown = null
+    call.then(
+      () => (ended = 'answered'),
+      (error: unknown) => (ended = error),
+    )
+    let questions = 1
+    return {
+      ...world,
+      call,
+      ended: () => ended,
+      /** Ten minutes pass; the answer to the question for its state, or silence. */
+      async check(state: string | null, headers: Record<string, string> = {}) {
+        await world.server.sent.take(questions)
+        world.clock.advance(10 * MINUTE)
+        await settle()
+        const letters = await world.server.sent.take(++questions)
+        expect(letters.at(-1)?.subject).toBe('llm.v1.status.acme.mine')
+        if (state === null) world.clock.advance(2_000)
+        else world.server.deliver(letters.at(-1)?.reply ?? '', state, headers)
+        await settle()
+      },
+    }
+  }
+
+  test('is waited for as long as Headgate has it, whatever its lane', async () => {
+    const { server, call, check, ended } = asked('nightly')
+    const [letter] = await server.sent.take(1)
+    for (let i = 0; i < 5; i++) await check(statusOf('queued'))
+    expect(ended()).toBe(null)
+    server.deliver(letter?.reply ?? '', '{"ok":1}', { 'Headgate-Outcome': 'completed' })
+    expect((await call).body).toEqual({ ok: 1 })
+  })
+
+  test('is given up once Headgate no longer has it', async () => {
+    for (const gone of [statusOf('settled'), '{"headgate":{"code":"unknown_id"}}']) {
+      const { check, ended } = asked('batch')
+      await check(statusOf('running'))
+      const headers = gone.includes('unknown_id') ? { 'Nats-Service-Error-Code': '404' } : {}
+      await check(gone, headers)
+      expect(ended()).toMatchObject({ code: 'no_answer' })
+    }
+  })
+
+  test('of lane batch is waited for a day where nobody says, of another ten minutes', async () => {
+    const batch = asked('batch')
+    for (let i = 1; i < 24 * 6; i++) await batch.check(null)
+    expect(batch.ended()).toBe(null)
+    await batch.check(null)
+    expect(batch.ended()).toMatchObject({ code: 'no_answer' })
+    const other = asked('interactive')
+    await other.check(null)
+    expect(other.ended()).toMatchObject({ code: 'no_answer' })
+  })
+
+  test('waits by the lanes as they are shipped', () => {
+    const { config } = resolve(configFile.parse({}))
+    const late = config.lanes.filter(({ timeoutMs }) => timeoutMs > 10 * MINUTE)
+    expect(late.map(({ name, timeoutMs }) => [name, timeoutMs])).toEqual([['batch', 86_400_000]])
   })
 })
 

@@ -43,7 +43,7 @@ async function headersOf(call: (client: HeadgateClient) => unknown) {
 
 const calls: [string, (client: HeadgateClient) => unknown][] = [
   ['request', (client) => client.request(body)],
-  ['stream', (client) => client.stream(body).final],
+  ['stream', (client) => client.stream('{"model":"m","stream":true}').final],
   ['submit', (client) => client.submit(body)],
   ['countTokens', (client) => client.countTokens({ model: 'm', messages: [] })],
   [

@@ -51,6 +51,20 @@ export function busConformance(
       }
     })
 
+    test('a header that stands twice is named twice, and its first value counts', async () => {
+      const { messages } = await listen('t.twice')
+      bus.publish('t.twice', '', {
+        headers: [
+          ['Headgate-Deadline-Ms', '1'],
+          ['headgate-deadline-ms', '2'],
+        ],
+      })
+      const [message] = await messages.take(1)
+      const names = [...(message?.names() ?? [])].map((name) => name.toLowerCase())
+      expect(names).toEqual(['headgate-deadline-ms', 'headgate-deadline-ms'])
+      expect(message?.header('Headgate-Deadline-Ms')).toBe('1')
+    })
+
     test('a published wildcard is no wildcard, and reaches each listener once', async () => {
       const { messages } = await listen('t.wild.*.*')
       const plain = await listen('t.wild.a.b')

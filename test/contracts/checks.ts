@@ -2,7 +2,7 @@
 import { Ajv, type AnySchema } from 'ajv'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formats from 'ajv-formats'
-import type { Json } from '#contracts/json-schemas'
+import type { Json } from '#contracts/documents/json-schemas'
 
 /** Says what is wrong with a sample; null: it fits. */
 export type Check = (sample: unknown) => string | null

@@ -21,6 +21,7 @@ export async function openWithEverything(): Promise<RecordedHouse> {
   const house = await openRecordedHouse({ yaml: YAML, acts: { ...hogs, ...holders, ...acts } })
   await contention(house)
   await requests(house)
+  await jobs(house)
   await questions(house)
   await storm(house)
   await administration(house)
@@ -93,6 +94,7 @@ async function requests(house: RecordedHouse): Promise<void> {
   })
   await house.ask(INTERACTIVE, call({ stream: true }), id('slow'))
   await house.ask(LLM.status('acme', 'slow'))
+  await house.ask(LLM.admin('status'), { tenant: 'acme', id: 'slow' })
   await house.pass(15_000)
   await house.ask(INTERACTIVE, call({ stream: true }), id('broken'))
   for (const name of ['refused', 'retried', 'throttled'])
@@ -103,6 +105,20 @@ async function requests(house: RecordedHouse): Promise<void> {
   await house.ask(LLM.request('acme', 'nowhere'), call())
   await house.ask(INTERACTIVE, NOT_JSON)
   house.tell(INTERACTIVE, call())
+}
+
+/** A job that is done, one that is not, and one that is refused. */
+async function jobs(house: RecordedHouse): Promise<void> {
+  const submit = LLM.submit('acme', 'batch')
+  await house.ask(submit, call(), { ...id('done'), 'Headgate-Batch': 'night' })
+  await house.pass(1_000)
+  await house.ask(LLM.fetch('acme', 'done'))
+  await house.ask(submit, call(), { ...id('later'), 'Headgate-Not-Before-Ms': '60000' })
+  await house.ask(LLM.fetch('acme', 'later'), '', { 'Headgate-Wait-Ms': '10' })
+  await house.ask(LLM.status('acme', 'later'))
+  await house.ask(LLM.cancel('acme', 'later'))
+  await house.ask(submit, NOT_JSON)
+  await house.pass(1_000)
 }
 
 async function questions(house: RecordedHouse): Promise<void> {
@@ -133,6 +149,10 @@ async function administration(house: RecordedHouse): Promise<void> {
   await house.ask(LLM.admin('emergency'), { on: false })
   await house.ask(LLM.admin('lane'), { lane: 'batch', paused: true })
   await house.ask(LLM.admin('lane'), { lane: 'nowhere', paused: true })
+  await house.ask(LLM.admin('upstream'), { upstream: 'default' })
+  const one = { tenant: 'acme', id: 'nobody' }
+  await house.ask(LLM.admin('status'), one)
+  await house.ask(LLM.admin('cancel'), one)
   await house.ask(LLM.admin('drain'))
   await house.pass(1_000)
   await house.ask(INTERACTIVE, call())

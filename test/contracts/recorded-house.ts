@@ -1,12 +1,13 @@
 /** The whole scheduler over the memory bus on a hand-moved clock, before a scripted provider, with every message
  *  of the bus written down as it crosses: subject, headers, body. */
-import { loadConfig } from '#config'
-import { createLog } from '#log'
-import { memoryBus } from '#memory-bus'
+import { loadConfig } from '#platform/config/load'
+import { createLog } from '#platform/log'
+import { memoryBus } from '#scheduler/memory/bus'
 import type { Bus, BusHeaders, Clock } from '#ports'
-import { seededDice } from '#core/dice'
-import { memorySettings } from '../../services/scheduler/memory-settings.ts'
-import { wire, type Wired } from '../../services/scheduler/wire.ts'
+import { seededDice } from '#core/estimators/dice'
+import { memoryJobStore } from '../../services/scheduler/memory/job-store.ts'
+import { memorySettings } from '../../services/scheduler/memory/settings.ts'
+import { wire, type Wired } from '../../services/scheduler/compose/wire.ts'
 import { manualClock } from '../support/manual-clock.ts'
 import { scriptedProvider, type Act } from '../support/scripted-provider.ts'
 
@@ -47,8 +48,13 @@ export async function openRecordedHouse(of: {
     script: (call) => left.get(call.id)?.shift() ?? answered,
     aux: async () => ({ status: 200, requestId: 'req_aux', body: Buffer.from('{"data":[]}') }),
   })
+  const store = memoryJobStore({
+    published: ({ tenant, id, headers, body }) =>
+      bus.publish(`llm.v1.result.${tenant}.${id}`, body, { headers }),
+  })
   const wired = await wire({
     bus,
+    jobs: { store, members: memorySettings() },
     settings: memorySettings(),
     provider,
     loaded: loadConfig({ path: null, text: of.yaml ?? '', emergency: false }),
@@ -66,6 +72,7 @@ export async function openRecordedHouse(of: {
   const heard = (): void => {}
   bus.subscribe('_INBOX.>', heard)
   bus.subscribe('llm.v1.event.>', heard)
+  bus.subscribe('llm.v1.result.>', heard)
   let asked = 0
   const pass = async (ms: number, step = 50): Promise<void> => {
     await turn()
@@ -117,7 +124,9 @@ function written(bus: Bus, sent: Sent[]): Bus {
     publish(subject, data, options = {}) {
       const headers: BusHeaders = options.headers ?? []
       const body = typeof data === 'string' ? data : Buffer.from(data).toString()
-      sent.push({ subject, headers: Object.fromEntries(headers), body, reply: options.reply })
+      // Schedulers among themselves.
+      if (!subject.startsWith('llm.v1.peer.'))
+        sent.push({ subject, headers: Object.fromEntries(headers), body, reply: options.reply })
       bus.publish(subject, data, options)
     },
   }

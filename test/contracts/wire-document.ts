@@ -1,6 +1,6 @@
 /** The AsyncAPI document as a judge of messages: what one may be where it was sent, and whether it fits. */
-import { asyncapi } from '#contracts/asyncapi'
-import type { Json } from '#contracts/json-schemas'
+import { asyncapi } from '#contracts/documents/asyncapi'
+import type { Json } from '#contracts/documents/json-schemas'
 import { at, placeIn, step, type Check } from './checks.ts'
 import type { Sent } from './recorded-house.ts'
 

@@ -1,7 +1,8 @@
 /** A standing queue is kept short where its lane asks for it (control-laws §12). */
 import { describe, expect, test } from 'vitest'
-import { controlled, DelayControl } from '#core/delay-control'
-import type { Request } from '#core/state'
+import { controlled } from '#core/model/make'
+import { DelayControl } from '#core/estimators/delay-control'
+import type { Request } from '#core/model/state'
 import { CoreWorld } from '../support/core-world.ts'
 
 /** A mean service of 2 s: the target is 1 s, the interval 4 s, and stale what waited over 2 s. */
@@ -175,7 +176,7 @@ describe('in the core', () => {
       for (const key of world.running()) world.end(key)
     }
     const [route] = world.state.routes.values()
-    const cell = route!.cells.find((one) => one.lane.config.name === 'interactive')!
-    expect(cell.delay.overloaded).toBe(true)
+    const laneRoute = route!.laneRoutes.find((one) => one.lane.config.name === 'interactive')!
+    expect(laneRoute.delay.overloaded).toBe(true)
   })
 })

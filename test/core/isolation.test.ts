@@ -1,8 +1,10 @@
 /** One sick route does not take the slots that the others live on. */
 import { describe, expect, test } from 'vitest'
-import { keptForOthers, lacking, Reserve } from '#core/isolation'
-import type { Route } from '#core/state'
+import { keptForOthers, lacking } from '#core/laws/isolation'
+import { Reserve } from '#core/estimators/reserve'
+import type { Route } from '#core/model/state'
 import { CoreWorld } from '../support/core-world.ts'
+import { attemptOf } from '#core/model/place'
 
 /** Seconds of `perSecond` arrivals each, then what is kept. */
 function reserved(
@@ -117,13 +119,16 @@ describe('in the core', () => {
         for (let i = 0; i < 3 && second >= from; i++)
           of.submit({ tenant: 's', model: 'sick', id: `s${second}-${half}-${i}`, deadlineMs: 3_600_000 }) // prettier-ignore
         of.advance(500)
-        for (const [key, { route, attempt }] of of.state.requests)
+        for (const [key, request] of of.state.requests) {
+          const { route } = request
+          const attempt = attemptOf(request)
           if (
             route.config.model === 'well' &&
             attempt !== null &&
             of.now - attempt.startedAt >= 2_000
           )
             of.end(key)
+        }
       }
       of.tick()
     }

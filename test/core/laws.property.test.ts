@@ -3,9 +3,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { verdicts, type VerdictKind } from '#contracts/verdict'
-import { FairQueue } from '#core/fair-queue'
-import type { Request } from '#core/state'
-import { Tenant } from '#core/state'
+import { FairQueue } from '#core/estimators/fair-queue'
+import { type Flow, type Request, Tenant } from '#core/model/state'
 import { CoreWorld, verdictOf } from '../support/core-world.ts'
 
 const RUNS = Number(process.env['HEADGATE_RUNS'] ?? 400)
@@ -95,7 +94,7 @@ test('idling earns nothing and forgives nothing (I7)', () => {
   })
   fc.assert(
     fc.property(fc.array(act, { maxLength: 80 }), (acts) => {
-      const queue = new FairQueue()
+      const queue = new FairQueue<Request, Tenant>(() => false)
       const all = new Map<string, Tenant>()
       const tenants = [0, 1, 2, 3].map(
         (i) => new Tenant(`t${i}`, { weight: 1 + (i % 2), cap: null }, all),
@@ -104,25 +103,25 @@ test('idling earns nothing and forgives nothing (I7)', () => {
       for (const { who, serve, cost, truth } of acts) {
         if (!serve) {
           const tenant = tenants[who]!
-          const before = queue.members.get(tenant.name)
+          const before = queue.flows.get(tenant.name)
           const finish = idle.get(tenant.name)
           if (before !== undefined && before.live === 0 && finish !== undefined)
             expect(before.finish).toBe(finish)
-          const member = queue.join(tenant)
-          const request = asked(member, queue.v)
+          const flow = queue.join(tenant)
+          const request = asked(flow, queue.v)
           queue.append(request)
           // Its turn does not come before what was already due when it came.
-          if (member.head === request) expect(member.start).toBeGreaterThanOrEqual(queue.v)
+          if (flow.head === request) expect(flow.start).toBeGreaterThanOrEqual(queue.v)
           continue
         }
-        const member = queue.next()
+        const flow = queue.next()
         const request = queue.first()
-        if (member === undefined || request === null) continue
-        queue.charge(member, cost)
+        if (flow === undefined || request === null) continue
+        queue.charge(flow, cost)
         queue.remove(request)
-        queue.settle(member, truth - cost)
-        queue.leave(member, 100)
-        if (member.live === 0) idle.set(member.tenant.name, member.finish)
+        queue.settle(flow, truth - cost)
+        queue.leave(flow, 100)
+        if (flow.live === 0) idle.set(flow.tenant.name, flow.finish)
       }
     }),
     of(0.5),
@@ -130,14 +129,13 @@ test('idling earns nothing and forgives nothing (I7)', () => {
 })
 
 /** As much of a request as a queue looks at. */
-const asked = (member: ReturnType<FairQueue['join']>, stamp: number): Request =>
+const asked = (flow: Flow, stamp: number): Request =>
   ({
-    member,
+    flow,
     tenantStamp: stamp,
     expected: { duration: 1, inputTokens: 1, outputTokens: 1, evidence: true },
     before: null,
     after: null,
-    waiting: false,
   }) as unknown as Request
 
 test('starts in any window stay within rate x window + burst (I13)', () => {
@@ -202,12 +200,18 @@ test('charged retries stay within start + a tenth of successes + ten a minute (I
       const world = new CoreWorld({}, { check: false })
       const charged = { firm: 0, batch: 0 }
       const ok = { firm: 0, batch: 0 }
+      const owing = new Set<unknown>()
       let seen = 0
       for (const { kind, batch, waitMs } of acts) {
         world.submit({ lane: batch ? 'batch' : 'interactive' })
         const [key] = world.running()
         if (key !== undefined) world.end(key, verdictOf(kind, { status: 529 }))
         for (const e of world.effects.slice(seen)) {
+          // Who owes a token pays when it comes back.
+          if (e.type === 'backoff' && e.owes) owing.add(e.request)
+          if (e.type === 'requeued' && owing.delete(e.request))
+            charged[e.request.lane.config.preemptible ? 'batch' : 'firm']++
+          if (e.type === 'backoff' && e.owes) continue
           if (e.type !== 'backoff' && !(e.type === 'attempt-ended' && e.verdict.kind === 'ok'))
             continue
           const side = e.request.lane.config.preemptible ? 'batch' : 'firm'

@@ -1,15 +1,20 @@
 /** How long a request will wait, by hand (control-laws §6). */
 import { describe, expect, test } from 'vitest'
-import type { Estimate } from '#core/cost'
-import { denominators, gateOpensIn, Pace, waitOf } from '#core/prediction'
-import type { Cell } from '#core/state'
+import type { Estimate, Expected } from '#core/estimators/cost'
+import { denominators, gateOpensIn, waitOf } from '#core/laws/prediction'
+import { Pace } from '#core/estimators/pace'
+import type { LaneRoute } from '#core/model/state'
 import { CoreWorld } from '../support/core-world.ts'
+import { attemptOf } from '#core/model/place'
+
+const leaves = (duration: number): Expected => ({ duration, inputTokens: 0, outputTokens: 0 })
+const none = leaves(0)
 
 describe('the pace of virtual time', () => {
   const paced = (...moves: number[]): Pace => {
     const pace = new Pace()
-    pace.sample({ moved: 99, seconds: 1, busy: true })
-    for (const moved of moves) pace.sample({ moved, seconds: 1, busy: true })
+    pace.sample({ moved: 99, left: none, seconds: 1, busy: true })
+    for (const moved of moves) pace.sample({ moved, left: none, seconds: 1, busy: true })
     return pace
   }
 
@@ -19,22 +24,22 @@ describe('the pace of virtual time', () => {
 
   test('is taken from seconds that had a queue at both ends', () => {
     const pace = new Pace()
-    pace.sample({ moved: 5, seconds: 1, busy: true })
+    pace.sample({ moved: 5, left: none, seconds: 1, busy: true })
     expect(pace.vdot).toBe(0)
-    pace.sample({ moved: 4, seconds: 1, busy: true })
+    pace.sample({ moved: 4, left: none, seconds: 1, busy: true })
     expect(pace.vdot).toBe(4)
-    pace.sample({ moved: 9, seconds: 1, busy: false })
-    pace.sample({ moved: 9, seconds: 1, busy: true })
+    pace.sample({ moved: 9, left: none, seconds: 1, busy: false })
+    pace.sample({ moved: 9, left: none, seconds: 1, busy: true })
     expect(pace.vdot).toBe(4)
-    pace.sample({ moved: 9, seconds: 1, busy: true })
+    pace.sample({ moved: 9, left: none, seconds: 1, busy: true })
     expect(pace.vdot).toBeCloseTo(0.7 * 4 + 0.3 * 9, 12)
   })
 
   test('is per second, however long the tick; a tick without time teaches nothing', () => {
     const pace = paced()
-    pace.sample({ moved: 6, seconds: 3, busy: true })
+    pace.sample({ moved: 6, left: none, seconds: 3, busy: true })
     expect(pace.vdot).toBe(2)
-    pace.sample({ moved: 6, seconds: 0, busy: true })
+    pace.sample({ moved: 6, left: none, seconds: 0, busy: true })
     expect(pace.vdot).toBe(2)
   })
 
@@ -43,6 +48,16 @@ describe('the pace of virtual time', () => {
     // 0.7^9 of ten, against a tenth of (59/60)^9 of ten.
     expect(pace.vdot).toBeCloseTo(10 * 0.7 ** 9, 9)
     expect(pace.usable).toBeCloseTo(0.1 * 10 * (59 / 60) ** 9, 9)
+  })
+
+  test('who leaves is counted over the same seconds', () => {
+    const pace = new Pace()
+    pace.sample({ moved: 1, left: leaves(50), seconds: 1, busy: true })
+    expect(pace.leaving).toEqual(none)
+    pace.sample({ moved: 1, left: leaves(20), seconds: 2, busy: true })
+    expect(pace.leaving.duration).toBe(10)
+    pace.sample({ moved: 1, left: leaves(30), seconds: 1, busy: true })
+    expect(pace.leaving.duration).toBeCloseTo(0.7 * 10 + 0.3 * 30, 12)
   })
 
   test('the usual service is the first, then goes a twentieth of the way', () => {
@@ -58,7 +73,7 @@ const like: Estimate = { duration: 2, inputTokens: 0, outputTokens: 0, evidence:
 /** Four slots, all taken; `queued` requests of the tenant wait behind them. */
 function backlog(of: { queued?: number; weight?: number; cap?: number } = {}): {
   world: CoreWorld
-  cell: Cell
+  laneRoute: LaneRoute
 } {
   const { queued = 0, weight = 1, cap } = of
   const tenant = { weight, ...(cap === undefined ? {} : { max_inflight: cap }) }
@@ -70,111 +85,130 @@ function backlog(of: { queued?: number; weight?: number; cap?: number } = {}): {
   world.submit({ tenant: 'other', id: 'o' })
   for (let i = 0; i < queued; i++) world.submit({ tenant: 't', id: `t${i}` })
   const route = [...world.state.routes.values()][0]!
-  const cell = route.cells.find((one) => one.lane.config.name === 'interactive')!
-  return { world, cell }
+  const laneRoute = route.laneRoutes.find((one) => one.lane.config.name === 'interactive')!
+  return { world, laneRoute }
 }
 /** Virtual time goes by so much a second. */
-function goes(cell: Cell, perSecond: number): void {
-  for (let i = 0; i < 2; i++) cell.pace.sample({ moved: perSecond, seconds: 1, busy: true })
+function goes(laneRoute: LaneRoute, perSecond: number): void {
+  for (let i = 0; i < 2; i++)
+    laneRoute.pace.sample({ moved: perSecond, left: none, seconds: 1, busy: true })
 }
-const wait = (world: CoreWorld, cell: Cell, tenant = 't', expected = like): number =>
-  waitOf(world.state, cell, { tenant, expected, now: world.now })
+const wait = (world: CoreWorld, laneRoute: LaneRoute, tenant = 't', expected = like): number =>
+  waitOf(world.state, laneRoute, { tenant, expected, now: world.now })
 
 describe('the wait', () => {
   test('is what the tenant has queued, at its cost, over the pace', () => {
-    const { world, cell } = backlog({ queued: 3 })
-    goes(cell, 0.25)
+    const { world, laneRoute } = backlog({ queued: 3 })
+    goes(laneRoute, 0.25)
     // 3 x 2 s on 4 slots are 1.5 s of the bottleneck, at a quarter a second.
-    expect(wait(world, cell)).toBeCloseTo(6_000, 6)
+    expect(wait(world, laneRoute)).toBeCloseTo(6_000, 6)
   })
 
   test('counts what the tenant was served already, and its weight', () => {
-    const { world, cell } = backlog({ queued: 3, weight: 3 })
-    goes(cell, 0.25)
-    cell.queue.members.get('t')!.finish = cell.queue.v + 1
+    const { world, laneRoute } = backlog({ queued: 3, weight: 3 })
+    goes(laneRoute, 0.25)
+    laneRoute.queue.flows.get('t')!.finish = laneRoute.queue.v + 1
     // (1 + 1.5 / 3) / 0.25
-    expect(wait(world, cell)).toBeCloseTo(6_000, 6)
+    expect(wait(world, laneRoute)).toBeCloseTo(6_000, 6)
+  })
+
+  test('is no longer than all who wait need, and a part more for those who go before it', () => {
+    const { world, laneRoute } = backlog({ queued: 3 })
+    goes(laneRoute, 0.25)
+    for (let i = 0; i < 2; i++)
+      laneRoute.pace.sample({ moved: 0.25, left: leaves(8), seconds: 1, busy: true })
+    // What those need who wait is not known: the pace alone speaks.
+    expect(wait(world, laneRoute)).toBeCloseTo(6_000, 6)
+    laneRoute.queue.blind = 0
+    Object.assign(laneRoute.queue.ahead, leaves(12))
+    // Virtual time is in no hurry, and twice 12 s of slots at 8 a second are 3 s.
+    expect(wait(world, laneRoute)).toBeCloseTo(3_000, 6)
+    // Tokens may be what keeps them.
+    Object.assign(laneRoute.queue.ahead, { inputTokens: 100 })
+    expect(wait(world, laneRoute)).toBeCloseTo(6_000, 6)
+    Object.assign(laneRoute.pace.leaving, { inputTokens: 50 })
+    expect(wait(world, laneRoute)).toBeCloseTo(4_000, 6)
   })
 
   test('credits nobody for having been served long ago', () => {
-    const { world, cell } = backlog({ queued: 3 })
-    goes(cell, 0.25)
-    cell.queue.v += 100
-    expect(wait(world, cell)).toBeCloseTo(6_000, 6)
+    const { world, laneRoute } = backlog({ queued: 3 })
+    goes(laneRoute, 0.25)
+    laneRoute.queue.v += 100
+    expect(wait(world, laneRoute)).toBeCloseTo(6_000, 6)
   })
 
   test('of a tenant that has nothing here is nothing: its turn is next', () => {
-    const { world, cell } = backlog({ queued: 3 })
-    goes(cell, 0.25)
-    expect(wait(world, cell, 'new')).toBe(0)
+    const { world, laneRoute } = backlog({ queued: 3 })
+    goes(laneRoute, 0.25)
+    expect(wait(world, laneRoute, 'new')).toBe(0)
   })
 
   test('an unknown pace gives none', () => {
-    const { world, cell } = backlog({ queued: 3 })
-    expect(wait(world, cell)).toBe(0)
+    const { world, laneRoute } = backlog({ queued: 3 })
+    expect(wait(world, laneRoute)).toBe(0)
   })
 
   test('without evidence nothing is guessed but the gate', () => {
-    const { world, cell } = backlog({ queued: 3 })
-    goes(cell, 0.25)
-    expect(wait(world, cell, 't', { ...like, evidence: false })).toBe(0)
-    cell.route.quota.pausedUntil = 7_000
-    expect(wait(world, cell, 't', { ...like, evidence: false })).toBe(7_000)
+    const { world, laneRoute } = backlog({ queued: 3 })
+    goes(laneRoute, 0.25)
+    expect(wait(world, laneRoute, 't', { ...like, evidence: false })).toBe(0)
+    laneRoute.route.quota.pausedUntil = 7_000
+    expect(wait(world, laneRoute, 't', { ...like, evidence: false })).toBe(7_000)
   })
 
   test('adds the time until the gate opens: the later of breaker and pause', () => {
-    const { world, cell } = backlog({ queued: 3 })
-    goes(cell, 0.25)
-    cell.route.quota.pausedUntil = 4_000
-    expect(wait(world, cell)).toBeCloseTo(10_000, 6)
-    cell.route.gate = { ...cell.route.gate, state: 'open', until: 9_000 }
-    expect(gateOpensIn(cell.route, 1_000)).toBe(8_000)
-    expect(wait(world, cell)).toBeCloseTo(15_000, 6)
-    expect(gateOpensIn(cell.route, 60_000)).toBe(0)
+    const { world, laneRoute } = backlog({ queued: 3 })
+    goes(laneRoute, 0.25)
+    laneRoute.route.quota.pausedUntil = 4_000
+    expect(wait(world, laneRoute)).toBeCloseTo(10_000, 6)
+    laneRoute.route.gate = { ...laneRoute.route.gate, state: 'open', until: 9_000 }
+    expect(gateOpensIn(laneRoute.route, 1_000)).toBe(8_000)
+    expect(wait(world, laneRoute)).toBeCloseTo(15_000, 6)
+    expect(gateOpensIn(laneRoute.route, 60_000)).toBe(0)
   })
 
   test('of a tenant at its cap is at least what its own slots need', () => {
-    const { world, cell } = backlog({ queued: 2, cap: 1 })
+    const { world, laneRoute } = backlog({ queued: 2, cap: 1 })
     const tenant = world.state.tenants.get('t')!
-    cell.pace.served(5)
-    expect(wait(world, cell)).toBe(0)
+    laneRoute.pace.served(5)
+    expect(wait(world, laneRoute)).toBe(0)
     tenant.parked = true
     // Two before it and itself, 5 s each, one at a time.
-    expect(wait(world, cell)).toBe(15_000)
-    goes(cell, 0.25)
-    expect(wait(world, cell)).toBe(15_000)
+    expect(wait(world, laneRoute)).toBe(15_000)
+    goes(laneRoute, 0.25)
+    expect(wait(world, laneRoute)).toBe(15_000)
     // The others may keep it waiting longer: 1 s of the bottleneck at a twentieth a second.
-    cell.pace.vdot = 0.05
-    expect(wait(world, cell)).toBeCloseTo(20_000, 6)
+    laneRoute.pace.vdot = 0.05
+    expect(wait(world, laneRoute)).toBeCloseTo(20_000, 6)
   })
 
   test('of a tenant at its cap is its own slots’ also when nothing is queued', () => {
     const world = new CoreWorld({ tenants: { t: { max_inflight: 2 } } })
     for (let i = 0; i < 2; i++) world.submit({ tenant: 't' })
     const [route] = world.state.routes.values()
-    const cell = route!.cells.find((one) => one.lane.config.name === 'interactive')!
-    cell.pace.served(6)
+    const laneRoute = route!.laneRoutes.find((one) => one.lane.config.name === 'interactive')!
+    laneRoute.pace.served(6)
     // It is the next, and a slot of its two comes free in 3 s on the average.
-    expect(wait(world, cell)).toBe(3_000)
+    expect(wait(world, laneRoute)).toBe(3_000)
   })
 
   test('is asked of slots, and of tokens where they are paced', () => {
-    const { cell } = backlog()
-    expect(denominators(cell.route)).toEqual({
+    const { laneRoute } = backlog()
+    expect(denominators(laneRoute.route)).toEqual({
       slots: 4,
       inputPerSecond: null,
       outputPerSecond: null,
     })
-    cell.route.quota.outputTokens.configure(600, 0)
-    expect(denominators(cell.route).outputPerSecond).toBe(9.5)
+    laneRoute.route.quota.outputTokens.configure(600, 0)
+    expect(denominators(laneRoute.route).outputPerSecond).toBe(9.5)
   })
 
   test('tokens that bind lengthen it', () => {
-    const { world, cell } = backlog({ queued: 3 })
-    goes(cell, 0.25)
-    cell.route.quota.outputTokens.configure(600, 0)
+    const { world, laneRoute } = backlog({ queued: 3 })
+    goes(laneRoute, 0.25)
+    laneRoute.route.quota.outputTokens.configure(600, 0)
     // 3 x 95 tokens at 9.5 a second are 30 s of the bottleneck; 1.5 s of slots are less.
-    expect(wait(world, cell, 't', { ...like, outputTokens: 95 })).toBeCloseTo(120_000, 6)
+    expect(wait(world, laneRoute, 't', { ...like, outputTokens: 95 })).toBeCloseTo(120_000, 6)
   })
 })
 
@@ -187,7 +221,7 @@ test('under a steady load the prediction comes true', () => {
   const usage = { inputTokens: 100, cacheCreationTokens: 0, cacheReadTokens: 0, outputTokens: 60 }
   const ends = (): void => {
     for (const [key, request] of world.state.requests)
-      if (request.attempt !== null && world.now - request.attempt.startedAt >= 2_000)
+      if (world.now - (attemptOf(request)?.startedAt ?? Infinity) >= 2_000)
         world.end(key, {
           kind: 'ok',
           status: 200,

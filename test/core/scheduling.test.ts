@@ -1,6 +1,7 @@
 /** The laws of lanes, tenants, preemption and queues, each a small story over the pure core. */
 import { describe, expect, test } from 'vitest'
 import { configOf, CoreWorld, verdictOf } from '../support/core-world.ts'
+import { attemptOf } from '#core/model/place'
 
 /** Attempts per tenant, or per lane, among the starts so far, but for the first `after`. */
 function startsBy(world: CoreWorld, what: 'tenant' | 'lane', after = 0): Record<string, number> {
@@ -104,7 +105,7 @@ describe('tenants', () => {
     expect(worker).toBeGreaterThanOrEqual(15)
   })
 
-  test('the default cap of 12 binds only while another tenant has work; a configured one always', () => {
+  test('a tenant may have what the others lately left, and never fewer than 12; a configured cap binds', () => {
     const world = new CoreWorld({ tenants: { small: { max_inflight: 3 } } })
     fill(world, 70, { tenant: 'lone' })
     expect(world.state.inflight).toBe(60)
@@ -113,16 +114,27 @@ describe('tenants', () => {
     fill(world, 5, { tenant: 'small' })
     expect(world.state.tenants.get('small')?.inflight).toBe(3)
     fill(world, 10, { tenant: 'lone' })
-    expect(world.state.tenants.get('lone')?.inflight).toBe(15)
-    for (const key of world
-      .running()
-      .filter((one) => one.startsWith('lone'))
-      .slice(0, 8))
-      world.end(key)
-    expect(world.state.tenants.get('lone')?.inflight).toBe(12)
-    for (const key of world.running().filter((one) => one.startsWith('small'))) world.end(key)
-    for (const key of world.running().filter((one) => one.startsWith('small'))) world.end(key)
-    expect(world.state.tenants.get('lone')?.inflight).toBeGreaterThan(12)
+    expect(world.state.tenants.get('lone')?.inflight).toBe(25)
+    fill(world, 80, { tenant: 'lone' })
+    // The other needs three of 60.
+    expect(world.state.tenants.get('lone')?.inflight).toBe(57)
+    for (let i = 0; i < 2; i++)
+      for (const key of world.running().filter((one) => one.startsWith('small'))) world.end(key)
+    expect(held(world, 'interactive')).toBe(60)
+  })
+
+  test('what a neighbour lately needed stays free for it, and is lent again after half a minute', () => {
+    const world = new CoreWorld()
+    for (let i = 0; i < 20; i++) world.submit({ tenant: 'greedy', id: `g${i}` })
+    for (let i = 0; i < 30; i++) world.submit({ tenant: 'modest', id: `m${i}` })
+    for (let i = 0; i < 29; i++) world.end(`modest/m${i}`)
+    fill(world, 100, { tenant: 'greedy' })
+    expect(world.state.tenants.get('greedy')?.inflight).toBe(30)
+    for (let second = 0; second < 36; second++) {
+      world.advance(1_000)
+      world.tick()
+    }
+    expect(world.state.tenants.get('greedy')?.inflight).toBe(59)
   })
 
   test('tenants that are gone are forgotten, also when no queue ever forms', () => {
@@ -193,8 +205,13 @@ describe('lanes', () => {
     expect(held(world, 'premium')).toBe(20)
   })
 
-  test('batch stays under its cap, leaves the headroom, and keeps its trickle under any load', () => {
-    const world = new CoreWorld({ ...deep, llm_gateway: { max_inflight_per_tenant: 60 } })
+  test('batch stays under a configured cap and headroom, and keeps its trickle under any load', () => {
+    const world = new CoreWorld({
+      ...deep,
+      lanes: { ...deep.lanes, batch: { cap: 15 } },
+      scheduling: { headroom: 4 },
+      llm_gateway: { max_inflight_per_tenant: 60 },
+    })
     fill(world, 30, { tenant: 'b', lane: 'batch' })
     expect(held(world, 'batch')).toBe(15)
     for (const key of world.running()) world.end(key)
@@ -208,6 +225,48 @@ describe('lanes', () => {
       world.advance(100)
     }
     expect(held(world, 'batch')).toBe(2)
+  })
+
+  test('batch alone has every slot, whatever the limit; beside others it has what they lately left', () => {
+    for (const limit of [1, 4, 60]) {
+      const world = new CoreWorld({
+        concurrency_limit: { initial: limit, floor: Math.min(4, limit) },
+      })
+      fill(world, 70, { tenant: 'b', lane: 'batch' })
+      expect(held(world, 'batch')).toBe(limit)
+    }
+    const world = new CoreWorld({ preemption: { credit_start: 0 } })
+    for (let second = 0; second < 30; second++) {
+      for (let i = 0; i < 40; i++) world.submit({ tenant: `t${i % 5}`, id: `i${second}-${i}` })
+      world.tick()
+      world.advance(1_000)
+      for (const key of world.running()) world.end(key)
+    }
+    fill(world, 100, { tenant: 'b', lane: 'batch' })
+    // 40 a second come back within a second, ten of them before anybody waits for a quarter of one.
+    expect(held(world, 'batch')).toBeGreaterThanOrEqual(20)
+    expect(held(world, 'batch')).toBeLessThanOrEqual(30)
+    for (let second = 0; second < 6; second++) {
+      world.advance(1_000)
+      world.tick()
+    }
+    expect(held(world, 'batch')).toBe(60)
+  })
+
+  test('a paused lane holds nothing', () => {
+    const world = new CoreWorld({ lanes: { premium: { hold: 20 } } })
+    fill(world, 70, { tenant: 'i' })
+    expect(held(world, 'interactive')).toBe(40)
+    world.input({ type: 'lane', lane: 'premium', paused: true })
+    expect(held(world, 'interactive')).toBe(60)
+  })
+
+  test('while the breaker lets only probes through, batch probes too', () => {
+    const world = new CoreWorld({ concurrency_limit: { initial: 8, ceiling: 8 } })
+    fill(world, 1, { tenant: 'b', lane: 'batch', id: 'first' })
+    world.setGate('default-m', { state: 'half_open', cap: 1 })
+    world.submit({ tenant: 'b', lane: 'batch', id: 'probe' })
+    expect(world.running()).toContain('b/probe')
   })
 
   test('slot numbers scale with what there is', () => {
@@ -281,8 +340,8 @@ describe('preemption', () => {
     world.end(key, 'ended')
     expect(world.started().at(-1)).toBe('i/urgent')
     const victim = world.state.requests.get(key)!
-    expect(victim).toMatchObject({ waiting: true, preemptions: 1, attempts: 0 })
-    expect(victim.cell.queue.next()?.head).toBe(victim)
+    expect(victim).toMatchObject({ place: { in: 'queue' }, preemptions: 1, attempts: 0 })
+    expect(victim.laneRoute.queue.next()?.head).toBe(victim)
   })
 
   test.each([
@@ -308,6 +367,69 @@ describe('preemption', () => {
     expect(world.effects.some((e) => e.type === 'abort-attempt')).toBe(false)
   })
 
+  test('nor where a whole service is so short that slots come back by themselves', () => {
+    const world = full()
+    for (const request of world.state.requests.values()) {
+      const attempt = attemptOf(request)
+      if (attempt !== null)
+        Object.assign(attempt, { estimate: { ...attempt.estimate, duration: 2 } })
+    }
+    world.advance(2_500)
+    world.submit({ tenant: 'i' })
+    world.advance(300)
+    expect(world.effects.some((e) => e.type === 'abort-attempt')).toBe(false)
+  })
+
+  test('the victim is the one that loses least: no byte yet, then the youngest, then the smaller id', () => {
+    const victimOf = (spoil: (world: CoreWorld) => void): string => {
+      const world = full()
+      spoil(world)
+      world.submit({ tenant: 'i' })
+      world.advance(250)
+      const abort = world.effects.find((e) => e.type === 'abort-attempt')
+      return abort?.type === 'abort-attempt' ? abort.request.key : ''
+    }
+    const batch = (world: CoreWorld): string[] =>
+      world
+        .running()
+        .filter((key) => key.startsWith('b/'))
+        .toSorted()
+    let first = ''
+    // All are of one age: the smaller id.
+    expect(victimOf((world) => void (first = batch(world)[0]!))).toBe(first)
+    // It has shown a byte, and the next has not.
+    let second = ''
+    expect(
+      victimOf((world) => {
+        second = batch(world)[1]!
+        world.input({ type: 'progress', key: first, what: 'first-byte' })
+      }),
+    ).toBe(second)
+    // One that has just come in.
+    expect(
+      victimOf((world) => {
+        world.advance(1_000)
+        world.end(first)
+        world.submit({ tenant: 'b', lane: 'batch', id: 'zzz-young' })
+      }),
+    ).toBe('b/zzz-young')
+  })
+
+  test('batch of a tenant at its cap yields to its own call, though slots are free', () => {
+    const world = new CoreWorld({ tenants: { t: { max_inflight: 4 } } })
+    fill(world, 4, { tenant: 't', lane: 'batch' })
+    world.submit({ tenant: 'other', lane: 'batch', id: 'not-this' })
+    world.submit({ tenant: 't', id: 'urgent' })
+    expect(world.running()).not.toContain('t/urgent')
+    world.advance(250)
+    const aborts = world.effects.filter((e) => e.type === 'abort-attempt')
+    expect(aborts).toMatchObject([{ why: 'preempt', request: { tenant: { name: 't' } } }])
+    const [abort] = aborts
+    world.end(abort?.type === 'abort-attempt' ? abort.request.key : '', 'ended')
+    expect(world.running()).toContain('t/urgent')
+    expect(world.state.tenants.get('t')?.inflight).toBe(4)
+  })
+
   test('an abort spends the waste credit, and successes earn it back', () => {
     const world = full()
     world.advance(2_000)
@@ -316,7 +438,7 @@ describe('preemption', () => {
     expect(world.state.wasteCredit).toBeCloseTo(50 - 2.25, 5)
     const kept = world
       .running()
-      .find((key) => world.state.requests.get(key)?.attempt?.ending === null)
+      .find((key) => attemptOf(world.state.requests.get(key)!)?.ending === null)
     world.end(kept!)
     expect(world.state.wasteCredit).toBeCloseTo(50 - 2.25 + 0.05 * 2.25, 5)
   })
@@ -331,16 +453,16 @@ describe('preemption', () => {
 
   test('the allowance falls with each abort and grows back in quiet', () => {
     const world = full()
-    const cell = world.state.lanesByName.get('batch')!.cells[0]!
-    expect(cell.cap).toBe(60)
+    const laneRoute = world.state.lanesByName.get('batch')!.laneRoutes[0]!
+    expect(laneRoute.cap).toBe(60)
     world.submit({ tenant: 'i' })
     world.advance(250)
-    expect(cell.cap).toBe(28)
+    expect(laneRoute.cap).toBe(28)
     for (let i = 0; i < 6; i++) {
       world.advance(1_000)
       world.tick()
     }
-    expect(cell.cap).toBe(28)
+    expect(laneRoute.cap).toBe(28)
     const abort = world.effects.find((e) => e.type === 'abort-attempt')
     world.end(abort?.type === 'abort-attempt' ? abort.request.key : '', 'ended')
     // Seven seconds of quiet for each slot, while the route is nearly full.
@@ -348,18 +470,54 @@ describe('preemption', () => {
       world.advance(1_000)
       world.tick()
     }
-    expect(cell.cap).toBe(30)
+    expect(laneRoute.cap).toBe(30)
     for (const key of world.running().slice(0, 20)) world.end(key)
     // A second for each, once a fifth of it is free.
     for (let i = 0; i < 3; i++) {
       world.advance(1_000)
       world.tick()
     }
-    expect(cell.cap).toBe(33)
+    expect(laneRoute.cap).toBe(33)
+  })
+
+  test('of a lane with short services it grows by half of what lies idle', () => {
+    const world = full()
+    const laneRoute = world.state.lanesByName.get('batch')!.laneRoutes[0]!
+    world.submit({ tenant: 'i' })
+    world.advance(250)
+    expect(laneRoute.cap).toBe(28)
+    laneRoute.pace.served(0.5)
+    const abort = world.effects.find((e) => e.type === 'abort-attempt')
+    world.end(abort?.type === 'abort-attempt' ? abort.request.key : '', 'ended')
+    for (const key of world.running().slice(0, 20)) world.end(key)
+    const caps = [1, 2, 3].map(() => {
+      world.advance(1_000)
+      world.tick()
+      return laneRoute.cap
+    })
+    // Nineteen slots are idle, twenty the first time.
+    expect(caps).toEqual([38, 47, 56])
   })
 })
 
 describe('queues and deadlines', () => {
+  test('whose deadline passes behind a shut breaker hears what the upstream last said', () => {
+    const world = new CoreWorld()
+    world.submit({ id: 'first', maxAttempts: 1 })
+    world.end('a/first', verdictOf('overloaded', { status: 529, errorType: 'overloaded_error' }))
+    world.setGate('default-m', { state: 'open', cap: 0, until: world.now + 15_000 })
+    world.submit({ id: 'waits', deadlineMs: 30_000 })
+    world.setGate('default-m', { state: 'open', cap: 0, until: world.now + 60_000 })
+    world.advance(30_000)
+    const ended = world.effects.findLast((e) => e.type === 'settled')
+    expect(ended).toMatchObject({
+      ending: {
+        reason: 'DEADLINE',
+        message: expect.stringMatching(/breaker.*the upstream last answered 529/) as string,
+      },
+    })
+  })
+
   const small = {
     llm_gateway: { max_inflight_global: 1 },
     lanes: { interactive: { queue_max: 8 } },
@@ -379,6 +537,20 @@ describe('queues and deadlines', () => {
     expect(world.state.queued).toBe(8)
     expect(world.outcomes.get('hog/r8')).toEqual(['QUEUE_FULL'])
     expect(world.state.tenants.get('modest')?.queued).toBe(1)
+  })
+
+  test('who would hold as much as the fullest by coming takes no place from it', () => {
+    const world = new CoreWorld({ ...small, scheduling: { tenant_queue_share: 1 } })
+    world.submit({ tenant: 'first' })
+    fill(world, 4, { tenant: 'other' })
+    fill(world, 4, { tenant: 'zealous' })
+    // Five against four with the one that comes; four against four without it.
+    world.submit({ tenant: 'zealous', id: 'one-more' })
+    expect(world.effects.at(-1)).toMatchObject({
+      type: 'refused',
+      refused: { reason: 'QUEUE_FULL' },
+    })
+    expect(world.state.tenants.get('other')?.queued).toBe(4)
   })
 
   test('a request that was admitted and tried is never refused for space', () => {
@@ -434,7 +606,11 @@ describe('queues and deadlines', () => {
       world.end(world.running()[0]!, verdictOf('ok', { usage, ttftMs: 1_000 }))
     }
     world.submit({ deadlineMs: 3_000, id: 'hopeless' })
-    expect(world.effects.at(-1)).toMatchObject({ type: 'refused', refused: { reason: 'DOOMED' } })
+    // No later moment is better for it.
+    expect(world.effects.at(-1)).toMatchObject({
+      type: 'refused',
+      refused: { reason: 'DOOMED', retryAfterMs: null, inVain: true },
+    })
     world.submit({ id: 'blocker' })
     world.submit({ deadlineMs: 9_000, id: 'late' })
     world.advance(5_000)
@@ -452,7 +628,7 @@ describe('queues and deadlines', () => {
       refused: { reason: 'BREAKER_OPEN', retryAfterMs: 15_000 },
     })
     world.submit({ deadlineMs: 60_000, id: 'patient' })
-    expect(world.state.requests.get('a/patient')?.waiting).toBe(true)
+    expect(world.state.requests.get('a/patient')?.place.in).toBe('queue')
   })
 })
 
@@ -507,12 +683,12 @@ describe('retries', () => {
     const wait = world.effects.find((e) => e.type === 'backoff')
     expect(wait?.type === 'backoff' && wait.waitMs >= 7_000 && wait.waitMs <= 7_250).toBe(true)
     world.submit({ id: 'another' })
-    expect(world.state.requests.get('a/another')?.waiting).toBe(true)
+    expect(world.state.requests.get('a/another')?.place.in).toBe('queue')
     world.advance(7_000)
-    expect(world.state.requests.get('a/another')?.attempt).not.toBe(null)
+    expect(world.state.requests.get('a/another')?.place.in).toBe('slot')
   })
 
-  test('the buffer of the guide is added to a retry-after where it is configured', () => {
+  test('the buffer is added to a retry-after where it is configured', () => {
     const world = new CoreWorld({ llm_gateway: { retry: { buffer_ms: 500 } } })
     world.submit()
     world.end('a/r0', verdictOf('throttled', { status: 429, retryAfterMs: 7_000 }))
@@ -531,11 +707,11 @@ describe('retries', () => {
   test('charged retries stay within the budget: start + a tenth of successes + ten a minute (I14)', () => {
     const world = new CoreWorld({}, { check: false })
     for (let i = 0; i < 400; i++) {
-      world.submit({ tenant: `t${i % 50}` })
+      world.submit({ tenant: `t${i % 50}`, deadlineMs: 4_000 })
       world.advance(50)
       for (const key of world.running()) world.end(key, i % 2 === 0 ? 'ok' : 'overloaded')
     }
-    const retries = world.effects.filter((e) => e.type === 'backoff').length
+    const retries = world.effects.filter((e) => e.type === 'requeued').length
     const successes = world.effects.filter(
       (e) => e.type === 'settled' && e.ending.kind === 'completed',
     ).length

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { VerdictKind } from '#contracts/verdict'
 import { CoreWorld, configOf, verdictOf } from '../support/core-world.ts'
+import { attemptOf } from '#core/model/place'
 
 /** Runs in `npm test`; the full suite raises it by HEADGATE_RUNS. */
 const RUNS = Number(process.env['HEADGATE_RUNS'] ?? 400)
@@ -81,7 +82,7 @@ function perform(world: CoreWorld, c: Command): void {
     case 'end': {
       const key = at(world.running(), c.which)
       if (key === undefined) return
-      const aborted = world.state.requests.get(key)?.attempt?.ending !== null
+      const aborted = attemptOf(world.state.requests.get(key)!)?.ending !== null
       // An attempt that we ended says so, unless its real end came first.
       const kind =
         aborted && c.which % 3 > 0 ? 'ended' : !aborted && c.kind === 'ended' ? 'ok' : c.kind

@@ -1,10 +1,10 @@
 /** The small structures that everything stands on, against the plainest thing that could replace them. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { CostBook, RunningQuantile } from '#core/cost'
-import { seededDice } from '#core/dice'
-import { IndexedHeap } from '#core/indexed-heap'
-import { Timer, TimerHeap } from '#timer-heap'
+import { CostBook, RunningQuantile } from '#core/estimators/cost'
+import { seededDice } from '#core/estimators/dice'
+import { IndexedHeap } from '#core/estimators/indexed-heap'
+import { Timer, TimerHeap } from '#scheduler/loop/timer-heap'
 import { configOf } from '../support/core-world.ts'
 
 test('an indexed heap gives its items in order, however they are moved and removed', () => {
@@ -138,6 +138,33 @@ test('estimates move from the prior to the model to the tenant as evidence comes
   expect(costs.service('m', ask('a'), 1_000)).toBeGreaterThan(ask('a').duration)
   // Nothing was learned for half a minute: what was known refuses nobody any more.
   expect(costs.service('m', ask('a'), 31_001)).toBe(0)
+})
+
+test('answers that come whole teach how long those of their size take, and nothing of others', () => {
+  const config = configOf({})
+  const costs = new CostBook()
+  const asked = (maxTokens: number, tenant = 'a', stream = false) => ({
+    ...{ tenant, model: 'm', maxTokens, bytes: 350, stream },
+  })
+  const whole = { ttft: null, inputTokens: null, cachedShare: null, estimated: 1 }
+  const teach = (maxTokens: number, outputTokens: number, duration: number): void => {
+    for (let i = 0; i < 40; i++)
+      costs.learn(asked(maxTokens), { ...whole, outputTokens, duration }, config, 0)
+  }
+  // Yes or no, in 0.4 s: ten tokens a second, if all of it were writing.
+  teach(4, 4, 0.4)
+  expect(Math.abs(costs.estimate(asked(4), config).duration - 0.4)).toBeLessThan(0.04)
+  expect(costs.estimate(asked(4), config)).toMatchObject({ evidence: true, own: true })
+  expect(costs.estimate(asked(1_024), config).evidence).toBe(false)
+  teach(1_024, 300, 5)
+  expect(Math.abs(costs.estimate(asked(1_024), config).duration - 5)).toBeLessThan(0.4)
+  expect(Math.abs(costs.estimate(asked(4), config).duration - 0.4)).toBeLessThan(0.04)
+  // Nothing is called a hang that the slowest of them would take.
+  expect(costs.longest(asked(1_024), config)).toBeGreaterThan(1_024 / 60)
+  // A streamed one of this size takes its slot for as long.
+  expect(costs.estimate(asked(1_024, 'a', true), config).duration).toBeGreaterThan(4.5)
+  // What others took is not the tenant's own.
+  expect(costs.estimate(asked(1_024, 'b'), config)).not.toHaveProperty('own')
 })
 
 test('what is learned of tenants is bounded', () => {

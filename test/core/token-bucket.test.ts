@@ -1,7 +1,7 @@
 /** One dimension of a quota, law by law (control-laws §9, I13). */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { TokenBucket } from '#core/token-bucket'
+import { TokenBucket } from '#core/estimators/token-bucket'
 
 /** A bucket of whole units: `perSecond` is what is used of the limit, 95 % of it. */
 function bucketOf(of: {
@@ -138,13 +138,55 @@ describe('a token bucket', () => {
     expect(bucket.level).toBe(0)
   })
 
-  test('is capped at what the provider says is left, refilled since, and never raised by it', () => {
+  const told = (bucket: TokenBucket, remaining: number, at: number, accepted = 0, own = 0) =>
+    bucket.told({ remaining, startedAt: 0, accepted, own }, at)
+
+  test('is capped at what the provider says is left, refilled since, and not raised by it', () => {
+    const bucket = bucketOf({ perSecond: 10 })
+    const accepted = bucket.reserve(50, 0)
+    told(bucket, 100, 2_000, accepted)
+    expect(bucket.level).toBe(120)
+    told(bucket, 5_000, 2_000, accepted)
+    expect(bucket.level).toBe(120)
+  })
+
+  test('of what was taken since, only what it turned out to be is taken off what is left', () => {
+    const bucket = bucketOf({ perSecond: 10 })
+    const accepted = bucket.reserve(10, 0)
+    for (const at of [1_500, 2_500, 3_500]) bucket.reserve(60, at)
+    for (const at of [1_500, 2_500, 3_500]) bucket.settle(-59, at, 4_000)
+    told(bucket, 200, 4_000, accepted)
+    expect(bucket.level).toBe(200 - 3 + 40)
+  })
+
+  test('its own correction is not what came since', () => {
+    const bucket = bucketOf({ perSecond: 10 })
+    const accepted = bucket.reserve(100, 0)
+    bucket.settle(40, 0, 1_000)
+    told(bucket, 150, 1_000, accepted, 40)
+    expect(bucket.level).toBe(160)
+  })
+
+  test('a word older than what is remembered is not heard', () => {
     const bucket = bucketOf({ perSecond: 10 })
     bucket.reserve(50, 0)
-    bucket.cap(100, 0, 2_000)
-    expect(bucket.level).toBe(120)
-    bucket.cap(5_000, 0, 2_000)
-    expect(bucket.level).toBe(120)
+    told(bucket, 0, 30_000)
+    expect(bucket.levelAt(30_000)).toBe(300)
+  })
+
+  test.each([
+    ['is none where the provider has all of its limit left', 600, null, 300],
+    ['stays where it has not', 600, null, -1_690],
+    ['stays where our own limit is lower', 6_000, 600, -1_690],
+    ['stays during a pause', 600, null, -1_700],
+  ])('a debt %s', (which, learned, configured, level) => {
+    const bucket = new TokenBucket({ burstSeconds: 30, burstLeast: 1, now: 0 })
+    if (configured !== null) bucket.configure(Math.round(configured / 0.95), 0)
+    bucket.learn(Math.round(learned / 0.95), 0)
+    const accepted = bucket.reserve(2_000, 0)
+    if (which.includes('pause')) bucket.pause(5_000, 0)
+    told(bucket, which.includes('has not') ? 500 : 630, 1_000, accepted)
+    expect(Math.round(bucket.level / 10) * 10).toBe(level)
   })
 })
 
@@ -373,8 +415,13 @@ test('whatever is reserved, settled, paused, cut and learned, spending stays wit
         } else if (what === 'pause') {
           bucket.pause(now + by, now)
           resumes = Math.max(resumes, now + by)
-        } else if (what === 'cap') bucket.cap(by - 500, Math.max(0, now - 1_000), now)
-        else if (what === 'cut') bucket.cut(now)
+        } else if (what === 'cap') {
+          const before = bucket.levelAt(now)
+          const startedAt = Math.max(0, now - 1_000)
+          bucket.told({ remaining: by - 500, startedAt, accepted: 0, own: 0 }, now)
+          // What the provider knows to be no debt.
+          back += Math.max(0, bucket.level - before)
+        } else if (what === 'cut') bucket.cut(now)
         else if (what === 'slow') bucket.slow(now)
         else if (what === 'refused') bucket.refused(now, now)
         else if (what === 'learn') bucket.learn(by, now)

@@ -1,18 +1,18 @@
 /** Quota pacing over the three dimensions, law by law (control-laws §2, §9). */
 import { describe, expect, test } from 'vitest'
 import type { RateHeaders, Verdict } from '#contracts/verdict'
-import { seededDice } from '#core/dice'
-import type { Quota, Request } from '#core/state'
+import { seededDice } from '#core/estimators/dice'
+import type { Quota, Request, Reservation } from '#core/model/state'
+import { emptyState, newQuota } from '#core/model/make'
 import {
   explained,
   learnQuota,
-  newQuota,
+  limitsOf,
   noteDelay,
   readyAt,
   reserve,
-  type Reservation,
-} from '#core/token-buckets'
-import { CoreWorld, verdictOf } from '../support/core-world.ts'
+} from '#core/laws/token-buckets'
+import { configOf, CoreWorld, verdictOf } from '../support/core-world.ts'
 
 /** Seconds without a 429 before a rate grows. */
 const QUIET = 30
@@ -33,9 +33,15 @@ const learn = (
   verdict: Verdict,
   of: { reserved: Reservation; startedAt?: number; now?: number },
 ): boolean =>
-  learnQuota(quota, {
+  learnQuota(emptyState(configOf(), 0), quota, {
     verdict,
-    request: { attempts: 1, lane: { config: { retryBaseMs: 250, retryCapMs: 2_500 } } } as Request,
+    request: {
+      attempts: 1,
+      traits: ['a'],
+      route: { quota, config: { quota: null } },
+      lane: { config: { retryBaseMs: 250, retryCapMs: 2_500 } },
+    } as unknown as Request,
+    limits: limitsOf(verdict.rate),
     attempt: { reserved: of.reserved, startedAt: of.startedAt ?? 0 } as never,
     now: of.now ?? 0,
     dice: seededDice(1),

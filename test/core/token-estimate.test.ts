@@ -1,34 +1,58 @@
 import { expect, test } from 'vitest'
 import fc from 'fast-check'
-import { RATIO_MAX, RATIO_MIN, estimateInput, learnInput, untaught } from '#core/token-estimate'
+import {
+  RATIO_MAX,
+  RATIO_MIN,
+  estimateInput,
+  learnInput,
+  untaughtInput,
+} from '#core/estimators/token-estimate'
 
 test('untaught, a token is three and a half characters, and nothing is one', () => {
-  expect(estimateInput({ chars: 3_500, correction: untaught })).toBe(1_000)
-  expect(estimateInput({ chars: 0, correction: untaught })).toBe(1)
+  expect(estimateInput({ bytes: 3_500 }, untaughtInput)).toBe(1_000)
+  expect(estimateInput({ bytes: 0 }, untaughtInput)).toBe(1)
+  // No context window is larger.
+  expect(estimateInput({ bytes: 30_000_000 }, untaughtInput)).toBe(1_000_000)
 })
 
 test('the estimate comes to where the truth is', () => {
-  let correction = untaught
-  for (let i = 0; i < 20; i += 1) correction = learnInput({ chars: 700, counted: 300, correction })
-  expect(estimateInput({ chars: 1_400, correction })).toBe(600)
+  let correction = untaughtInput
+  for (let i = 0; i < 20; i += 1) correction = learnInput({ bytes: 700 }, 300, correction)
+  expect(estimateInput({ bytes: 1_400 }, correction)).toBe(600)
 })
 
 test('the first answer teaches at once, later ones less and less', () => {
-  const first = learnInput({ chars: 350, counted: 200, correction: untaught })
-  expect(first).toEqual({ ratio: 2, samples: 1 })
-  expect(learnInput({ chars: 350, counted: 100, correction: first }).ratio).toBe(1.5)
+  const first = learnInput({ bytes: 350 }, 200, untaughtInput)
+  expect(first.text).toEqual({ ratio: 2, samples: 1 })
+  expect(learnInput({ bytes: 350 }, 100, first).text.ratio).toBe(1.5)
 })
 
-test('whatever is learned, the correction stays within its bounds', () => {
-  const answer = fc.record({ chars: fc.nat(), counted: fc.nat() })
+test('pictures are what their kind and size suggest, then what was counted, and text is not judged by them', () => {
+  const prompt = { bytes: 1_003_500, mediaBytes: 1_000_000, mediaTokens: 1_600 }
+  expect(estimateInput(prompt, untaughtInput)).toBe(2_600)
+  let correction = untaughtInput
+  for (let i = 0; i < 20; i += 1) correction = learnInput(prompt, 1_800, correction)
+  expect(estimateInput(prompt, correction)).toBe(1_800)
+  expect(estimateInput({ bytes: 3_500 }, correction)).toBe(1_000)
+})
+
+test('whatever is learned, the corrections stay within their bounds', () => {
+  const answer = fc.record({
+    bytes: fc.nat(),
+    mediaBytes: fc.nat(),
+    mediaTokens: fc.nat(),
+    counted: fc.nat(),
+  })
   fc.assert(
     fc.property(fc.array(answer, { maxLength: 80 }), (answers) => {
       const end = answers.reduce(
-        (correction, each) => learnInput({ ...each, correction }),
-        untaught,
+        (correction, { counted, ...size }) => learnInput(size, counted, correction),
+        untaughtInput,
       )
-      expect(end.ratio).toBeGreaterThanOrEqual(RATIO_MIN)
-      expect(end.ratio).toBeLessThanOrEqual(RATIO_MAX)
+      for (const { ratio } of [end.text, end.media]) {
+        expect(ratio).toBeGreaterThanOrEqual(RATIO_MIN)
+        expect(ratio).toBeLessThanOrEqual(RATIO_MAX)
+      }
     }),
   )
 })

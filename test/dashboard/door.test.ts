@@ -1,4 +1,5 @@
 /** The dashboard over real HTTP: its files, its stream, and acts that are refused. */
+import { readFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { frame as frameShape, type Frame } from '#contracts/dashboard'
@@ -31,6 +32,9 @@ const operator: Operator = {
   config: told,
   emergency: told,
   lane: told,
+  status: () => null,
+  cancel: () => null,
+  upstream: told,
   drain: () => told('drain'),
 }
 
@@ -41,7 +45,7 @@ async function start(more: Partial<HttpOptions> = {}): Promise<void> {
     operator,
     recorder: recording({ buffer: 10, sinks: [] }),
     metrics: { page: () => Promise.resolve({ contentType: 'text/plain', body: '' }) },
-    ready: () => [],
+    ready: () => ({}),
     adminToken: TOKEN,
     clock,
     mount: (app) => dashboardDoor(app, { files, feed }),
@@ -157,6 +161,39 @@ describe('the feed', () => {
   })
 })
 
+test.runIf(process.platform === 'linux')(
+  'a reader that takes nothing is let go although the kernel takes everything for it',
+  async () => {
+    await server.close()
+    const tenants = [{ tenant: 'x'.repeat(3_000), inflight: 1, queued: 1 }]
+    const own = fed({ snapshot: () => stillSnapshot({ tenants }) })
+    ;({ feed, clock } = own)
+    await start()
+    const { port, host } = new URL(server.url)
+    const socket = connect(Number(port), '127.0.0.1')
+    socket.on('error', () => {})
+    socket.pause()
+    socket.write(`GET /api/feed HTTP/1.1\r\nhost: ${host}\r\n\r\n`)
+    const open = (): number => {
+      clock.advance(1_000)
+      const last = own.page.frames().at(-1)!.readers.open
+      own.page.got.length = 0
+      return last
+    }
+    while (open() < 2) await new Promise((turn) => setImmediate(turn))
+    let frames = 0
+    for (; open() > 1; frames++) {
+      // Whoever began to read the kernel's table before us has read it by then.
+      for (let turn = 0; turn < 3; turn++)
+        for (const table of ['/proc/net/tcp', '/proc/net/tcp6'])
+          await readFile(table, 'latin1').catch(() => '')
+    }
+    // The reader's own kernel takes some dozens of frames; the writer's would take a thousand.
+    expect(frames).toBeLessThan(200)
+    socket.destroy()
+  },
+)
+
 describe('what is asked', () => {
   test('tenants and requests answer as JSON; what does not fit is a 400, what is unknown a 404', async () => {
     const hostile = '<img onerror=alert(1)>'
@@ -231,13 +268,27 @@ describe('faults of the simulated provider', () => {
   })
 
   test('an odd fault is refused in words; a provider that is gone is said to be', async () => {
-    for (const body of [
-      { kind: 'meteor' },
-      { kind: 'storm', for_ms: 1e9 },
-      { kind: 'hang', x: 1 },
-      [],
-    ])
-      expect((await post('fault', body)).status, JSON.stringify(body)).toBe(400)
+    const span = 'for_ms: expected a whole number of milliseconds from 1000 to 600000'
+    for (const [body, words] of [
+      [{ kind: 'meteor' }, 'kind: expected one of storm, quota_drop, hang, off'],
+      [{}, 'kind: expected one of storm, quota_drop, hang, off'],
+      [{ kind: 'storm', for_ms: 1e9 }, span],
+      [{ kind: 'storm', for_ms: 10 }, span],
+      [{ kind: 'storm', for_ms: '60' }, span],
+      [{ kind: 'storm', for_ms: 1_000.5 }, span],
+      [{ kind: 'storm', for_ms: null }, span],
+      [{ kind: 'quota_drop', rpm: 0 }, 'rpm: expected a whole number from 1 to 100000'],
+      [{ kind: 'hang', model: 7 }, 'model: expected the name of a model'],
+      [{ kind: 'hang', model: 'm'.repeat(200) }, 'model: expected at most 128 characters'],
+      [{ kind: 'hang', x: 1 }, 'body: expected only kind, model, for_ms and rpm, found "x"'],
+      [[], 'body: expected a JSON object'],
+      [7, 'body: expected a JSON object'],
+    ] as const) {
+      const answer = await post('fault', body)
+      expect(answer.status, JSON.stringify(body)).toBe(400)
+      const { error } = (await answer.json()) as { error: { message: string } }
+      expect(error.message).toBe(words)
+    }
     expect(await inForce()).toEqual([])
     await provider.close()
     const answer = await post('fault', { kind: 'storm' })

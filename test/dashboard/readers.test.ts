@@ -44,6 +44,43 @@ test('a page that takes nothing for long is let go', () => {
   expect(page.got.length).toBe(got)
 })
 
+/** Takes so many bytes a second of what it is sent, and misses what comes while more than two frames wait. */
+class SlowPage extends Page {
+  readonly pace: number
+  #unread = 0
+  constructor(pace: number) {
+    super()
+    this.pace = pace
+  }
+  override ready = () => this.#unread < 6_000
+  unread = () => (this.#unread = Math.max(0, this.#unread - this.pace))
+  override send(bytes: Uint8Array): void {
+    super.send(bytes)
+    this.#unread += bytes.length
+  }
+}
+
+test('a page that takes a little of what comes is let go, one that takes most of it is not', () => {
+  const { feed, clock, page } = fed()
+  clock.advance(2_000)
+  const size = page.got.at(-1)!.length
+  const [drips, half, reads] = [0.1, 0.6, 2].map((part) => new SlowPage(size * part))
+  for (const one of [drips!, half!, reads!]) feed.connect(one)
+  clock.advance(120_000)
+  expect([drips!.ended, half!.ended, reads!.ended]).toEqual([true, false, false])
+})
+
+test('a page that takes nothing of frames that the kernel keeps for it is let go', () => {
+  const { feed, clock } = fed()
+  const still = new SlowPage(0)
+  still.ready = () => true
+  feed.connect(still)
+  clock.advance(29_000)
+  expect(still.ended).toBe(false)
+  clock.advance(3_000)
+  expect(still.ended).toBe(true)
+})
+
 test('no more pages than are served', () => {
   const { feed } = fed()
   const more = Array.from({ length: READERS_MAX }, () => feed.connect(new Page()))

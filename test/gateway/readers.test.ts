@@ -16,25 +16,28 @@ beforeEach(() => {
 
 /** Reads when told; its end lets go of what it held, as a response that is destroyed does. */
 function reader() {
-  const to = { writableLength: 0 }
+  const to = { unread: 0, taken: 0 }
   let ends = 0
   const handle = all.open(to, () => {
     ends++
-    to.writableLength = 0
+    to.unread = 0
   })
   return {
     ended: () => ends,
     write(bytes: number): boolean {
-      to.writableLength += bytes
+      to.unread += bytes
       return handle.wrote()
     },
     writeAll(bytes: number): boolean {
-      to.writableLength += bytes
+      to.unread += bytes
       return handle.wroteAll()
     },
-    read: (bytes: number) => void (to.writableLength -= bytes),
+    read(bytes: number) {
+      to.unread -= bytes
+      to.taken += bytes
+    },
     close() {
-      to.writableLength = 0
+      to.unread = 0
       handle.close()
     },
   }
@@ -55,15 +58,66 @@ function connection() {
   }
 }
 
-test('who leaves more than its bound unread is ended, once, and what it held is given back', () => {
+test('who leaves more than its bound unread and takes nothing is ended, once, and what it held is given back', () => {
   const slow = reader()
-  expect(slow.write(1_000)).toBe(true)
-  expect(all.bytes).toBe(1_000)
-  expect(slow.write(1)).toBe(false)
+  expect(slow.write(1_001)).toBe(true)
+  expect(all.bytes).toBe(1_001)
+  clock.advance(4_000)
+  expect(slow.ended()).toBe(0)
+  clock.advance(2_000)
+  expect(slow.ended()).toBe(1)
   expect(slow.write(500)).toBe(false)
+  clock.advance(60_000)
   expect(slow.ended()).toBe(1)
   slow.close()
   expect(all.bytes).toBe(0)
+})
+
+test('what was just written is not held against a reader, however large it is and however slowly it reads', () => {
+  const slow = reader()
+  expect(slow.write(2_400)).toBe(true)
+  for (let second = 0; second < 60; second++) {
+    slow.read(20)
+    clock.advance(1_000)
+  }
+  expect(slow.ended()).toBe(0)
+  clock.advance(6_000)
+  expect(slow.ended()).toBe(1)
+})
+
+test('who takes nothing while several times its bound come is ended at once; one that takes a little is not', () => {
+  limits.allBytesMax = 1_000_000
+  const [still, sips] = [reader(), reader()]
+  let writes = 0
+  while (still.write(100)) writes++
+  expect(writes).toBe(81)
+  for (let i = 0; i < 1_000; i++) {
+    expect(sips.write(100)).toBe(true)
+    sips.read(1)
+  }
+  const one = reader()
+  one.write(100)
+  expect(one.write(900_000 - 100_000)).toBe(true)
+  expect(one.write(100)).toBe(true)
+})
+
+test('within its bound one may take nothing for as long as its connection may', () => {
+  const slow = reader()
+  slow.write(1_000)
+  clock.advance(60_000)
+  expect(slow.ended()).toBe(0)
+})
+
+test('past the common bound one that takes nothing goes before one that reads more', () => {
+  const [still, reads] = [reader(), reader()]
+  still.write(800)
+  reads.write(1_600)
+  reads.read(100)
+  clock.advance(1_000)
+  reads.read(100)
+  clock.advance(1_000)
+  expect(reader().write(900)).toBe(true)
+  expect([still.ended(), reads.ended()]).toEqual([1, 0])
 })
 
 test('who reads as fast as is written may have any amount', () => {
@@ -85,6 +139,13 @@ test('an answer that is written at once may be larger than the bound of one, not
   expect(other.ended()).toBe(1)
   expect(one.ended()).toBe(0)
   expect(all.bytes).toBe(2_400)
+})
+
+test('an answer that is written at once has no bound of its own', () => {
+  const one = reader()
+  one.writeAll(2_400)
+  clock.advance(3_600_000)
+  expect(one.ended()).toBe(0)
 })
 
 test('past the common bound the one who leaves most goes first, and only as many as must', () => {
@@ -159,7 +220,6 @@ test('a changed bound counts at once', () => {
   const one = reader()
   one.write(900)
   limits.eachBytesMax = 500
-  expect(one.write(1)).toBe(false)
   const two = connection()
   two.write(100)
   limits.stallMs = 1_000

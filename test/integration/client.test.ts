@@ -300,7 +300,11 @@ test('a tenant whom NATS does not permit a subject is told so', async () => {
   })
   const servers = `nats://acme:pw@127.0.0.1:${guarded.port}`
   const client = await connectHeadgate({ tenant: 'acme', servers })
-  await expect(client.as('globex').request(params)).rejects.toMatchObject({ code: 'unreachable' })
+  await expect(client.as('globex').request(params)).rejects.toMatchObject({
+    code: 'forbidden',
+    status: 403,
+    retryable: false,
+  })
   await expect(client.request(params)).rejects.toThrow('no Headgate listens')
   await client.close()
   await guarded.stop()

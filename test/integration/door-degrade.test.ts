@@ -1,6 +1,6 @@
 /** The lesser answers as a caller of the door meets them. */
 import { afterEach, expect, test } from 'vitest'
-import { memoryBus } from '#memory-bus'
+import { memoryBus } from '#scheduler/memory/bus'
 import { openDoor, params, type Door } from '../support/door.ts'
 
 let door: Door

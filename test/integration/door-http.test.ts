@@ -134,6 +134,40 @@ describe('answers', () => {
   })
 })
 
+describe('a streamed call that waits', () => {
+  const waits = async () => {
+    upstream = await scriptedUpstream()
+    door = await openDoor({
+      upstreamUrl: upstream.url,
+      yaml: 'lanes: { interactive: { max_attempts: 1 } }\ngateway: { early_status_ms: 0 }',
+    })
+    const body = JSON.stringify(params({ stream: true }))
+    const call = rawCall(door.url, post('/v1/messages', body, { connection: 'close' }))
+    const turn = await upstream.next()
+    expect(await call.until((text) => text.includes('event: ping'))).toMatch(/^HTTP\/1\.1 200 OK/)
+    return { call, turn }
+  }
+
+  test('hears its status and pings before anything is known', async () => {
+    const { call, turn } = await waits()
+    const start = '{"type":"message_start","message":{"usage":{}}}'
+    const stop = '{"type":"message_stop"}'
+    const events = [start, stop].map((data) => `event: x\ndata: ${data}\n\n`)
+    const headers = { 'content-type': 'text/event-stream' }
+    turn.reply({ status: 200, headers, body: events.join('') })
+    const text = await call.closed
+    expect(text).toMatch(/event: message_stop/)
+    expect(text).toMatch(/headgate-outcome: completed/)
+  })
+
+  test('and what is refused then, as an error event', async () => {
+    const { call, turn } = await waits()
+    const error = { type: 'overloaded_error', message: 'Overloaded' }
+    turn.reply({ status: 529, body: JSON.stringify({ type: 'error', error }) })
+    expect(await call.closed).toMatch(/event: error\ndata: .*"overloaded_error"/)
+  })
+})
+
 describe('callers who go', () => {
   for (const stream of [false, true])
     test(`a ${stream ? 'streamed' : 'whole'} call that is aborted closes its socket upstream and frees its slot`, async () => {
@@ -226,7 +260,7 @@ describe('keys', () => {
 
   test('a changed configuration changes the keys, and the last one gone opens nothing', async () => {
     door = await openDoor({ yaml: await keyed() })
-    await door.scheduler.operator.config('tenants: {}')
+    door.scheduler.configure('tenants: {}')
     expect((await ask(params(), { 'x-api-key': 'hg_acme' })).status).toBe(401)
   })
 
@@ -257,14 +291,17 @@ describe('limits', () => {
     const answer = await ask('x'.repeat(2_000))
     expect(answer.status).toBe(413)
     expect(await answer.json()).toMatchObject({
-      error: { type: 'request_too_large' },
+      error: {
+        type: 'request_too_large',
+        message: 'the body is over 1000 bytes, the bound of limits.request_bytes',
+      },
       headgate: { code: 'payload_too_large' },
     })
   })
 
   test('a tenant that announces bodies and sends none keeps no other tenant out', async () => {
     door = await openDoor({
-      yaml: `${await keyed()}limits: { request_bytes: 400000 }\ngateway: { upload_bytes: 1000000 }\n`,
+      yaml: `${await keyed()}limits: { request_bytes: 400000 }\ngateway: { upload_bytes: 1000000, upload_wait_ms: 0 }\n`,
     })
     const announced = { 'x-api-key': 'hg_acme', 'content-length': '400000' }
     const first = rawCall(
@@ -285,7 +322,7 @@ describe('limits', () => {
     const body = rawCall(door.url, post('/v1/messages', '', { 'content-length': '1000' }))
     expect(await headers.closed).toMatch(/^HTTP\/1\.1 408 /)
     expect(await body.closed).toMatch(/^HTTP\/1\.1 408 /)
-  }, 20_000)
+  })
 
   test('no more connections than may be', async () => {
     door = await openDoor({ yaml: 'gateway: { connections_max: 2 }' })

@@ -247,18 +247,18 @@ describe('without a key', () => {
 
     test('the first key that is configured shuts it, and its end does not open it again', async () => {
       expect(await status({})).toBe(200)
-      await door.scheduler.operator.config(fileOf({ acme: ['hg_first_key'] }))
+      door.scheduler.configure(fileOf({ acme: ['hg_first_key'] }))
       expect(await status({})).toBe(401)
       expect(await status({ 'x-api-key': 'sk-ant-anything' })).toBe(401)
       expect(await status({ 'x-api-key': 'hg_first_key' })).toBe(200)
-      await door.scheduler.operator.config('{}')
+      door.scheduler.configure('{}')
       expect(await status({})).toBe(401)
     })
 
     test('nor does it where nobody but the holder of that key came meanwhile', async () => {
-      await door.scheduler.operator.config(fileOf({ acme: ['hg_first_key'] }))
+      door.scheduler.configure(fileOf({ acme: ['hg_first_key'] }))
       expect(await status({ 'x-api-key': 'hg_first_key' })).toBe(200)
-      await door.scheduler.operator.config('{}')
+      door.scheduler.configure('{}')
       expect([await status({}), await status({ 'x-api-key': 'hg_first_key' })]).toEqual([401, 401])
     })
   })

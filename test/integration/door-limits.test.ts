@@ -1,5 +1,6 @@
 /** What a caller may take of the door, and gets back from it: bodies, connections, unread answers, and ends
  *  that nobody announced. */
+import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { openDoor, params, type Door } from '../support/door.ts'
 import { natsServer } from '../support/nats-server.ts'
@@ -49,7 +50,7 @@ function errorIn(text: string): { code: string; message: string } {
 describe('bodies', () => {
   const LARGE = { 'content-length': '400000' }
   const YAML =
-    'limits: { request_bytes: 400000 }\ngateway: { upload_bytes: 1000000, request_ms: 200 }\n'
+    'limits: { request_bytes: 400000 }\ngateway: { upload_bytes: 1000000, upload_wait_ms: 0, request_ms: 200 }\n'
 
   test('many at once are refused past what they may hold together, and one that is cut gives its share back', async () => {
     await open(YAML.replace('200', '60000'))
@@ -119,6 +120,71 @@ describe('bodies', () => {
     }
   })
 
+  test('one that is too large is read to its end where the connection ends with it', async () => {
+    await open('limits: { request_bytes: 100000 }')
+    for (const path of ['/v1/messages', '/v1/files']) {
+      const sending = call(post(path, 'x'.repeat(20_000_000), { connection: 'close' }))
+      const failed: unknown[] = []
+      sending.socket.on('error', (error) => failed.push(error))
+      const got = await sending.closed
+      expect(got.match(/HTTP\/1\.1 \d+/g)).toEqual([
+        path === '/v1/messages' ? 'HTTP/1.1 413' : 'HTTP/1.1 404',
+      ])
+      expect([failed, sending.socket.bytesWritten > 20_000_000]).toEqual([[], true])
+    }
+  })
+
+  test.each([
+    ['waits for the word', 0],
+    ['does not wait for it', 20_000_000],
+  ])(
+    'one that is too large, and asks before it is sent, is not asked for, and its sender, who %s, reads why',
+    async (_, bytes) => {
+      await open('limits: { request_bytes: 100000 }')
+      const head = { 'content-length': '20000000', expect: '100-continue' }
+      const asking = call(post('/v1/messages', '', head) + 'x'.repeat(bytes))
+      const failed: unknown[] = []
+      asking.socket.on('error', (error) => failed.push(error))
+      const got = await asking.closed
+      expect(got.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 413'])
+      expect(got).toMatch(/^connection: close/im)
+      expect([failed, asking.socket.bytesWritten >= bytes]).toEqual([[], true])
+    },
+  )
+
+  test('one that is refused for another reason is not asked for either', async () => {
+    await open('tenants: { acme: { keys: ["hg_planted"] } }')
+    const asking = { 'content-length': '1000', expect: '100-continue' }
+    for (const [path, more, status] of [
+      ['/v1/messages', {}, 401],
+      ['/v1/messages', { 'x-api-key': 'hg_planted', 'headgate-lain': 'batch' }, 400],
+      ['/v1/nothing', { 'x-api-key': 'hg_planted' }, 404],
+    ] as const) {
+      const got = await call(post(path, '', { ...asking, ...more })).closed
+      expect(got.match(/HTTP\/1\.1 \d+/g)).toEqual([`HTTP/1.1 ${status}`])
+    }
+  })
+
+  test('what came while the process stood still is not late, and its connection not idle', async () => {
+    await open('gateway: { headers_ms: 300, request_ms: 500, keep_alive_ms: 100 }')
+    upstream.always((turn) => turn.reply(DONE))
+    const whole = post('/v1/messages', BODY.padEnd(20_000))
+    const opened = [call(''), call(whole.slice(0, 1_000)), call(whole)]
+    const [fresh, half, kept] = opened as [RawCall, RawCall, RawCall]
+    for (const { socket } of opened) if (socket.connecting) await once(socket, 'connect')
+    // All are accepted then, and one has its first answer.
+    await kept.until((so) => so.endsWith('{}'))
+    fresh.socket.write(whole)
+    half.socket.write(whole.slice(1_000))
+    kept.socket.write(whole)
+    const until = performance.now() + 1_500
+    while (performance.now() < until);
+    for (const one of [fresh, half])
+      expect(await one.until((so) => so.endsWith('{}'))).toMatch(/^HTTP\/1\.1 200 /)
+    const both = await kept.until((so) => so.split('{}').length > 2)
+    expect(both.match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 200'])
+  })
+
   test('the rest of one that is too large is read and dropped, and the connection goes on', async () => {
     await open('limits: { request_bytes: 100000 }')
     const text = post('/v1/messages', 'x'.repeat(20_000_000))
@@ -139,10 +205,9 @@ describe('bodies', () => {
         [180_000, 503],
       ] as const) {
         const init = { method: 'POST', body: BODY.padEnd(bytes) }
-        expect([bytes, (await fetch(`${gateway}/v1/messages`, init)).status]).toEqual([
-          bytes,
-          status,
-        ])
+        const answer = await fetch(`${gateway}/v1/messages`, init)
+        expect([bytes, answer.status]).toEqual([bytes, status])
+        if (status === 413) expect(await answer.text()).toContain("NATS server's max_payload")
       }
     } finally {
       await program.kill()
@@ -195,6 +260,16 @@ describe('connections', () => {
         message: 'the headers are over 16384 bytes',
       })
     }
+  })
+
+  test('a refusal of what is no request reaches who still sends', async () => {
+    await open()
+    const head = `POST /v1/messages HTTP/1.1\r\nx: ${'a'.repeat(17_000)}\r\n\r\n`
+    const sending = call(head + 'x'.repeat(8_000_000))
+    const failed: unknown[] = []
+    sending.socket.on('error', (error) => failed.push(error))
+    expect(await sending.closed).toMatch(/^HTTP\/1\.1 431 /)
+    expect([failed, sending.socket.bytesWritten > 8_000_000]).toEqual([[], true])
   })
 
   test.each([
@@ -316,8 +391,9 @@ describe('connections', () => {
 
   test('who never reads the answer to a call outside the lanes is gone after a while', async () => {
     await open('gateway: { stall_ms: 200 }')
-    upstream.always((turn) => turn.reply({ ...DONE, body: `{"data":"${'x'.repeat(7_900_000)}"}` }))
-    const deaf = call(`GET /v1/models HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`)
+    upstream.always((turn) => turn.reply({ ...DONE, body: `{"data":"${'x'.repeat(900_000)}"}` }))
+    // Together more than the sockets hold.
+    const deaf = call(`GET /v1/models HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`.repeat(12))
     deaf.socket.pause()
     let gone = false
     deaf.socket.once('close', () => (gone = true))

@@ -1,4 +1,5 @@
 /** The unmodified TypeScript SDK in front of the door: as against the API itself. */
+import { typeOfStatus } from '#contracts/api-errors'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterEach, describe, expect, test } from 'vitest'
 import { openDoor, params, type Door } from '../support/door.ts'
@@ -47,7 +48,7 @@ describe('every error class is raised as against the API', () => {
       const direct = await failure(door.direct().messages.create(params()))
       const through = await failure(door.sdk().messages.create(params()))
       expect([through.named, through.status]).toEqual([direct.named, direct.status])
-      expect(through.type).toBe('api_error')
+      expect(through.type).toBe(typeOfStatus(through.status ?? 0))
     })
 
   test('a first error event of a stream becomes the status that it should have had', async () => {
@@ -69,7 +70,7 @@ describe('every error class is raised as against the API', () => {
       return seen
     }
     const through = await failure(read())
-    expect(through).toMatchObject({ named: 'APIError', type: 'api_error' })
+    expect(through).toMatchObject({ named: 'APIError', type: 'overloaded_error' })
   })
 
   test('nobody listening, and no key: 401 in the words of the API', async () => {

@@ -8,7 +8,7 @@ import {
   createHeadgate,
   withHeadgate,
   type EmbeddedHeadgate,
-} from '../../services/scheduler/embed.ts'
+} from '../../services/library/embed.ts'
 import type { HeadgateEvent } from '#ports'
 import {
   startSimulatedProvider,
@@ -109,6 +109,34 @@ describe('createHeadgate', () => {
     await expect(createHeadgate({}, { baseUrl: 'not one' })).rejects.toThrow(/baseUrl: expected/)
   })
 
+  test.each([
+    ['nobody takes the connection', 'http://127.0.0.1:1', 'the upstream refuses the connection'],
+    ['there is no such host', 'http://upstream.invalid', "the upstream's host name is not found"],
+  ])('without a network the error says why: %s', async (_, baseUrl, why) => {
+    await open()
+    const patience = { base_backoff_ms: 1, cap_backoff_ms: 1, max_attempts: 1 }
+    const own = await createHeadgate(
+      { lanes: { interactive: patience } },
+      { baseUrl, apiKey: 'sk-planted-key' },
+    )
+    const said = `1 of 1 attempts made; the last: ${why}`
+    await expect(own.request(params())).rejects.toMatchObject({
+      code: 'retries_exhausted',
+      message: said,
+    })
+    const client = new Anthropic({
+      apiKey: 'sk-x',
+      baseURL: baseUrl,
+      logLevel: 'off',
+      // Node's own fetch asks no port below 7.
+      fetch: (url, init) => fetch(String(url).replace('.1:1/', '.1:10/'), init as RequestInit),
+    })
+    await expect(withHeadgate(client, { headgate: own }).messages.create(params())).rejects.toThrow(
+      said,
+    )
+    await own.close()
+  })
+
   test('a call after the end fails, and says so', async () => {
     const own = await open()
     await own.close()
@@ -159,7 +187,7 @@ describe('withHeadgate', () => {
     provider.clear()
     await expect(
       client.messages.create(params(), { headers: { 'headgate-lane': 'nope' } }),
-    ).rejects.toBeInstanceOf(Anthropic.NotFoundError)
+    ).rejects.toBeInstanceOf(Anthropic.BadRequestError)
     await expect(client.messages.create(params({ max_tokens: 0 }))).rejects.toBeInstanceOf(
       Anthropic.BadRequestError,
     )
@@ -196,7 +224,7 @@ describe('withHeadgate', () => {
     await open()
     const program = `
       import Anthropic from '@anthropic-ai/sdk'
-      import { withHeadgate } from ${JSON.stringify(inRoot('services/scheduler/embed.ts'))}
+      import { withHeadgate } from ${JSON.stringify(inRoot('services/library/embed.ts'))}
       const client = withHeadgate(new Anthropic({ apiKey: 'sk-x', baseURL: process.argv[1], logLevel: 'off' }))
       const message = await client.messages.create({ model: 'claude-haiku-4-5', max_tokens: 5, messages: [{ role: 'user', content: 'hi' }] })
       console.log(message.type)`
@@ -204,7 +232,7 @@ describe('withHeadgate', () => {
     const run = await promisify(execFile)(
       process.execPath,
       ['--input-type=module', '-e', program, provider.url],
-      { cwd: inRoot('.'), timeout: 15_000 },
+      { cwd: inRoot('.'), timeout: 60_000 },
     )
     expect(run).toEqual({ stdout: 'message\n', stderr: '' })
   })

@@ -1,6 +1,6 @@
 /** A request's life over real NATS: cancel at every point, a caller that is gone, deadlines, a server
  *  that dies, a scheduler that stops or is killed. After each: one answer per request, all given back. */
-import { connect } from '@nats-io/transport-node'
+import { connect, headers } from '@nats-io/transport-node'
 import { afterEach, expect, test } from 'vitest'
 import type { Headgate, HeadgateError } from '#client'
 import { subjects } from '#contracts/subjects'
@@ -106,7 +106,6 @@ test.each(['queued', 'streaming'])('a caller who is gone while %s is noticed', a
   const to = subjects('llm').request('acme', 'interactive')
   if (where === 'streaming') await house.client.cancel('blocker')
   gone.subscribe('_INBOX.gone')
-  const { headers } = await import('@nats-io/transport-node')
   const h = headers()
   h.set('Headgate-Id', 'gone')
   gone.publish(to, JSON.stringify(body({ stream: true })), { reply: '_INBOX.gone', headers: h })
@@ -119,6 +118,45 @@ test.each(['queued', 'streaming'])('a caller who is gone while %s is noticed', a
   expect(await blocked).toBe('cancelled')
   await house.rest()
 })
+
+test.each(['queued', 'running'])(
+  'a caller of a whole answer that closes its connection while %s is noticed',
+  async (where) => {
+    house = await openHouse({ yaml: `${one}nats: { ping_ms: 100 }\n` })
+    house.provider.fault({ kind: 'slow_headers', waitMs: 60_000 })
+    const blocked =
+      where === 'queued' ? endOf(house.client.request(body(), { id: 'blocker' })) : null
+    if (blocked !== null) await recorded(house, 'request.dispatched', 'blocker')
+    // Any NATS client: it knows nothing of us but the subject.
+    const plain = await connect({ servers: house.nats.url })
+    const there = Promise.withResolvers<void>()
+    plain.subscribe('_INBOX.*.headgate-there', { callback: () => there.resolve() })
+    const h = headers()
+    h.set('Headgate-Id', 'gone')
+    const asked = plain.request(
+      subjects('llm').request('acme', 'interactive'),
+      JSON.stringify(body()),
+      { headers: h, timeout: 60_000 },
+    )
+    const failed = asked.catch((error: Error) => error.name)
+    await recorded(house, where === 'queued' ? 'request.queued' : 'request.dispatched', 'gone')
+    await there.promise
+    await plain.close()
+    await recorded(house, 'request.settled', 'gone')
+    expect(await house.client.cancel('gone')).toEqual({
+      cancelled: false,
+      reason: 'already_settled',
+    })
+    expect(await failed).not.toBe('completed')
+    if (blocked !== null) {
+      // Who stays is not taken for gone.
+      expect(await house.client.status('blocker')).toMatchObject({ state: 'running' })
+      await house.client.cancel('blocker')
+      expect(await blocked).toBe('cancelled')
+    }
+    await house.rest()
+  },
+)
 
 test('nats-server killed and restarted under load: requests are answered again', async () => {
   house = await openHouse({ provider: { ttftMs: 20 } })

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { BusHeaders, BusMessage } from '#ports'
 import { natsBus, type BusStatus } from '../../services/scheduler/nats/connection.ts'
 import { busConformance } from '../conformance/bus.ts'
 import { heard } from '../support/heard.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
-import { systemClock, systemSoon } from '../../services/scheduler/system.ts'
+import { systemClock, systemSoon } from '../../services/platform/system.ts'
 
 let server: NatsServer
 beforeAll(async () => {
@@ -137,4 +138,45 @@ describe('nats bus', () => {
     expect(String(errors.all[0])).toContain('a bug')
     await bus.close()
   })
+})
+
+test('an answer held for a server that comes back carrying less arrives as an error, and nothing ends', async () => {
+  const large = await natsServer({ jetstream: false })
+  const { port } = large
+  const make = () =>
+    natsBus({
+      servers: `nats://127.0.0.1:${port}`,
+      name: 'test',
+      egressConnections: 0,
+      clock: systemClock,
+      settleMs: 300,
+    })
+  const [bus, reader] = [await make(), await make()]
+  const answers = heard<BusMessage>()
+  reader.subscribe('_INBOX.reader.*', (m) => answers.add(m))
+  await reader.flush()
+  const away = new Promise<void>((resolve) =>
+    bus.onStatus((s) => s.kind === 'disconnected' && resolve()),
+  )
+  await large.kill()
+  await away
+  const headers: BusHeaders = [
+    ['Headgate-Id', 'x'],
+    ['Headgate-Outcome', 'completed'],
+    ['Headgate-Attempts', '1'],
+  ]
+  bus.publish('_INBOX.reader.1', new Uint8Array(3_000_000), { headers })
+  bus.publish('_INBOX.reader.2', 'small', { headers })
+  const small = await natsServer({ jetstream: false, port, maxPayload: 1_048_576 })
+  const [first, second] = await answers.take(2)
+  expect(first?.header('Nats-Service-Error-Code')).toBe('502')
+  expect(first?.header('Headgate-Outcome')).toBe('failed')
+  expect(JSON.parse(Buffer.from(first?.data ?? '').toString())).toMatchObject({
+    type: 'error',
+    error: { type: 'api_error' },
+    headgate: { code: 'upstream_error', attempts: 1 },
+  })
+  expect(Buffer.from(second?.data ?? '').toString()).toBe('small')
+  await Promise.all([bus.close(), reader.close()])
+  await small.stop()
 })

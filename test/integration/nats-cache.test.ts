@@ -3,7 +3,7 @@ import { cacheKey } from '../../services/scheduler/degrade/cache-key.ts'
 import { fromBytes, toBytes } from '../../services/scheduler/degrade/cached-bytes.ts'
 import { natsCache } from '../../services/scheduler/nats/cache.ts'
 import { natsBus } from '../../services/scheduler/nats/connection.ts'
-import { systemClock } from '../../services/scheduler/system.ts'
+import { systemClock } from '../../services/platform/system.ts'
 import { ask, cacheConformance, kept } from '../conformance/cache.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
 
@@ -67,7 +67,9 @@ test('cache: nats: a server without JetStream has none', async () => {
     clock: systemClock,
   })
   const limits = { ttlMs: 1_000, bytesMax: 1_000_000, answerBytesMax: 1_000 }
-  expect(await natsCache({ connection: bus.connection, limits, ...codec })).toBeNull()
+  expect(
+    await natsCache({ connection: bus.connection, limits, ...codec, bucket: 'none' }),
+  ).toBeNull()
   await bus.close()
   await plain.stop()
 })

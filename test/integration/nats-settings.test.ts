@@ -1,11 +1,13 @@
+import { Kvm } from '@nats-io/kv'
+import { jetstreamManager } from '@nats-io/jetstream'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { memorySettings } from '../../services/scheduler/memory-settings.ts'
 import { natsBus, type NatsBus } from '../../services/scheduler/nats/connection.ts'
-import { natsSettings } from '../../services/scheduler/nats/settings.ts'
+import { natsSettings, STORE_WITHIN_MS } from '../../services/scheduler/nats/settings.ts'
 import { settingsConformance } from '../conformance/settings.ts'
 import { heard } from '../support/heard.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
-import { systemClock } from '../../services/scheduler/system.ts'
+import { standStill } from '../support/stand-still.ts'
+import { systemClock } from '../../services/platform/system.ts'
 
 let server: NatsServer
 beforeAll(async () => {
@@ -15,12 +17,13 @@ afterAll(() => server.stop())
 
 const busOn = (to: NatsServer) =>
   natsBus({ servers: to.url, name: 'test', egressConnections: 0, clock: systemClock })
-const settingsOn = async (to: NatsServer, bucket?: string) => {
+const settingsOn = async (to: NatsServer, bucket = 'settings', olderBucket?: string) => {
   const bus = await busOn(to)
   const settings = await natsSettings({
     connection: bus.connection,
-    fallback: memorySettings,
-    ...(bucket === undefined ? {} : { bucket }),
+    clock: systemClock,
+    bucket,
+    ...(olderBucket === undefined ? {} : { olderBucket }),
   })
   const stop = async () => {
     await settings.close()
@@ -53,13 +56,66 @@ test('settings: nats: one instance puts, the other hears, also after the server 
   await Promise.all([one.stop(), two.stop()])
 })
 
-test('settings: nats: without JetStream they say that they do not last', async () => {
+test('settings: nats: a server without JetStream is told as the reason, and no act takes long', async () => {
   const bare = await natsServer({ jetstream: false })
   const { settings, stop } = await settingsOn(bare)
   expect(settings.durable).toBe(false)
-  expect(settings.reason).toContain('no JetStream')
+  expect(settings.reason).toMatch(/^no JetStream/)
+  await expect(settings.put('emergency', 'on')).rejects.toThrow(/^no JetStream/)
+  await expect(settings.get('emergency')).rejects.toThrow(/^no JetStream/)
+  await stop()
+  await bare.stop()
+})
+
+test('settings: nats: a bucket that was deleted is made anew, and the watch hears the new one', async () => {
+  const { bus, settings, stop } = await settingsOn(server, 'gone')
+  const changes = heard<string>()
+  await settings.watch((key, value) => changes.add(`${key}=${value}`))
+  await settings.put('emergency', 'on')
+  await changes.find((change) => change === 'emergency=on')
+  await (await jetstreamManager(bus.connection)).streams.delete('KV_gone')
+  await settings.put('emergency', 'off')
+  expect(settings.durable).toBe(true)
+  expect(await settings.get('emergency')).toBe('off')
+  await changes.find((change) => change === 'emergency=off')
+  await stop()
+})
+
+test('settings: nats: a full bucket says so', async () => {
+  const { bus, settings, stop } = await settingsOn(server, 'full')
+  await settings.put('emergency', 'off')
+  const manager = await jetstreamManager(bus.connection)
+  const { config } = await manager.streams.info('KV_full')
+  await manager.streams.update('KV_full', { ...config, max_bytes: 80, max_msgs_per_subject: 1 })
+  await expect(settings.put('paused_lanes', 'x'.repeat(200))).rejects.toThrow(/JetStream refused/)
+  expect(settings.reason).toMatch(/maximum/)
+  await stop()
+})
+
+test('settings: nats: a frozen server costs a bounded time', async () => {
+  const frozen = await natsServer()
+  const { settings, stop } = await settingsOn(frozen, 'frozen')
+  await standStill(frozen.pid)
+  const began = performance.now()
+  await expect(settings.put('emergency', 'on')).rejects.toThrow(/has not answered within/)
+  expect(performance.now() - began).toBeLessThan(STORE_WITHIN_MS * 2)
+  process.kill(frozen.pid, 'SIGCONT')
   await settings.put('emergency', 'on')
   expect(await settings.get('emergency')).toBe('on')
   await stop()
-  await bare.stop()
+  await frozen.stop()
+})
+
+test('settings: nats: what the older bucket says is read until the own one says something', async () => {
+  const bus = await busOn(server)
+  const older = await new Kvm(bus.connection).create('older')
+  await older.put('emergency', 'on')
+  const { settings, stop } = await settingsOn(server, 'newer', 'older')
+  expect(await settings.get('emergency')).toBe('on')
+  expect(await settings.get('paused_lanes')).toBeNull()
+  await settings.put('emergency', 'off')
+  expect(await settings.get('emergency')).toBe('off')
+  expect((await older.get('emergency'))?.string()).toBe('on')
+  await stop()
+  await bus.close()
 })

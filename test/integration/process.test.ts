@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Snapshot } from '#contracts/snapshot'
 import { connectHeadgate, type Headgate } from '#client'
 import {
   startSimulatedProvider,
@@ -35,6 +36,7 @@ afterAll(async () => {
 
 interface Told {
   type: string
+  http?: string
   message?: string
 }
 
@@ -142,7 +144,13 @@ test('a changed file is applied without losing a request; a broken one is refuse
   const config = join(dir, 'live.yaml')
   await writeFile(config, 'llm_gateway: { max_inflight_global: 3 }\n')
   const { child, told, exit, saw } = launch({ HEADGATE_CONFIG: config })
-  await told
+  const { http } = await told
+  const refused = async (): Promise<string | undefined> =>
+    /^headgate_config_refused (\d)$/m.exec(await (await fetch(`${http}/metrics`)).text())?.[1]
+  const conditions = async (): Promise<string[]> => {
+    const seen = (await client.admin('snapshot')) as Snapshot
+    return seen.conditions.map((one) => one.condition).filter((name) => name.startsWith('config'))
+  }
   const limit = async (): Promise<number> => {
     const { global } = (await client.admin('snapshot')) as { global: { limit: number } }
     return global.limit
@@ -155,6 +163,12 @@ test('a changed file is applied without losing a request; a broken one is refuse
   await writeFile(config, 'llm_gateway: { max_inflight_globall: 9 }\n')
   await saw('is refused')
   expect(await limit()).toBe(7)
+  expect(await refused()).toBe('1')
+  expect(await conditions()).toEqual(['config_refused'])
+  await writeFile(config, 'llm_gateway: { max_inflight_global: 8 }\n')
+  while ((await limit()) !== 8);
+  expect(await refused()).toBe('0')
+  expect(await conditions()).toEqual([])
   expect(await Promise.all(asked)).toEqual(Array.from({ length: 12 }, () => 'completed'))
   child.kill('SIGTERM')
   expect(await exit).toBe(0)

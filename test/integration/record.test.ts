@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RecordedRequest } from '#contracts/recording'
 import { readTraceFile } from '../../services/simulator/trace-file.ts'
@@ -59,6 +60,8 @@ describe('headgate record', () => {
     const answer = await house.client.request(body(), { deadlineMs: 15_000 })
     await house.client.as('globex').stream(body(), { lane: 'batch' }).final
     expect(await endOf(house.client.request(body(), { lane: 'nowhere' }))).toBe('unknown_lane')
+    // Events are told a moment after the answers.
+    while (linesOf(out).length < 4) await sleep(50)
     expect(await recording.stop()).toBe(0)
     expect(recording.said()).toContain('3 requests recorded')
     const [header, ...lines] = linesOf(out) as [object, ...RecordedRequest[]]

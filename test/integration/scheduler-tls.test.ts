@@ -11,7 +11,7 @@ import {
   type NatsBus,
   type NatsBusOptions,
 } from '../../services/scheduler/nats/connection.ts'
-import { systemClock } from '../../services/scheduler/system.ts'
+import { systemClock } from '../../services/platform/system.ts'
 import { heard } from '../support/heard.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
 import { inRoot } from '../support/tree.ts'

@@ -165,3 +165,46 @@ describe('the concurrency limit', () => {
     )
   })
 })
+
+describe('throttles of those who share something', () => {
+  const BETA = 'beta context-1m'
+  const well = (traits: aimd.Traits[]): Aimd =>
+    traits.reduce((a, of, i) => aimd.ok(a, 1_000 + i, of), start())
+  const refused = (a: Aimd, traits: aimd.Traits[]): Aimd =>
+    traits.reduce(
+      (now, of, i) =>
+        aimd.throttled(now, { epoch: 0, at: 2_000 + i, inflight: 60, traits: of }, settings).next,
+      a,
+    )
+  const others = ['b', 'c', 'd', 'e', 'f'].map((tenant) => [tenant])
+
+  test.each([
+    ['one tenant', [['a'], ['a'], ['a'], ['a']], 60],
+    ['several tenants', [['a'], ['b'], ['a'], ['b']], 50],
+    [
+      'several tenants with one beta',
+      [
+        ['a', BETA],
+        ['g', BETA],
+        ['a', BETA],
+        ['g', BETA],
+      ],
+      60,
+    ],
+    ['one of them without it', [['a', BETA], ['g', BETA], ['a', BETA], ['h']], 50],
+  ])('are their own affair while others are well: %s', (_, throttled, limit) => {
+    expect(refused(well(others), throttled).limit).toBeLessThanOrEqual(limit)
+    expect(refused(well(others), throttled).limit === 60).toBe(limit === 60)
+  })
+
+  test("are everybody's where too few others are well", () => {
+    const a = refused(well(others.slice(1)), [['a'], ['a'], ['a'], ['a']])
+    expect(a.limit).toBeLessThan(60)
+  })
+})
+
+test('new settings take the limit within them, up as well as down', () => {
+  const low = { ...start(), limit: 4, best: 4 }
+  expect(aimd.configured(low, settings)).toMatchObject({ limit: 8, best: 8 })
+  expect(aimd.configured(start(), { ...settings, ceiling: 20 })).toMatchObject({ limit: 20 })
+})

@@ -1,6 +1,6 @@
 import { expect, describe, test } from 'vitest'
 import { and, assign, cancel, raise, setup, type AnyStateMachine } from 'xstate'
-import { seededDice } from '#core/dice'
+import { seededDice } from '#core/estimators/dice'
 import { compile, type Cell } from '#machines/compile'
 import { run } from '#machines/run'
 import { HeapClock } from '../support/heap-clock.ts'

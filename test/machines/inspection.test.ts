@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { ACTORS_MAX, inspection, type InspectorMessage } from '#machines/inspection'
 import { lifecycleMachine } from '#machines/request-lifecycle'
 import { run } from '#machines/run'
-import { SHADOWS_MAX } from '../../services/scheduler/shadow-requests.ts'
+import { SHADOWS_MAX } from '../../services/scheduler/loop/shadow-requests.ts'
 import { LoopWorld } from '../support/loop-world.ts'
 
 const never = () => () => {}

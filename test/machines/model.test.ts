@@ -16,7 +16,7 @@ interface Model {
 }
 
 const attempt = (type: string, generation: number, tenant: string, at = 1_000) =>
-  ({ type, generation, tenant, at }) as EventObject
+  ({ type, generation, tenant, at, limit: 6, inflight: 3 }) as EventObject
 
 const models: Record<string, Model> = {
   'request-lifecycle': {
@@ -36,6 +36,8 @@ const models: Record<string, Model> = {
       { type: 'probe.started' },
       { type: 'ramp.slowed', slow: true } as EventObject,
       { type: 'settings.changed', settings: cases.breakerInput.settings } as EventObject,
+      { type: 'settings.changed', settings: { ...cases.breakerInput.settings, minSamples: 2, steady: true } } as EventObject,
+      { type: 'tick' } as EventObject,
       { type: 'xstate.after.openFor.breaker.open' },
       { type: 'xstate.after.decideWithin.breaker.probing' },
       { type: 'xstate.after.rampStep.breaker.ramp' },
@@ -43,8 +45,11 @@ const models: Record<string, Model> = {
     key: ({ context }) => {
       const c = context as Record<string, unknown> & { window: FailureWindow; generation: number }
       const { older, newest } = c.window
-      const seen = [...older, newest].map((b) => [Math.min(2, b?.ok ?? 0), Math.min(2, b?.fail ?? 0)])
-      return [Math.min(4, c.generation), c['probesOk'], c['probesFailed'], c['rampStep'], seen]
+      const seen = Math.min(3, [...older, newest].reduce((n, b) => n + (b?.ok ?? 0) + (b?.fail ?? 0), 0))
+      const { steady } = c['settings'] as { steady?: boolean }
+      // Half-open earns by probes, the ramp up to the limit of the events.
+      const earned = steady === true ? Math.min(6, Math.floor(Number(c['earned']))) : 0
+      return [Math.min(3, c.generation), c['probesOk'], Math.min(1, Number(c['probesFailed'])), c['rampStep'], seen, steady, earned, c['slow']]
     },
   },
   'concurrency-limit': {
@@ -59,6 +64,7 @@ const models: Record<string, Model> = {
       { type: 'breaker.opened', at: 3_000 } as EventObject,
       { type: 'breaker.opened', at: 200_000 } as EventObject,
       { type: 'breaker.ramping', at: 200_000, inflight: 4 } as EventObject,
+      { type: 'breaker.ramped', at: 200_000, earned: 12 } as EventObject,
       { type: 'ramp.limited', at: 3_000, retryAfterMs: 1_000 } as EventObject,
       { type: 'settings.changed', settings: { ...cases.limitInput.settings, ceiling: 9 }, at: 200_000 } as EventObject,
     ],

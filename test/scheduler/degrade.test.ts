@@ -1,6 +1,6 @@
 /** The lesser answers in the loop: another model, an earlier answer, a clear no (control-laws §13). */
 import { describe, expect, test } from 'vitest'
-import { seededDice } from '#core/dice'
+import { seededDice } from '#core/estimators/dice'
 import { violations } from '#core/invariants'
 import type { DegradeStep } from '#contracts/messages'
 import type { VerdictKind } from '#contracts/verdict'
@@ -91,6 +91,19 @@ describe('fallback', () => {
     await world.pass(1_000)
     expect(world.answers.get(id)).toMatchObject([{ accounting: { model: 'small', attempts: 1 } }])
     expect(names(world, id)[0]).toBe('request.queued')
+  })
+
+  test('in a circle of fallbacks only the list of the model asked for is walked, once', async () => {
+    const circle = [
+      { model: 'big', fallback: ['mid'] },
+      { model: 'mid', upstream: 'other', fallback: ['big'] },
+    ]
+    const world = new LoopWorld({ file: { ...file, routes: circle }, script: () => blocked })
+    const id = world.request({ ...big, degrade: ['fallback'] })
+    await world.pass(1_000)
+    expect(world.provider.calls.map(({ model }) => model)).toEqual(['big', 'mid'])
+    expect(world.answers.get(id)).toMatchObject([{ how: 'refuse' }])
+    expect(world.loop.held()).toEqual(zero)
   })
 
   test('who did not ask for it is refused', async () => {
@@ -225,6 +238,7 @@ describe('cache', () => {
             },
           },
         ])
+      expect(world.loop.status('a', second)).toMatchObject({ state: 'settled', attempts: 1 })
       expect(world.loop.held()).toEqual(zero)
     },
   )

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { seededDice } from '#core/dice'
+import { seededDice } from '#core/estimators/dice'
 import { violations } from '#core/invariants'
 import type { VerdictKind } from '#contracts/verdict'
 import { handProvider } from '../support/hand-provider.ts'
 import { LoopWorld } from '../support/loop-world.ts'
 import { rolledScript, verdictOf, type Act } from '../support/scripted-provider.ts'
+import { attemptOf } from '#core/model/place'
 
 const good: Act = {
   firstByteMs: 100,
@@ -36,10 +37,12 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
     await traffic(5_000)
     expect(world.provider.calls.length).toBe(before)
     await traffic(20_000)
-    expect(states().slice(0, 3)).toEqual(['open', 'half_open', 'open'])
+    // One probe a second, and no more, while none succeeds.
+    expect(states()).toEqual(['open', 'half_open'])
+    expect(world.provider.calls.length - before).toBeLessThan(30)
     sick = false
     await traffic(60_000)
-    expect(states().slice(-5)).toEqual(['half_open', 'ramp', 'ramp', 'ramp', 'closed'])
+    expect(states()).toEqual(['open', 'half_open', 'ramp', 'closed'])
     await world.pass(70_000)
     expect(world.loop.held()).toEqual(zero)
     expect(world.bugs).toEqual([])
@@ -47,7 +50,7 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
     expect(world.codes()['completed']).toBeGreaterThan(400)
   })
 
-  test('half-open never has more probes than its cap, and ends when they stay neutral', async () => {
+  test('half-open never has more probes than its cap, and closes on probes that succeed', async () => {
     let act: Act = storm
     const world = new LoopWorld({ runner, script: () => act })
     for (let i = 0; i < 60; i++) world.request({ tenant: `t${i % 7}` })
@@ -65,13 +68,13 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
     expect(route!.limit).toBeLessThan(60)
     expect(most).toBeGreaterThan(0)
     expect(most).toBeLessThanOrEqual(cap)
-    await world.pass(60_000, 500)
-    const back = world.events
-      .filter((e) => e.name === 'breaker')
-      .map((e) => (e.name === 'breaker' ? e.data.reason : ''))
-    expect(back.some((reason) => reason === 'probes_undecided' || reason === 'probes_failed')).toBe(
-      true,
-    )
+    expect(route!.gate.state).toBe('half_open')
+    act = good
+    for (let s = 0; s < 240 && route!.gate.state !== 'closed'; s++) {
+      world.request({ tenant: `t${s % 7}` })
+      await world.pass(1_000, 500)
+    }
+    expect(route!.gate.state).toBe('closed')
   })
 
   test('silence while the machine slept proves nothing against the upstream', async () => {
@@ -118,7 +121,7 @@ describe('429', () => {
     expect(world.codes()).toEqual({ completed: 40 })
   })
 
-  test('in classic mode shrinks the limit and fails the breaker, as the guide has it', async () => {
+  test('in classic mode shrinks the limit and fails the breaker', async () => {
     const world = new LoopWorld({
       file: { concurrency_limit: { mode: 'classic' } },
       script: () => throttled,
@@ -223,7 +226,7 @@ test('what an attempt still says after its abort is not passed on: another one m
   world.request({ tenant: 'i', id: 'urgent' })
   await world.pass(250, 10)
   const at = [...world.loop.state.requests.values()].findIndex(
-    (r) => r.attempt?.ending === 'preempt',
+    (r) => attemptOf(r)?.ending === 'preempt',
   )
   expect(at).toBeGreaterThanOrEqual(0)
   sinks[at]!.event(new Uint8Array(2))
@@ -345,4 +348,59 @@ test('after ramp_limit_exceeded the limit is held and the breaker ramps more slo
   await world.pass(700_000, 1_000)
   act = storm
   expect(await ramped()).toBeLessThanOrEqual(16_000)
+})
+
+test('an abort that the transport has not confirmed is told after 1 s, once, and not where it was in time', async () => {
+  const alarms = (world: LoopWorld): number =>
+    world.events.filter((e) => e.name === 'alarm' && e.data.name === 'abort_unconfirmed').length
+  const hands = handProvider()
+  const world = new LoopWorld({ script: () => good, provider: hands })
+  const cancelled = (id: string): void => {
+    world.request({ id })
+    world.loop.cancel('a', id)
+  }
+  cancelled('slow')
+  await world.pass(999, 1)
+  expect(alarms(world)).toBe(0)
+  await world.pass(1, 1)
+  expect(alarms(world)).toBe(1)
+  await world.pass(5_000)
+  expect(alarms(world)).toBe(1)
+  cancelled('prompt')
+  await world.pass(500)
+  hands.sinks.at(-1)?.ended(verdictOf({ kind: 'ended', cause: 'cancel' }))
+  await world.pass(5_000)
+  expect(alarms(world)).toBe(1)
+})
+
+test('who ends between two attempts is told the request id of the last one', async () => {
+  const busy: Act = { firstByteMs: 10, end: { ...storm.end!, requestId: 'req_last' } }
+  const world = new LoopWorld({ script: () => busy })
+  const id = world.request({ deadlineMs: 60_000 })
+  await world.pass(50, 10)
+  expect(world.loop.status('a', id)?.state).toBe('backoff')
+  world.loop.cancel('a', id)
+  expect(world.answers.get(id)).toMatchObject([
+    { refusal: { code: 'cancelled' }, accounting: { upstreamRequestId: 'req_last', attempts: 1 } },
+  ])
+})
+
+test.each([
+  ['serves most of what it may is full: its breaker stays shut', 15, 'closed'],
+  ['serves little of it is ill: its breaker opens', 5, 'open'],
+] as const)('a provider that %s', async (_, taken, state) => {
+  const long: Act = { firstByteMs: 60_000, end: { kind: 'ok', status: 200 } }
+  const refused: Act = { firstByteMs: 5, end: { kind: 'overloaded', status: 529 } }
+  const world = new LoopWorld({
+    file: { concurrency_limit: { initial: 16, floor: 8, ceiling: 16 } },
+    script: (index) => (index < taken ? long : refused),
+  })
+  for (let i = 0; i < taken; i++) world.request({ tenant: `t${i}`, deadlineMs: 300_000 })
+  await world.pass(1_000)
+  // One call more than it takes, and the next in line is refused as quickly, and the next.
+  for (let i = 0; i < 30; i++) {
+    world.request({ tenant: `u${i}`, maxAttempts: 1, deadlineMs: 300_000 })
+    await world.pass(10, 5)
+  }
+  expect(world.loop.state.routes.get('default-m')?.gate.state).toBe(state)
 })

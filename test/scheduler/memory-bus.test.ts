@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import fc from 'fast-check'
-import { memoryBus } from '#memory-bus'
+import { memoryBus } from '#scheduler/memory/bus'
 import { busConformance } from '../conformance/bus.ts'
 
 busConformance('memory', async () => {

@@ -1,4 +1,4 @@
-import { memorySettings } from '../../services/scheduler/memory-settings.ts'
+import { memorySettings } from '../../services/scheduler/memory/settings.ts'
 import { settingsConformance } from '../conformance/settings.ts'
 
 settingsConformance('memory', async () => {

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { createRequire } from 'node:module'
 import Anthropic from '@anthropic-ai/sdk'
 import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
-import { seededDice } from '#core/dice'
+import { seededDice } from '#core/estimators/dice'
 import type { Millis } from '#contracts/units'
 import {
   BODY_GRACE_MS,
@@ -10,7 +10,7 @@ import {
   safeMessageCreate,
   type MessagesClient,
   type SafeMessageOptions,
-} from '../../services/scheduler/safe-message.ts'
+} from '../../services/library/safe-message.ts'
 import {
   startSimulatedProvider,
   FAULT_KINDS,
@@ -76,11 +76,14 @@ function system(of: { dice?: readonly number[]; held?: boolean; timeoutMs?: Mill
   const armed = heard<Millis>()
   const waits = heard<Millis>()
   let next = 0
-  return {
+  const watched = {
     clock,
     /** Calls that began, by when their own limit began to run. */
     armed,
     waits,
+  }
+  // Spread, it is the option alone.
+  return withHidden(watched, {
     system: {
       after(ms: Millis, call: () => void) {
         const limit = ms === timeoutMs + BODY_GRACE_MS
@@ -92,7 +95,12 @@ function system(of: { dice?: readonly number[]; held?: boolean; timeoutMs?: Mill
       },
       random: () => dice[next++ % Math.max(1, dice.length)] ?? 0,
     },
-  }
+  })
+}
+
+function withHidden<Hidden extends object, Seen extends object>(hidden: Hidden, seen: Seen) {
+  for (const [name, value] of Object.entries(hidden)) Object.defineProperty(seen, name, { value })
+  return seen as Hidden & Seen
 }
 
 function lines() {

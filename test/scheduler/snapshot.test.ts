@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { snapshot as snapshotSchema, type Snapshot } from '#contracts/snapshot'
 import { guardrails } from '../../services/scheduler/observability/guardrails.ts'
 import { createMetrics } from '../../services/scheduler/observability/metrics.ts'
-import { snapshotOf } from '../../services/scheduler/snapshot.ts'
+import { snapshotOf } from '../../services/scheduler/compose/snapshot.ts'
 import { LoopWorld } from '../support/loop-world.ts'
 import type { Act } from '../support/scripted-provider.ts'
 
@@ -33,6 +33,7 @@ function seen(world: LoopWorld): Snapshot {
       version: '1',
       startedAt: 0,
       bus: { kind: 'memory', connected: true },
+      conditions: () => [],
     }),
   )
 }
@@ -110,4 +111,17 @@ test('the metrics page says the same of level and quota, and how well waits were
     expect(body).toContain(`headgate_${line}\n`)
   expect(body).toMatch(/headgate_quota_level\{quota="default-m",dimension="input_tokens"\} -/)
   expect(body).not.toContain('output_tokens')
+})
+
+test('a request that waits says which bound holds it, in the list that the page asks for', async () => {
+  const world = new LoopWorld({ script: () => silent })
+  world.loop.pause('interactive', true)
+  world.request()
+  await world.pass(100)
+  const { rows } = world.loop.requests({ state: null, route: null, tenant: null, limit: 5 })
+  expect(rows).toMatchObject([{ waits_for: { reason: 'lane_paused', text: 'its lane is paused' } }])
+  world.loop.pause('interactive', false)
+  await world.pass(10)
+  const { rows: after } = world.loop.requests({ state: null, route: null, tenant: null, limit: 5 })
+  expect(after.map((one) => one.waits_for)).toEqual([null])
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { withModel } from '../../services/scheduler/with-model.ts'
+import { withModel } from '../../services/scheduler/loop/with-model.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const text = (of: Uint8Array): string => new TextDecoder().decode(of)

@@ -54,6 +54,16 @@ export const CASES: readonly Case[] = [
   one('drain'),
   one('tokens'),
   one('giants'),
+  one('slow'),
+  one('soft'),
+  one('overload'),
+  one('overload-from-20'),
+  one('overload-from-120'),
+  one('overload-16'),
+  one('overload-200'),
+  one('overload-slow'),
+  one('overload-soft'),
+  one('overload-let-in'),
 ]
 
 const trace = (scale: number, storm: TraceJob['storm']): Omit<TraceJob, 'path'> => ({

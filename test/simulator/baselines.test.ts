@@ -1,7 +1,7 @@
-/** What people run instead of a scheduler does what the operators' first guide says (origins R2, R3), and
+/** What people run instead of a scheduler does what docs/requirements.md says (R2, R3), and
  *  nothing beyond it. */
 import { describe, expect, test } from 'vitest'
-import { Baseline } from '../../services/simulator/baselines.ts'
+import { Baseline, SDK_ALONE, type Caller } from '../../services/simulator/baselines.ts'
 import type { Attempt, Wire, WireEvents } from '../../services/simulator/policy.ts'
 import { verdictOf, type Plan } from '../../services/simulator/provider-model.ts'
 import { simulateScenario } from '../../services/simulator/simulate.ts'
@@ -29,12 +29,14 @@ class Bench {
     slots?: number
     rank?: (request: SimRequest) => number
     seed?: number
+    caller?: Caller
     answer: (attempt: number, request: SimRequest) => Verdict
   }) {
     this.#answer = of.answer
     const wire: Wire = { send: (request, on) => this.#send(request, on) }
     const { slots = Infinity, seed = 1, rank = () => 0 } = of
-    this.policy = new Baseline({ clock: this.clock, wire, seed, slots, rank })
+    const caller = of.caller === undefined ? {} : { caller: of.caller }
+    this.policy = new Baseline({ clock: this.clock, wire, seed, slots, rank, ...caller })
   }
 
   submit(of: ArrivalSketch = {}): void {
@@ -186,7 +188,7 @@ describe('slots', () => {
 
   test('fixed has 64 of them, under twice the load that fills them', () => {
     const job = { label: 'fixed', policy: 'fixed', config: null } as const
-    const what = { name: 'S8', part: 0.1, load: null, hold: null, noise: null }
+    const what = { name: 'overload-200', part: 0.1, load: null, hold: null, noise: null }
     const { series } = simulateScenario(job, what, [1], { record: null, series: true })
     expect(Math.max(...series.inflight)).toBe(64)
     expect(new Set(series.limit.slice(1))).toEqual(new Set([64]))
@@ -265,5 +267,65 @@ describe('ends', () => {
       ['b', 'failed', 'draining'],
     ])
     expect([bench.policy.live, bench.policy.queued('interactive')]).toEqual([0, 0])
+  })
+})
+
+describe('an SDK with its own retries', () => {
+  const sdk = (of: Omit<ConstructorParameters<typeof Bench>[0], 'caller'>): Bench =>
+    new Bench({ ...of, caller: SDK_ALONE })
+
+  test('tries twice more, after 0.5 and 1 s less up to a quarter', () => {
+    for (let seed = 0; seed < 50; seed++) {
+      const bench = sdk({ seed, answer: () => overloaded })
+      bench.submit({ serviceMs: 0 })
+      const [first = 0, second = 0, ...more] = bench.run().waits
+      expect(more).toEqual([])
+      expect(first).toBeGreaterThanOrEqual(375)
+      expect(first).toBeLessThanOrEqual(500)
+      expect(second).toBeGreaterThanOrEqual(750)
+      expect(second).toBeLessThanOrEqual(1_000)
+    }
+  })
+
+  test('does what retry-after says, to the instant', () => {
+    const bench = sdk({ answer: (attempt) => (attempt === 1 ? throttled(3_000) : ok) })
+    bench.submit({ serviceMs: 0 })
+    expect(bench.run().waits).toEqual([3_000])
+  })
+
+  test('gives up at the deadline: an attempt is closed, a wait and a place in line are left', () => {
+    const bench = sdk({
+      slots: 2,
+      answer: (_, { tenant }) => (tenant === 'waits' ? throttled(60_000) : ok),
+    })
+    bench.submit({ tenant: 'runs', serviceMs: 9_000, deadlineMs: 8_000 })
+    bench.submit({ tenant: 'waits', serviceMs: 0, deadlineMs: 8_000 })
+    bench.submit({ tenant: 'in line', serviceMs: 0, deadlineMs: 5_000 })
+    bench.run()
+    expect(bench.outcomes).toMatchObject([
+      { tenant: 'in line', how: 'refused', code: 'given_up', at: 5_000 },
+      { tenant: 'runs', how: 'failed', code: 'given_up', at: 8_000 },
+      { tenant: 'waits', how: 'failed', code: 'given_up', at: 8_000 },
+    ])
+    expect(bench.sent.length).toBe(2)
+    expect([bench.inflight, bench.policy.live]).toEqual([0, 0])
+    expect(bench.policy.atRest()).toEqual([])
+  })
+
+  test('keeps its place behind a queue while it waits to try again', () => {
+    const bench = sdk({
+      slots: 1,
+      answer: (attempt, { tenant }) =>
+        tenant === 'first' && attempt === 1 ? throttled(4_000) : ok,
+    })
+    bench.submit({ tenant: 'first', serviceMs: 0 })
+    bench.submit({ tenant: 'second', serviceMs: 0 })
+    bench.run()
+    expect(bench.sent.map(({ tenant, at }) => [tenant, at])).toEqual([
+      ['first', 0],
+      ['first', 4_000],
+      ['second', 4_000],
+    ])
+    expect(bench.policy.atRest()).toEqual([])
   })
 })

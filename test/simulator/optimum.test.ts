@@ -11,8 +11,7 @@ describe('the optimum', () => {
   ) =>
     optimum({
       source: sourceOf(...arrivals),
-      provider: of.provider ?? { capacity: () => Infinity },
-      slots: of.slots ?? 60,
+      provider: of.provider ?? { capacity: () => of.slots ?? 60 },
       until: of.until ?? 10,
     })
   const same = (many: number, of: ArrivalSketch): ArrivalSketch[] =>
@@ -30,8 +29,21 @@ describe('the optimum', () => {
     expect([got.work, got.requests]).toEqual([8, 4])
   })
 
-  test('is no more than the operator’s own slots', () => {
+  test('is no more than the provider’s slots', () => {
     expect(best({ slots: 1, until: 5 }, ...same(10, { serviceMs: 2_000 })).work).toBe(5)
+  })
+
+  test('counts a slot for what passes where a share of calls fails, and nothing where all do', () => {
+    const faults = [{ kind: 'overloaded', share: 0.9, from: 0, until: 5 } as const]
+    const storm = { capacity: () => 10, faults }
+    expect(best({ provider: storm }, ...same(100, { serviceMs: 1_000 })).work).toBeCloseTo(55, 9)
+    const out = [{ ...faults[0]!, share: 1, model: 'a' }]
+    const two = [...same(50, { model: 'a' }), ...same(100, { model: 'b' })]
+    expect(best({ provider: { capacity: () => 10, faults: out }, until: 5 }, ...two).work).toBe(50)
+    const onlyOut = same(50, { model: 'a' })
+    expect(best({ provider: { capacity: () => 10, faults: out }, until: 5 }, ...onlyOut).work).toBe(
+      0,
+    )
   })
 
   test('cannot serve before the arrival, nor after the end', () => {

@@ -18,7 +18,10 @@ const start = (provider: ProviderModel, now: number, of: ArrivalSketch = {}): Pl
 
 /** Plans of `times` attempts, each of which is the `n`-th in flight while the capacity is `capacity`. */
 function crowded(of: { n: number; capacity: number; times: number }): Plan[] {
-  const provider = model({ capacity: (at) => (at < 1 ? Infinity : of.capacity) })
+  const provider = model({
+    overload: 'soft',
+    capacity: (at) => (at < 1 ? Infinity : of.capacity),
+  })
   for (let i = 1; i < of.n; i++) start(provider, 0)
   return Array.from({ length: of.times }, () => {
     const plan = start(provider, LATER)
@@ -30,7 +33,7 @@ function crowded(of: { n: number; capacity: number; times: number }): Plan[] {
 const refusedShare = (plans: readonly Plan[]): number =>
   plans.filter((plan) => plan.verdict.status === 529).length / plans.length
 
-describe('capacity', () => {
+describe('capacity that is soft', () => {
   test.each([
     { n: 60, p: 0 },
     // 1.5 x (1 - 60 / 61)
@@ -63,8 +66,105 @@ describe('capacity', () => {
       verdict: { kind: 'overloaded', status: 529, retryAfterMs: null, mayHaveRun: false },
     })
   })
+})
 
-  test('what is in flight is given back at the end, however it ended', () => {
+describe('capacity that is hard', () => {
+  test('serves as many as there are slots, and refuses one more at once', () => {
+    const provider = model({ capacity: () => 3 })
+    const plans = Array.from({ length: 5 }, () => start(provider, 0))
+    expect(plans.map((plan) => plan.verdict.status)).toEqual([200, 200, 200, 529, 529])
+    expect(plans[4]!.endsInMs).toBeLessThan(10)
+  })
+
+  test('is not taken by what was refused, and is given back when an answer ends', () => {
+    const provider = model({ capacity: () => 1 })
+    const served = start(provider, 0)
+    for (let i = 0; i < 100; i++) start(provider, 0)
+    expect([provider.serving, provider.inflight]).toEqual([1, 101])
+    provider.end(served, 1_000)
+    expect(start(provider, 1_000).verdict.kind).toBe('ok')
+  })
+
+  test('is taken by a call that hangs', () => {
+    const faults: Fault[] = [{ kind: 'hang', share: 1, from: 0, until: 1 }]
+    const provider = model({ capacity: () => 1, faults })
+    start(provider, 0)
+    expect(start(provider, 1_000).verdict.status).toBe(529)
+  })
+})
+
+describe('capacity that each model has for itself', () => {
+  const two: Partial<ProviderSettings> = { capacity: () => 1, apart: true }
+
+  test('one model does not take the slots of another', () => {
+    const provider = model(two)
+    const first = start(provider, 0, { model: 'a' })
+    expect(start(provider, 0, { model: 'b' }).verdict.kind).toBe('ok')
+    expect(start(provider, 0, { model: 'a' }).verdict.kind).toBe('overloaded')
+    provider.end(first, 100)
+    expect(start(provider, 100, { model: 'a' }).verdict.kind).toBe('ok')
+    expect(provider.serving).toBe(2)
+  })
+
+  test('where it is shared, one does', () => {
+    const provider = model({ ...two, apart: false })
+    start(provider, 0, { model: 'a' })
+    expect(start(provider, 0, { model: 'b' }).verdict.kind).toBe('overloaded')
+  })
+})
+
+describe('whether it would take one more', () => {
+  const like = requestOf({ inputTokens: 1_000 })
+
+  test.each<[string, Partial<ProviderSettings>, boolean]>([
+    ['a free slot', { capacity: () => 1 }, true],
+    ['no slot', { capacity: () => 0 }, false],
+    ['a fault', { faults: [{ kind: 'slow', share: 0.1, from: 0, until: 9 }] }, false],
+    ['a fault that is over', { faults: [{ kind: 'hang', share: 1, from: 0, until: 4 }] }, true],
+  ])('with %s', (_, settings, taken) => {
+    expect(model(settings).wouldTake(like, 5_000)).toBe(taken)
+  })
+
+  test('and asking takes nothing', () => {
+    const quota = { requests: { limit: () => 60, burst: 1 }, headers: false }
+    const provider = model({ quota })
+    for (let i = 0; i < 3; i++) expect(provider.wouldTake(like, 0)).toBe(true)
+    start(provider, 0)
+    expect(provider.wouldTake(like, 0)).toBe(false)
+    expect(provider.attempts).toBe(1)
+  })
+})
+
+describe('capacity that slows', () => {
+  const full = (serving: number): { provider: ProviderModel; next: Plan } => {
+    const provider = model({ overload: 'slow', capacity: (at) => (at < 1 ? Infinity : 10) })
+    for (let i = 0; i < serving; i++) start(provider, 0)
+    return { provider, next: start(provider, LATER, { serviceMs: 1_000 }) }
+  }
+
+  test.each([
+    { serving: 0, takes: 1_000 },
+    { serving: 9, takes: 1_000 },
+    { serving: 14, takes: 1_500 },
+    { serving: 19, takes: 2_000 },
+  ])('with $serving served by 10 slots, one more takes $takes ms', ({ serving, takes }) => {
+    const { next } = full(serving)
+    expect([next.verdict.status, next.endsInMs]).toEqual([200, takes])
+  })
+
+  test('refuses beyond twice its slots', () => {
+    expect(full(20).next.verdict.status).toBe(529)
+    expect(full(0).provider.serving).toBe(1)
+  })
+
+  test('without a slot refuses everybody', () => {
+    const provider = model({ overload: 'slow', capacity: () => 0 })
+    expect(start(provider, 0).verdict.status).toBe(529)
+  })
+})
+
+describe('what is in flight', () => {
+  test('is given back at the end, however it ended', () => {
     const faults: Fault[] = [{ kind: 'fault', share: 1, from: 1, until: 2 }]
     const provider = model({ capacity: (at) => (at < 1 ? Infinity : 0), faults })
     const plans = [0, 1_500, 2_500].map((now) => start(provider, now))
@@ -129,6 +229,17 @@ describe('quota of requests', () => {
     expect([0, 10, 100].map(told)).toEqual([null, 1_000, null])
     // Since 300 s a tenth of a request has come; nine are missing at a tenth a second.
     expect([300_000, 301_000].map(told)).toEqual([null, 9_000])
+  })
+
+  test('a limit of Infinity lets everything through, and a cut begins with a full bucket', () => {
+    const limit = (at: number): number => (at < 10 ? Infinity : 60)
+    const provider = model({ quota: { requests: { limit, burst: 2 }, headers: false } })
+    const many = (now: number) =>
+      Array.from({ length: 5 }, () => start(provider, now).verdict.status)
+    expect(many(0)).toEqual([200, 200, 200, 200, 200])
+    expect(many(9_999)).toEqual([200, 200, 200, 200, 200])
+    expect(start(provider, 9_999).verdict.rate).toBe(null)
+    expect(many(12_000)).toEqual([200, 200, 429, 429, 429])
   })
 
   test('does not ask for capacity what quota refused', () => {
@@ -239,11 +350,34 @@ describe('faults', () => {
     ['unexplained', 150, null, { kind: 'unexplained', status: 429, namesConcurrency: true }],
     ['ramp_limited', 150, null, { kind: 'ramp_limited', status: 429, retryAfterMs: 5_000 }],
     ['rejected', 150, null, { kind: 'rejected', status: 400, mayHaveRun: false }],
+    ['reset', 5, null, { kind: 'fault', status: null, cause: 'reset', mayHaveRun: false }],
+    ['throttled', 150, null, { kind: 'throttled', status: 429, retryAfterMs: 5_000 }],
+    ['unauthorised', 150, null, { kind: 'rejected', status: 401 }],
+    ['spent', 150, null, { kind: 'key_stop', status: 402, spendLimit: true }],
+    ['slow', 16_000, 1_200, { kind: 'ok', status: 200, ttftMs: 1_200 }],
   ] as const)('%s: ends after %i ms, first byte %s', (kind, endsInMs, firstByteInMs, verdict) => {
     const provider = model({ faults: [always(kind)] })
     const plan = start(provider, 0, { serviceMs: 4_000, ttftMs: 300, stream: true })
     expect(plan).toMatchObject({ endsInMs, firstByteInMs, verdict })
     expect(provider.inflight).toBe(1)
+  })
+
+  test('says what it is told to say', () => {
+    const told = (of: Partial<Fault> & Pick<Fault, 'kind'>): Plan =>
+      start(model({ faults: [{ ...always(of.kind), ...of }] }), 0, { serviceMs: 1_000 })
+    expect(told({ kind: 'throttled', retryAfterMs: 90_000 }).verdict.retryAfterMs).toBe(90_000)
+    expect(told({ kind: 'slow', factor: 20 }).endsInMs).toBe(20_000)
+    expect(told({ kind: 'unexplained', plain: true }).verdict.namesConcurrency).toBe(false)
+  })
+
+  test('a slow answer takes nothing of the quota, and gives nothing back to it', () => {
+    const quota = { output: perMinute(60, 600), headers: true }
+    const slow = { ...always('slow'), until: 1 }
+    const provider = model({ quota, faults: [slow] })
+    provider.end(start(provider, 0, { serviceMs: 1_000 }), 4_000)
+    // One answer is written from here on, and uses up in 10 s what there is.
+    start(provider, 4_000)
+    expect(start(provider, 15_000).verdict.kind).toBe('throttled')
   })
 
   test('an answer that is not streamed breaks before anything was passed on', () => {
@@ -289,7 +423,8 @@ describe('faults', () => {
   test('is thrown with dice of its own: it moves no throw for overload', () => {
     const seen = (faults: Fault[]) => {
       // In the first second everything is served or struck; then each, alone in flight, is refused with 0.75.
-      const provider = model({ capacity: (at) => (at < 1 ? Infinity : 0.5), faults }, 7)
+      const capacity = (at: number): number => (at < 1 ? Infinity : 0.5)
+      const provider = model({ overload: 'soft', capacity, faults }, 7)
       const one = (now: number) => {
         const plan = start(provider, now)
         provider.end(plan, now)

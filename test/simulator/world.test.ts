@@ -6,13 +6,13 @@ import { HeadgatePolicy } from '../../services/simulator/headgate-policy.ts'
 import { POLICIES, type Policy, type RunResult } from '../../services/simulator/job.ts'
 import type { ProviderSettings } from '../../services/simulator/provider-model.ts'
 import { SCENARIOS } from '../../services/simulator/scenarios.ts'
-import { simulateScenario } from '../../services/simulator/simulate.ts'
+import { PARAMETERS, simulateScenario } from '../../services/simulator/simulate.ts'
 import type { SimRequest } from '../../services/simulator/sim-request.ts'
 import { VirtualClock } from '../../services/simulator/virtual-clock.ts'
 import { merged, poisson, type Source } from '../../services/simulator/workload.ts'
 import { World, type WorldOptions } from '../../services/simulator/world.ts'
-import type { Gate } from '#core/inputs'
-import type { Route, State } from '#core/state'
+import type { Gate } from '#core/model/inputs'
+import type { Route, State } from '#core/model/state'
 import { configOf } from '../support/core-world.ts'
 import { PlainPolicy, sourceOf, worldOf, type ArrivalSketch } from '../support/simulated.ts'
 
@@ -43,10 +43,20 @@ describe('a run repeats', () => {
   )
 
   test('all policies meet the same arrivals, and no two do the same with them', () => {
-    const results = POLICIES.map((policy) => short({ name: 'S6', policy, part: 0.3 }))
+    const results = POLICIES.map((policy) => short({ name: 'S4', policy, part: 0.2 }))
     for (const result of results) expect(offered(result)).toEqual(offered(results[0]!))
     const hashes = results.map((result) => result.trace_hash)
     expect(new Set(hashes).size).toBe(POLICIES.length)
+  })
+
+  test('what goes wrong in S1, and when, follows from the seed', () => {
+    const faults = (seed: number) => {
+      const [part] = SCENARIOS.find(({ name }) => name === 'S1')!.parts(PARAMETERS)
+      const { provider } = part!
+      return typeof provider === 'function' ? provider(seed).faults : provider.faults
+    }
+    expect(faults(1)).toEqual(faults(1))
+    expect(faults(1)).not.toEqual(faults(2))
   })
 
   test('several seeds are one result of them all', () => {
@@ -263,6 +273,57 @@ describe('what one attempt does to the count', () => {
     expect(world.findings).toEqual([])
     expect(world.provider.inflight).toBe(0)
     expect(world.lastEndAt).toBe(2_320)
+  })
+})
+
+describe('a provider that says nothing', () => {
+  test('is given up after the time that the scheduler gives it, and the slot is free again', () => {
+    const streamed = { stream: true, serviceMs: 900, ttftMs: 300 }
+    const { world } = headgate({
+      source: sourceOf({ ...streamed, model: 'm' }, { ...streamed, at: 30_000, model: 'm' }),
+      until: 100,
+      provider: {
+        capacity: () => 1,
+        faults: [{ kind: 'hang', share: 1, from: 0, until: 25 }],
+      },
+      config: {
+        concurrency_limit: { initial: 1, floor: 1 },
+        lanes: { interactive: { timeout_ms: 40_000, max_attempts: 1 } },
+      },
+    })
+    expect(world.findings).toEqual([])
+    // Half of the lane's timeout, and 20 ms to close; then the second call.
+    const lane = world.tally.lane('interactive')
+    expect([lane.failed, lane.completed]).toEqual([1, 1])
+    expect(lane.starts.at(1)).toBe(30)
+    expect(world.tally.codes.get('retries_exhausted')).toBe(1)
+  })
+})
+
+describe('a reload that gives a model to another upstream', () => {
+  test('I13 is asked of the route that a call starts on, not of the one that came after it', () => {
+    const config = (upstream: string) => ({
+      upstreams: { default: {}, second: {} },
+      llm_gateway: { max_inflight_global: 4 },
+      routes: [{ model: 'claude', upstream }],
+    })
+    const { world } = headgate({
+      source: traffic({ per: 9, until: 60 }),
+      until: 60,
+      provider: {
+        capacity: () => 60,
+        faults: [{ kind: 'throttled', share: 1, from: 30, until: 32, retryAfterMs: 10_000 }],
+      },
+      config: config('default'),
+      events: [
+        {
+          at: 29,
+          act: (one) => one.policy.configure(configOf({ settled_max: 0, ...config('second') })),
+        },
+      ],
+    })
+    expect(world.tally.answers429).toBeGreaterThan(0)
+    expect(world.findings).toEqual([])
   })
 })
 

@@ -1,6 +1,6 @@
 /** Imported into a scheduler's process: from the request `BREAK_ID` on, what the loop keeps of a request and
  *  what the core keeps of it are no longer the same. Its next step finds that and ends the process. */
-import { Loop } from '../../services/scheduler/loop.ts'
+import { Loop } from '../../services/scheduler/loop/loop.ts'
 
 const { request } = Loop.prototype
 

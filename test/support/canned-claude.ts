@@ -12,12 +12,16 @@ export interface CannedClaude {
 /** As the API hands it out: a caller must give it back as it was. */
 export const SIGNATURE = 'EqQBCkYIBRgCKkAxMjM0NTY3ODkwYWJjZGVmZ2hpamtsbW5vcA+/=='
 
-export async function cannedClaude(): Promise<CannedClaude> {
+/** What every answer says. */
+export const TEXT = 'The gate opens by degrees ☂ "so", \\ and no further.'
+
+/** `inputs`: what it gives a tool of that name to do. */
+export async function cannedClaude(inputs: Record<string, object> = {}): Promise<CannedClaude> {
   const upstream = await scriptedUpstream()
   let turns: Turn[] = []
   upstream.always((turn) => {
     turns.push(turn)
-    answer(turn)
+    answer(turn, inputs)
   })
   return {
     url: upstream.url,
@@ -39,11 +43,11 @@ interface Asked {
 
 type Block = Record<string, unknown> & { type: string }
 
-function answer(turn: Turn): void {
+function answer(turn: Turn, inputs: Record<string, object>): void {
   if (turn.method === 'GET') return json(turn, models(turn.path))
   if (turn.path.startsWith('/v1/messages/count_tokens')) return json(turn, { input_tokens: 2_095 })
   const asked = JSON.parse(turn.body.toString()) as Asked
-  const content = contentFor(asked)
+  const content = contentFor(asked, inputs)
   const message = {
     id: 'msg_01canned',
     type: 'message',
@@ -72,13 +76,13 @@ const json = (turn: Turn, body: object): void =>
   })
 
 /** A tool is used once; what it gave ends the conversation. */
-function contentFor({ thinking, tools, messages }: Asked): Block[] {
+function contentFor({ thinking, tools, messages }: Asked, inputs: Record<string, object>): Block[] {
   const last = messages.at(-1)?.content ?? ''
   const used = Array.isArray(last) && last.some(({ type }) => type === 'tool_result')
   const [tool] = tools ?? []
   return [
     ...(thinking === undefined ? [] : [THOUGHT]),
-    ...(tool === undefined || used ? [TEXT] : [TEXT, useOf(tool)]),
+    ...(tool === undefined || used ? [SAID] : [SAID, useOf(tool, inputs)]),
   ]
 }
 
@@ -87,12 +91,12 @@ const THOUGHT: Block = {
   thinking: 'Der Fluß — le débit — 水 …',
   signature: SIGNATURE,
 }
-const TEXT: Block = { type: 'text', text: 'The gate opens by degrees ☂ "so", \\ and no further.' }
-const useOf = ({ name }: { name: string }): Block => ({
+const SAID: Block = { type: 'text', text: TEXT }
+const useOf = ({ name }: { name: string }, inputs: Record<string, object>): Block => ({
   type: 'tool_use',
   id: 'toolu_01canned',
   name,
-  input: { place: 'Zürich' },
+  input: inputs[name] ?? { place: 'Zürich' },
 })
 
 function* eventsOf(message: { content: Block[]; usage: object; stop_reason: string }) {

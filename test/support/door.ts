@@ -2,15 +2,15 @@
  *  beside a NATS server, and the real SDK in front of it. */
 import Anthropic from '@anthropic-ai/sdk'
 import { violations } from '#core/invariants'
-import { memoryBus } from '#memory-bus'
+import { memoryBus } from '#scheduler/memory/bus'
 import type { Bus } from '#ports'
-import { loadConfig } from '../../services/scheduler/config/load.ts'
-import { memorySettings } from '../../services/scheduler/memory-settings.ts'
-import { openCache } from '../../services/scheduler/open-cache.ts'
-import { createLog } from '../../services/scheduler/observability/log.ts'
+import { loadConfig } from '../../services/platform/config/load.ts'
+import { memorySettings } from '../../services/scheduler/memory/settings.ts'
+import { openCache } from '../../services/scheduler/compose/open-cache.ts'
+import { createLog } from '../../services/platform/log.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
-import { systemClock, systemDice } from '../../services/scheduler/system.ts'
-import { wire, type Wired } from '../../services/scheduler/wire.ts'
+import { systemClock, systemDice } from '../../services/platform/system.ts'
+import { wire, type Wired } from '../../services/scheduler/compose/wire.ts'
 import {
   startSimulatedProvider,
   type SimulatedProvider,
@@ -56,7 +56,11 @@ export async function openDoor(
     bus: options.bus ?? memoryBus(),
     settings: memorySettings(),
     cache: (
-      await openCache({ settings: loaded.config.file.cache, connection: null, clock: systemClock })
+      await openCache({
+        settings: loaded.config.file.cache,
+        connection: null,
+        clock: systemClock,
+      })
     ).cache,
     provider: anthropicProvider({
       clock: systemClock,

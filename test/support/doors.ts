@@ -1,9 +1,9 @@
 /** Intake, outbox and discovery over a bus, before a fake scheduler: memory and NATS alike. */
 import { configFile } from '#contracts/config'
 import { subjects } from '#contracts/subjects'
-import { memoryBus } from '#memory-bus'
+import { memoryBus } from '#scheduler/memory/bus'
 import type { Bus, BusHeaders, BusMessage, Clock } from '#ports'
-import type { AuxCall } from '../../services/scheduler/nats/aux-desk.ts'
+import { auxCalls, type AuxCall, type AuxLimits } from '../../services/scheduler/nats/aux-calls.ts'
 import { natsBus, type NatsBus } from '../../services/scheduler/nats/connection.ts'
 import { discovery } from '../../services/scheduler/nats/discovery.ts'
 import { intake } from '../../services/scheduler/nats/intake.ts'
@@ -11,7 +11,7 @@ import { outbox } from '../../services/scheduler/nats/outbox.ts'
 import { fakeOperator, fakeScheduler } from './fake-scheduler.ts'
 import { heard } from './heard.ts'
 import type { NatsServer } from './nats-server.ts'
-import { systemClock } from '../../services/scheduler/system.ts'
+import { systemClock } from '../../services/platform/system.ts'
 
 export const LLM = subjects('llm')
 
@@ -69,7 +69,13 @@ export function natsWorld(server: NatsServer) {
 /** One instance of the scheduler's doors. */
 export async function instance(
   world: World,
-  of: { id: string; clock?: Clock; aux?: AuxCall; requestBytes?: number; auxInflightMax?: number },
+  of: {
+    id: string
+    clock?: Clock
+    aux?: AuxCall
+    requestBytes?: number
+    auxLimits?: Partial<AuxLimits>
+  },
 ) {
   const bus = await world.connect()
   const clock = of.clock ?? systemClock
@@ -77,8 +83,7 @@ export async function instance(
   const file = configFile.parse({})
   const out = outbox({ bus, clock, pingMs: () => file.nats.ping_ms })
   bus.onNobody((probe) => {
-    const [tenant = '', id = ''] = probe.split('/')
-    scheduler.gone(tenant, id)
+    for (const { tenant, id } of out.gone(probe)) scheduler.gone(tenant, id)
   })
   let made = 0
   const errors = heard<unknown>()
@@ -94,9 +99,19 @@ export async function instance(
     limits: () => ({
       requestBytes: of.requestBytes ?? 8_000_000,
       replyPrefixes: file.nats.reply_prefixes,
-      auxInflightMax: of.auxInflightMax ?? 8,
     }),
-    aux: of.aux ?? (async () => ({ status: 200, requestId: null, body: new Uint8Array(0) })),
+    aux: auxCalls({
+      clock,
+      call: of.aux ?? (async () => ({ status: 200, requestId: null, body: new Uint8Array(0) })),
+      limits: () => ({
+        inflightMax: 8,
+        queuedMax: 64,
+        queuedBytesMax: 1_000_000,
+        waitMs: 10_000,
+        timeoutMs: 30_000,
+        ...of.auxLimits,
+      }),
+    }),
     onError: (error) => errors.add(error),
   })
   const service = discovery({ bus, clock, id: of.id, version: '0.1.0', endpoints: door.endpoints })

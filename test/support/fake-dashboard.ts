@@ -3,8 +3,10 @@
  *  names, a feed too fast, a restart between two frames. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { charts } from '#contracts/charts'
+import { charts } from '#contracts/generated/charts'
 import type { Frame, FrameRoute, Hello, History, Life, TenantRow } from '#contracts/dashboard'
+import { runbook, RUNBOOK_KINDS } from '#contracts/runbook'
+import { waitReasons } from '#contracts/waiting'
 import { pageFiles } from '#dashboard'
 
 export const HOSTILE = `<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>'"&\u202e`
@@ -52,6 +54,8 @@ export const helloOf = (of: Partial<Hello> = {}): Hello => ({
     tenants_page_max: 200,
     requests_max: 200,
   },
+  runbook: Object.fromEntries(RUNBOOK_KINDS.map((kind) => [kind, runbook[kind].act])),
+  wait_reasons: waitReasons,
   admin: 'token',
   simulated: true,
   ...of,
@@ -74,6 +78,9 @@ export const routeOf = (model: string, of: Partial<FrameRoute> = {}): FrameRoute
   queued: 0,
   paused_ms: 0,
   blocked_ms: 0,
+  blocked: null,
+  silent_ms: null,
+  overdue: null,
   inflight_by_lane: { premium: 2, interactive: 3, batch: 1 },
   quota: 'q',
   buckets: { requests: null, input_tokens: null, output_tokens: null },
@@ -84,6 +91,7 @@ export const routeOf = (model: string, of: Partial<FrameRoute> = {}): FrameRoute
   http_429: 0,
   http_529: 0,
   attempts: 100,
+  failing: null,
   ...of,
 })
 
@@ -111,6 +119,7 @@ export function frameOf(of: Partial<Frame> = {}): Frame {
     draining: false,
     emergency: false,
     bus: { kind: 'nats', connected: true },
+    doors: { nats: { ready: true, reasons: [] } },
     global: { limit: 60, inflight: 18, queued: 0, backoff: 0, level: 0 },
     lanes: [lane('premium', 8, 6), lane('interactive', 4, 9), lane('batch', 1, 3)],
     routes: [routeOf('claude-sonnet-4-5'), routeOf('claude-opus-4-1')],
@@ -118,6 +127,8 @@ export function frameOf(of: Partial<Frame> = {}): Frame {
       { tenant: 'acme', inflight: 9, queued: 2 },
       { tenant: HOSTILE, inflight: 4, queued: 0 },
     ],
+    waiting: [],
+    conditions: [],
     held: { requests: 18, slots: 18, probes: 0, timers: 0, replies: 0 },
     lifecycle: {
       states: { queued: 2, running: 11, forwarding: 7, backoff: 1, aborting: 0, settled: 0 },
@@ -133,6 +144,8 @@ export function frameOf(of: Partial<Frame> = {}): Frame {
       preempted: 0,
       http_429: 0,
       http_529: 0,
+      completed: 11,
+      failed: 0,
     },
     concentration_429: { count: 0, routes: [], tenants: [] },
     guardrails: [
@@ -383,6 +396,7 @@ const requestRow = (tenant: string, id: string) => ({
   attempts: 1,
   preemptions: 0,
   stream: true,
+  waits_for: null,
 })
 
 function tenants(asked: URLSearchParams): object {

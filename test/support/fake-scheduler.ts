@@ -44,6 +44,7 @@ export function fakeScheduler(): FakeScheduler {
     },
     gone: (tenant, id) => left.add(`${tenant}/${id}`),
     status: (tenant, id) => known.get(`${tenant}/${id}`)?.status ?? null,
+    check: () => null,
   }
 }
 
@@ -76,6 +77,9 @@ export function fakeOperator(instance: string): Operator {
       return { emergency }
     },
     lane: async (of) => of,
+    status: () => null,
+    cancel: () => null,
+    upstream: async (name) => ({ upstream: name, testing: false }),
     async drain() {
       throw new Error('a bug')
     },

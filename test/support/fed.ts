@@ -3,7 +3,7 @@ import type { Frame, Hello } from '#contracts/dashboard'
 import type { Snapshot } from '#contracts/snapshot'
 import { feed, type Feed, type FeedOptions, type Reader } from '#dashboard'
 import { quantileWindow } from '../../services/scheduler/observability/quantile-window.ts'
-import { snapshotOf } from '../../services/scheduler/snapshot.ts'
+import { snapshotOf } from '../../services/scheduler/compose/snapshot.ts'
 import { LoopWorld } from './loop-world.ts'
 import { manualClock, type ManualClock } from './manual-clock.ts'
 
@@ -51,11 +51,15 @@ export const stillSnapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   uptime_ms: 0,
   draining: false,
   emergency: false,
+  config_refused: false,
   bus: { kind: 'memory', connected: true },
+  conditions: [],
+  doors: {},
   global: { limit: 10, inflight: 0, queued: 0, backoff: 0, level: 0 },
   lanes: [],
   routes: [],
   tenants: [],
+  waiting: [],
   requests_by_state: {
     queued: 0,
     running: 0,
@@ -115,6 +119,7 @@ export function fedByLoop(of: Omit<ConstructorParameters<typeof LoopWorld>[0], '
         version: '0',
         startedAt: 0,
         bus: { kind: 'memory', connected: true },
+        conditions: () => [],
       }),
     machines: () => loop.machines(),
     lifecycleCounts: () => loop.lifecycleCounts(),
@@ -124,3 +129,30 @@ export function fedByLoop(of: Omit<ConstructorParameters<typeof LoopWorld>[0], '
   into = made.feed
   return { world, feed: made.feed, page: made.page }
 }
+
+/** A route at rest, as a snapshot has it. */
+export const stillRoute = (
+  id: string,
+  of: Partial<Snapshot['routes'][number]> = {},
+): Snapshot['routes'][number] => ({
+  id,
+  model: id,
+  upstream: 'default',
+  limit: 10,
+  limit_state: 'steady',
+  breaker: 'closed',
+  breaker_cap: null,
+  inflight: 0,
+  queued: 0,
+  paused_ms: 0,
+  blocked_ms: 0,
+  blocked: null,
+  silent_ms: null,
+  overdue: null,
+  inflight_by_lane: {},
+  quota: id,
+  buckets: { requests: null, input_tokens: null, output_tokens: null },
+  reserve: 0,
+  peak: 10,
+  ...of,
+})

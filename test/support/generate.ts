@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { format, resolveConfig } from 'prettier'
-import { contractPages } from '#contracts/contract-pages'
+import { contractPages } from '#contracts/documents/pages'
 import { inRoot, present, read } from './tree.ts'
 
 export interface Page {
@@ -19,7 +19,7 @@ export interface Page {
 export const pages: readonly Page[] = [
   {
     path: 'docs/configuration.md',
-    from: 'services/scheduler/config/describe.ts',
+    from: 'services/platform/config/describe.ts',
     render: (describe) => describe.renderConfigurationPage(),
   },
   ...['breaker', 'concurrency-limit', 'request-lifecycle'].map((name) => ({
@@ -33,7 +33,7 @@ export const pages: readonly Page[] = [
     render: (chartPages) => chartPages.renderChartsPage(),
   },
   {
-    path: 'contracts/charts.ts',
+    path: 'contracts/generated/charts.ts',
     from: 'machines/chart-pages.ts',
     render: (chartPages) => chartPages.renderChartsModule(),
   },
@@ -43,9 +43,25 @@ export const pages: readonly Page[] = [
     block: 'charts',
     render: (chartPages) => chartPages.renderReadmeBlock(),
   },
+  {
+    path: 'docs/operations.md',
+    from: 'contracts/runbook.ts',
+    block: 'runbook',
+    render: (runbook) => runbook.renderRunbook(),
+  },
+  {
+    path: 'docs/clients.md',
+    from: 'test/clients/page.ts',
+    render: (page) => page.renderClientsPage(),
+  },
+  {
+    path: '.oxlintrc.json',
+    from: 'test/support/rooms.ts',
+    render: (rooms) => rooms.renderLinter(read('.oxlintrc.json')),
+  },
   ...Object.entries(contractPages).map(([path, render]) => ({
     path: `docs/contracts/${path}`,
-    from: 'contracts/contract-pages.ts',
+    from: 'contracts/documents/pages.ts',
     render,
   })),
 ]

@@ -30,7 +30,10 @@ export interface Raw {
   violations: Heard<Violation>
   close(): Promise<void>
 }
-export type Violation = Pick<PermissionViolationError, 'operation' | 'subject'>
+/** `reply`: what was published named an address that nats-server from 2.12 on lets nobody else name. */
+export type Violation = Pick<PermissionViolationError, 'operation' | 'subject'> & {
+  reply: string | null
+}
 
 export async function openGuardedHouse(of: { tenants: readonly string[] }): Promise<GuardedHouse> {
   const dir = mkdtempSync(join(tmpdir(), 'headgate-guarded-'))
@@ -106,7 +109,8 @@ export async function rawConnection(of: {
     for await (const status of nc.status()) {
       if (status.type !== 'error' || !('operation' in status.error)) continue
       const { operation, subject } = status.error as PermissionViolationError
-      violations.add({ operation, subject })
+      const reply = /Publish with Reply of "([^"]*)"/.exec(status.error.message)?.[1] ?? null
+      violations.add({ operation, subject, reply })
     }
   })()
   return { nc, violations, close: () => nc.close() }

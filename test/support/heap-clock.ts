@@ -1,6 +1,6 @@
 /** A clock for machines in tests: due times in a heap, moved by hand. Chained delays run within one
  *  `advance`, each at its own time. */
-import { TimerHeap } from '#timer-heap'
+import { TimerHeap } from '#scheduler/loop/timer-heap'
 
 export class HeapClock {
   now = 0

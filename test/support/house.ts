@@ -7,13 +7,14 @@ import type {
   SimulatedProvider,
   SimulatedProviderOptions,
 } from '../../services/simulated-provider/listener.ts'
-import { loadConfig } from '../../services/scheduler/config/load.ts'
-import { memorySettings } from '../../services/scheduler/memory-settings.ts'
+import { loadConfig } from '../../services/platform/config/load.ts'
+import { memorySettings } from '../../services/scheduler/memory/settings.ts'
 import { natsBus } from '../../services/scheduler/nats/connection.ts'
-import { createLog } from '../../services/scheduler/observability/log.ts'
+import { createLog } from '../../services/platform/log.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
-import { systemClock, systemDice, systemSoon } from '../../services/scheduler/system.ts'
-import { wire, type Wired } from '../../services/scheduler/wire.ts'
+import { systemClock, systemDice, systemSoon } from '../../services/platform/system.ts'
+import { openJobs } from '../../services/scheduler/compose/open-jobs.ts'
+import { wire, type Wired } from '../../services/scheduler/compose/wire.ts'
 import {
   startNatsServer,
   type NatsServer,
@@ -41,6 +42,8 @@ export interface HouseOptions {
   yaml?: string
   provider?: SimulatedProviderOptions
   http?: boolean
+  /** Durable jobs are kept in the server's JetStream. */
+  jobs?: boolean
   /** Of the nats-server: more lines of its configuration, for instance. */
   nats?: NatsServerOptions
   /** As whom the scheduler connects, and as whom `client` does, which is then that tenant. */
@@ -71,8 +74,14 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     })
     buses.push(bus)
     const loaded = loadConfig({ path: null, text: yaml, emergency: false })
+    const { file } = loaded.config
+    const { connection } = bus
+    const jobs =
+      options.jobs === true ? await openJobs({ file, connection, clock: systemClock }) : null
+    if (jobs?.kept === null) throw new Error(jobs.reason)
     const wired = await wire({
       bus,
+      jobs: jobs?.kept ?? null,
       settings: memorySettings(),
       provider: anthropicProvider({
         clock: systemClock,

@@ -24,11 +24,16 @@ export function listener(): Listener {
 
 export interface Sent {
   abort: RunningAttempt['abort']
+  seen: NonNullable<RunningAttempt['seen']> | undefined
   /** The first one, should there ever be more. */
   verdict: Promise<Verdict>
 }
 
 export function sendTo(provider: Provider, call: AttemptCall, sink: Listener = listener()): Sent {
   const running = provider.send(call, sink)
-  return { abort: (why) => running.abort(why), verdict: sink.ends.find(() => true) }
+  return {
+    abort: (why) => running.abort(why),
+    seen: running.seen?.bind(running),
+    verdict: sink.ends.find(() => true),
+  }
 }

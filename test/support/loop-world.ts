@@ -1,9 +1,9 @@
 /** The loop on a hand-moved clock and a scripted provider: controllers, lifecycle, timers and answers,
  *  without a network and without waiting. */
-import { Loop } from '#loop'
+import { Loop } from '#scheduler/loop/loop'
 import type { Accounting, Refusal } from '#contracts/messages'
 import type { Inspection } from '#machines/inspection'
-import { seededDice } from '#core/dice'
+import { seededDice } from '#core/estimators/dice'
 import type { AttemptCall, Cache, HeadgateEvent, Incoming, Provider, Reply } from '#ports'
 import { configOf } from './core-world.ts'
 import { manualClock, type ManualClock } from './manual-clock.ts'
@@ -43,6 +43,8 @@ export class LoopWorld {
     cache?: Cache
     /** Hears each event as it is recorded. */
     onEvent?: (event: HeadgateEvent) => void
+    /** Hears what a port throws; absent: that is a bug too. */
+    onFault?: (error: unknown) => void
   }) {
     this.provider = scriptedProvider({
       clock: this.clock,
@@ -59,6 +61,7 @@ export class LoopWorld {
       inspection: of.inspection ?? null,
       cache: of.cache ?? null,
       onBug: (bug) => this.bugs.push(bug),
+      ...(of.onFault === undefined ? {} : { onFault: of.onFault }),
     })
   }
 

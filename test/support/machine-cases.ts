@@ -26,6 +26,8 @@ export const breakerEvents = (
     generation: now.generation - (pick(5) === 0 ? 1 : 0),
     tenant: `t${pick(2)}`,
     at,
+    limit: 4 + pick(20),
+    inflight: pick(20),
   },
   {
     type: 'attempt.failed',
@@ -34,8 +36,12 @@ export const breakerEvents = (
     at,
   },
   { type: 'probe.started' },
+  { type: 'tick' },
   { type: 'ramp.slowed', slow: pick(2) === 0 },
-  { type: 'settings.changed', settings: { ...breakerInput.settings, minSamples: 3 + pick(3) } },
+  {
+    type: 'settings.changed',
+    settings: { ...breakerInput.settings, minSamples: 3 + pick(3), steady: pick(3) > 0 },
+  },
 ]
 
 export const limitEvents = (
@@ -55,7 +61,8 @@ export const limitEvents = (
   ...Array.from({ length: 4 }, () => ({ type: 'attempt.started' as const, inflight: pick(60) })),
   { type: 'clock.jumped', at, inflight: pick(20) },
   { type: 'breaker.opened', at },
-  { type: 'breaker.ramping', at, inflight: pick(20) },
+  { type: 'breaker.ramping', at, inflight: pick(20), steady: pick(2) === 0 },
+  { type: 'breaker.ramped', at, earned: pick(30) },
   { type: 'ramp.limited', at, retryAfterMs: pick(90_000) },
   { type: 'settings.changed', settings: { ...limitInput.settings, ceiling: 8 + pick(100) }, at },
 ]

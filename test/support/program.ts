@@ -23,10 +23,11 @@ export interface Program {
   kill(): Promise<void>
 }
 
-/** `env` over none of ours, so that nothing of this machine's comes in. */
-const surroundings = (env: Record<string, string>): NodeJS.ProcessEnv => ({
+/** `env` over none of ours, so that nothing of this machine's comes in but where Node keeps what it compiled. */
+export const surroundings = (env: Record<string, string | undefined> = {}): NodeJS.ProcessEnv => ({
   PATH: process.env['PATH'],
   HOME: process.env['HOME'],
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
   ...env,
 })
 
@@ -47,6 +48,19 @@ export const headgate = (args: readonly string[], env: Record<string, string>): 
   watch(
     spawn(process.execPath, [inRoot('services/cli/headgate.ts'), ...args], {
       env: surroundings(env),
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  )
+
+/** Any command, in its folder. */
+export const command = (
+  [file = '', ...args]: readonly string[],
+  of: { cwd: string; env: Record<string, string> },
+): Program =>
+  watch(
+    spawn(file, args, {
+      cwd: of.cwd,
+      env: surroundings(of.env),
       stdio: ['ignore', 'pipe', 'pipe'],
     }),
   )

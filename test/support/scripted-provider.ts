@@ -126,7 +126,13 @@ class Playing implements RunningAttempt {
   }
 
   abort(why: AbortWhy): void {
-    this.#end({ kind: 'ended', cause: why })
+    this.#end({ kind: 'ended', cause: why, ...this.seen() })
+  }
+
+  /** What the act ends with is known from its first event on. */
+  seen(): Pick<Verdict, 'usage' | 'requestId'> {
+    const { usage = null, requestId = null } = this.#act.end ?? {}
+    return this.#forwarded ? { usage, requestId } : { usage: null, requestId: null }
   }
 
   #play(events: string[]): void {

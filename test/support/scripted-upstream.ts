@@ -17,6 +17,8 @@ export interface Turn {
   finish(): void
   /** Any bytes. */
   raw(data: string | Buffer): void
+  /** Closes our side of the connection, after what was written. */
+  end(): void
   /** Closes the connection hard. */
   reset(): void
   /** Resolves when the connection is closed, from whichever side. */
@@ -147,6 +149,9 @@ function turnOn(socket: Socket, closed: Promise<void>, request: Omit<Cut, 'rest'
       raw(Buffer.concat([size, bytes, Buffer.from('\r\n')]))
     },
     finish: () => raw('0\r\n\r\n'),
+    end: () => {
+      socket.end()
+    },
     reset: () => {
       socket.resetAndDestroy()
     },

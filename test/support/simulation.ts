@@ -33,6 +33,8 @@ const laneFigures = (offered: number) => ({
   completed: offered - 3,
   refused: 2,
   failed: 1,
+  in_time: 0.875,
+  in_time_per_s: offered / 2_400,
   wait_p50_s: offered / 7,
   wait_p95_s: offered / 3,
   wait_p99_s: offered,

@@ -70,7 +70,7 @@ export const CLEAN = {
   LOG_LEVEL: undefined,
 }
 
-const freePort = (): Promise<number> =>
+export const freePort = (): Promise<number> =>
   new Promise((resolve) => {
     const server = createServer()
     server.listen(0, '127.0.0.1', () => {

@@ -15,6 +15,8 @@ export interface Act {
   does: string
   /** What it means, in a sentence. */
   means: string
+  /** What was chosen for it. */
+  with?: string
   grave?: boolean
 }
 
@@ -80,7 +82,7 @@ function emergency(): Card {
           body: { on: true },
           does: 'Switch the emergency block on',
           means:
-            'On every instance: 8 s deadlines for lanes that are not preemptible, 48 slots in all, 12 for a tenant, 3 attempts, short back-off. What runs goes on; what waits keeps its deadline.',
+            'On every instance, where the configuration does not say less: 8 s deadlines for lanes that are not preemptible, 48 slots in all, 12 for a tenant, 3 attempts, short back-off. What runs goes on; what waits keeps its deadline.',
           grave: true,
         }
   return {
@@ -155,6 +157,7 @@ function drain(): Card {
         op: 'drain',
         body: { instance },
         does: 'Drain this instance',
+        with: `instance ${instance}`,
         means:
           'Queued and new requests are refused with draining, running ones may end. Nothing takes it back but a restart.',
         grave: true,
@@ -207,8 +210,11 @@ function faults(): Card {
       `${does}…`,
       () => {
         const chosen = model.value === '' ? {} : { model: model.value }
-        const body = kind === 'off' ? { kind } : { kind, for_ms: Number(forHow.value), ...chosen }
-        confirm({ op: 'fault', body, does, means, grave: kind !== 'off' })
+        const forMs = Number(forHow.value)
+        const body = kind === 'off' ? { kind } : { kind, for_ms: forMs, ...chosen }
+        const at = model.value === '' ? 'every model' : model.value
+        const how = kind === 'off' ? {} : { with: `${duration(forMs)}, ${at}` }
+        confirm({ op: 'fault', body, does, means, ...how, grave: kind !== 'off' })
       },
       { 'data-fault': kind },
     ),
@@ -286,7 +292,8 @@ function card(title: string, ...body: (Node | null)[]): HTMLElement {
 // ---- the confirmation ----
 
 function confirm(asked: Act): void {
-  const dialog = openDialog({ title: `${asked.does}?`, narrow: true })
+  const chosen = asked.with === undefined ? '' : `: ${asked.with}`
+  const dialog = openDialog({ title: `${asked.does}${chosen}?`, narrow: true })
   const field = h('input', {
     type: 'password',
     autocomplete: 'off',
@@ -325,7 +332,7 @@ function confirm(asked: Act): void {
           h(
             'p',
             { class: 'done', role: 'status' },
-            `✓ Done at ${clock(wallNow())}: ${asked.does.toLowerCase()}.`,
+            `✓ Done at ${clock(wallNow())}: ${asked.does.toLowerCase()}${asked.with === undefined ? '' : ` (${asked.with})`}.`,
           ),
         )
         const close = dialog.element.querySelector<HTMLButtonElement>('.close')

@@ -1,4 +1,4 @@
-/** The operators' three questions, in their order (origins R18), answered in a sentence each. Pure. */
+/** The operators' three questions, in their order (docs/requirements.md R18), answered in a sentence each. Pure. */
 import type { Frame } from '#contracts/dashboard'
 import type { LaneTrend } from './wait-trend.ts'
 import { routeName } from './view.ts'
@@ -9,35 +9,40 @@ export interface Answer {
   tone: 'good' | 'warn' | 'bad'
 }
 
-/** From so large a part on, something is concentrated. */
-const MODEL_PART = 0.7
-const TENANT_PART = 0.5
-
-/** Is the 429 concentrated in one model or tenant? */
+/** Is the 429 concentrated in one model or tenant? By rates: whoever makes most calls has most of everything. */
 export function whose429(frame: Frame): Answer {
   const { count, routes, tenants } = frame.concentration_429
   const met = isMet(frame, 'ratio_429')
   const rounded = Math.round(count)
   if (rounded === 0) return { text: 'No 429 in the last minutes.', tone: 'good' }
   const tone = met ? 'warn' : 'bad'
-  const [route] = routes
-  const [tenant] = tenants
+  const route = routes.find((one) => isConcentrated(one, OLDER.model) && frame.routes.length > 1)
+  const tenant = tenants.find((one) => isConcentrated(one, OLDER.tenant))
   const inModel =
-    route !== undefined && route.part >= MODEL_PART && frame.routes.length > 1
-      ? `${routeName(frame, route.name)} has ${percent(route.part)}`
-      : ''
+    route === undefined ? '' : `${routeName(frame, route.name)} has ${besideCalls(route)}`
   const inTenant =
-    tenant !== undefined && tenant.part >= TENANT_PART
-      ? `tenant ${shortened(tenant.name, 28)} has ${percent(tenant.part)}`
-      : ''
-  const all = `of about ${number(rounded)}`
+    tenant === undefined ? '' : `tenant ${shortened(tenant.name, 28)} has ${besideCalls(tenant)}`
+  const all = `(of about ${number(rounded)} 429s)`
   if (inModel !== '' && inTenant !== '')
-    return { text: `Yes, in both: ${inModel}, ${inTenant}, ${all}.`, tone }
+    return { text: `Yes, in both: ${inModel}; ${inTenant} ${all}.`, tone }
   if (inTenant !== '') return { text: `Yes, in one tenant: ${inTenant} ${all}.`, tone }
   if (inModel !== '')
     return { text: `Yes, in one model: ${inModel} ${all}; spread over tenants.`, tone }
   const over = frame.routes.length > 1 ? 'models and tenants' : 'tenants, of the one model in use'
-  return { text: `No: about ${number(rounded)} spread over ${over}.`, tone }
+  return { text: `No: about ${number(rounded)} spread over ${over}, as their calls are.`, tone }
+}
+
+type Part = Frame['concentration_429']['tenants'][number]
+
+/** Recordings of an older scheduler do not know of calls: there a large part is all there is to go by. */
+const OLDER = { model: 0.7, tenant: 0.5 }
+const isConcentrated = (one: Part, from: number): boolean =>
+  (one as Partial<Part>).concentrated ?? one.part >= from
+const besideCalls = ({ part, ...one }: Part): string => {
+  const { of_calls: ofCalls } = one as Partial<Part>
+  return ofCalls === undefined
+    ? percent(part)
+    : `${percent(part)}, with ${percent(ofCalls)} of the calls`
 }
 
 /** Is queue wait inflating? */
@@ -57,6 +62,8 @@ export function waitInflating(frame: Frame, trends: readonly LaneTrend[]): Answe
           `in ${listed(still.map(({ name }) => name))} somebody has waited ${duration(oldestOf(still))}`,
         ]),
   ]
+  if (yes.length > 0 && frame.global.queued === 0)
+    return { text: `It did, and nobody waits now: ${listed(yes)}.`, tone: met ? 'good' : 'warn' }
   if (yes.length > 0) return { text: `Yes: ${listed(yes)}.`, tone: met ? 'warn' : 'bad' }
   const falling = trends.filter(({ moves }) => moves === 'falling')
   if (falling.length > 0)

@@ -130,7 +130,7 @@ function allPlots(lanes: readonly string[]): Plotted[] {
         title: 'All routes: 429, 529 and answers',
         about: 'Per second.',
         lines: [
-          { label: 'answered/s', color: 2 },
+          { label: 'ended/s', color: 2 },
           { label: '429/s', color: 1 },
           { label: '529/s', color: 3, filled: true },
         ],

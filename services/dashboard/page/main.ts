@@ -11,6 +11,7 @@ import { machines } from './machines.ts'
 import { player, type Player } from './player.ts'
 import { questions } from './questions.ts'
 import { readRecording, type Recording } from './recording.ts'
+import { isRebuilt } from './request-recording.ts'
 import { openLife, openRequests } from './requests.ts'
 import { slots } from './slots.ts'
 import { status } from './status.ts'
@@ -182,7 +183,10 @@ function drawLine(): void {
 }
 
 function lineSaid(state: string): string {
-  if (state === 'record') return 'a recording, not live'
+  if (state === 'record')
+    return frame !== null && isRebuilt(frame)
+      ? 'a recording of requests, not live: limits, breakers and quotas are not in it'
+      : 'a recording, not live'
   if (state === 'waiting') return 'connecting…'
   if (state === 'lost')
     return `connection lost ${elapsed(wallNow() - feed.since())} ago; trying again by itself`
@@ -226,10 +230,11 @@ async function load(name: string, stream: ReadableStream<Uint8Array<ArrayBuffer>
   try {
     problem = `reading ${shortened(name)}…`
     drawLine()
-    const recording = await readRecording(name, stream, (bytes) => {
+    const onBytes = (bytes: number): void => {
       problem = `reading ${shortened(name)}: ${Math.round(bytes / 1_000_000)} MB`
       draw()
-    })
+    }
+    const recording = await readRecording(name, stream, onBytes, hello?.charts)
     problem = ''
     playRecording(recording)
   } catch (error) {

@@ -1,6 +1,9 @@
-/** Reads a recording: NDJSON, a hello, then its frames; each bare or as `{"hello": …}` and `{"frame": …}`.
+/** Reads a recording: NDJSON, a hello, then its frames; each bare or as `{"hello": …}` and `{"frame": …}`. Or what
+ *  `headgate record` wrote: a header, then requests.
  *  Bound: `FRAMES_MAX` frames, `BYTES_MAX` bytes. */
-import type { Frame, Hello } from '#contracts/dashboard'
+import type { Chart, Frame, Hello } from '#contracts/dashboard'
+import type { RecordedRequest, RecordingHeader } from '#contracts/recording'
+import { framesOf, requestHeader, requestOf, tooMany } from './request-recording.ts'
 
 export interface Recording {
   name: string
@@ -15,14 +18,27 @@ export async function readRecording(
   name: string,
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
   onBytes: (bytes: number) => void,
+  /** Of the scheduler that is live, for a file that has none. */
+  charts: readonly Chart[] = [],
 ): Promise<Recording> {
   let hello: Hello | null = null
+  let header: RecordingHeader | null = null
+  const requests: RecordedRequest[] = []
   const frames: Frame[] = []
   let number = 0
   for await (const line of linesOf(stream, onBytes)) {
     number++
     if (line.trim() === '') continue
     const value = parsed(line, number)
+    if (header !== null) {
+      const request = requestOf(value)
+      if (request === null) throw new Error(`line ${number} is no recorded request`)
+      if (tooMany(requests)) throw new Error(`it has more than ${requests.length} requests`)
+      requests.push(request)
+      continue
+    }
+    if (hello === null && frames.length === 0) header = requestHeader(value)
+    if (header !== null) continue
     const greeting = helloOf(value)
     if (greeting !== null) {
       hello ??= greeting
@@ -33,7 +49,12 @@ export async function readRecording(
     if (frames.length >= FRAMES_MAX) throw new Error(`it has more than ${FRAMES_MAX} frames`)
     frames.push(frame)
   }
-  if (hello === null) throw new Error('it has no hello: not a recording of the dashboard')
+  if (header !== null) {
+    if (requests.length === 0) throw new Error('it holds no request')
+    return { name, ...framesOf(requests, header, charts) }
+  }
+  if (hello === null)
+    throw new Error('it has no hello: no recording of the dashboard, nor of headgate record')
   if (frames.length === 0) throw new Error('it has no frame')
   frames.sort((a, b) => a.at - b.at)
   return { name, hello, frames }

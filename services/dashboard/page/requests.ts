@@ -27,6 +27,7 @@ export function requestColumns(page: Page, now: () => number): Column<RequestRow
     { title: 'in it', text: (row) => elapsed(now() - row.since), number: true },
     { title: 'age', text: (row) => elapsed(now() - row.arrived_at), number: true, optional: true },
     { title: 'attempts', text: (row) => number(row.attempts), number: true },
+    { title: 'waits', text: (row) => row.waits_for?.text ?? '' },
   ]
 }
 export const requestKey = (row: RequestRow): string => `${row.tenant}\u0000${row.id}`

@@ -137,7 +137,7 @@ function tenantColumns(
     figure('inflight', 'in flight', ({ inflight }) => number(inflight)),
     figure('queued', 'waiting', ({ queued }) => number(queued)),
     figure('share', 'share', ({ share }) => percent(share)),
-    figure('settled', 'answered', ({ settled }) => number(settled), true),
+    figure('settled', 'ended', ({ settled }) => number(settled), true),
     figure('refused', 'refused', ({ refused }) => number(refused)),
     figure('http_429', '429s', ({ http_429 }) => number(http_429)),
     figure('tokens', 'tokens', ({ tokens }) => number(tokens), true),
@@ -231,7 +231,7 @@ export function openTenant(name: string, page: Page, now: () => number): void {
       titled('Lanes', lanes),
     ),
     titled('Requests alive', live.element),
-    titled('Answered lately', settled.element),
+    titled('Ended lately', settled.element),
   )
   keepFresh(
     dialog,
@@ -267,7 +267,7 @@ function drawFacts(host: Element, row: TenantRow, now: number): void {
     ['in flight', number(row.inflight)],
     ['waiting', number(row.queued)],
     ['share lately', percent(row.share)],
-    ['answered', number(row.settled)],
+    ['ended', number(row.settled)],
     ['refused', number(row.refused)],
     ['429s', number(row.http_429)],
     ['tokens', number(row.tokens)],
@@ -301,7 +301,7 @@ function drawCounts(
 
 function settledTable(page: Page) {
   return table<SettledRow>({
-    label: 'Requests answered lately',
+    label: 'Requests ended lately',
     none: 'None that are kept.',
     key: ({ id, at }) => `${at} ${id}`,
     columns: [

@@ -1,51 +1,72 @@
 /** What always holds, one function per sentence (control-laws §15). Each gives what it found wrong, or
  *  null. For tests, the simulator and `doctor`: they scan everything and belong on no hot path. */
-import type { Effect } from './effects.ts'
-import { lacking } from './isolation.ts'
-import { select, wantedByOthers } from './lanes.ts'
-import { bindingCap, freeOn, freeOverall } from './slots.ts'
-import { doomed } from './admission.ts'
-import { kept } from './aside.ts'
-import type { Cell, Lane, Request, Route, State } from './state.ts'
-import { readyAt } from './token-buckets.ts'
+import type { Effect } from './model/effects.ts'
+import { lacking } from './laws/isolation.ts'
+import { select, wantedByOthers } from './laws/lanes.ts'
+import { bindingCap, freeOn, freeOverall, headroomFor, unasked } from './laws/slots.ts'
+import { doomed } from './laws/deadlines.ts'
+import { kept } from './laws/backfill.ts'
+import type { LaneRoute, Lane, Request, Route, State } from './model/state.ts'
+import { readyAt } from './laws/token-buckets.ts'
+import { attemptOf, waits } from './model/place.ts'
 
 type Finding = string | null
 
 /** Every slot in use is held by exactly one attempt, in every count that is kept of it. */
 export function slotsAddUp(state: State): Finding {
-  const attempts = [...state.requests.values()].filter((r) => r.attempt !== null)
+  const attempts = [...state.requests.values()].filter((r) => attemptOf(r) !== null)
   const routes = sum(state.routes.values(), (route) => route.inflight)
   const lanes = sum(state.lanes, (lane) => lane.inflight)
   const tenants = sum(state.tenants.values(), (tenant) => tenant.inflight)
-  const cells = sum(
-    state.lanes.flatMap((lane) => lane.cells),
-    (cell) => cell.inflight,
+  const laneRoutes = sum(
+    state.lanes.flatMap((lane) => lane.laneRoutes),
+    (laneRoute) => laneRoute.inflight,
   )
-  const counts = [state.inflight, routes, lanes, tenants, cells]
+  const counts = [state.inflight, routes, lanes, tenants, laneRoutes]
   if (counts.every((n) => n === attempts.length)) return null
   return `${attempts.length} attempts, but counts of ${counts.join(', ')}`
 }
 
 /** Every waiting request stands in exactly one queue, in every count that is kept of it. */
 export function queuesAddUp(state: State): Finding {
-  const waiting = [...state.requests.values()].filter((r) => r.waiting).length
+  const waiting = [...state.requests.values()].filter(waits).length
   const lanes = sum(state.lanes, (lane) => lane.queued)
   const tenants = sum(state.tenants.values(), (tenant) => tenant.queued)
   const queues = sum(
-    state.lanes.flatMap((lane) => lane.cells),
-    (cell) => cell.queue.queued,
+    state.lanes.flatMap((lane) => lane.laneRoutes),
+    (laneRoute) => laneRoute.queue.queued,
   )
   const counts = [state.queued, lanes, tenants, queues]
   if (counts.every((n) => n === waiting)) return null
   return `${waiting} waiting, but counts of ${counts.join(', ')}`
 }
 
-/** A live request waits, holds a slot or is in back-off: one of them. */
-export function onePlaceEach(state: State): Finding {
-  for (const r of state.requests.values()) {
-    const places = [r.waiting, r.attempt !== null, r.retryAt !== null].filter(Boolean).length
-    if (places !== 1) return `${r.key} stands in ${places} places`
+/** What those who wait are expected to use is what each of them is, but for the rounding of sums. */
+export function expectedAddsUp(state: State): Finding {
+  const waiting = new Map<LaneRoute, { duration: number; blind: number }>()
+  for (const request of state.requests.values()) {
+    if (!waits(request)) continue
+    const { laneRoute, expected } = request
+    const one = waiting.get(laneRoute) ?? { duration: 0, blind: 0 }
+    if (expected.evidence) one.duration += expected.duration
+    else one.blind++
+    waiting.set(laneRoute, one)
   }
+  for (const laneRoute of state.lanes.flatMap((lane) => lane.laneRoutes)) {
+    const { duration, blind } = waiting.get(laneRoute) ?? { duration: 0, blind: 0 }
+    const { queue } = laneRoute
+    const off = Math.abs(queue.ahead.duration - duration)
+    if (queue.blind !== blind || off > ROUNDING * Math.max(1, duration))
+      return `${laneRoute.lane.config.name}: ${duration} s and ${blind} unknown wait, counted ${queue.ahead.duration} s and ${queue.blind}`
+  }
+  return null
+}
+const ROUNDING = 1e-6
+
+/** No live request is left between two places. */
+export function onePlaceEach(state: State): Finding {
+  for (const { key, place } of state.requests.values())
+    if (place.in === 'hand') return `${key} stands nowhere`
   return null
 }
 
@@ -54,7 +75,7 @@ export function permitsAddUp(state: State): Finding {
   for (const route of state.routes.values()) {
     let held = 0
     for (const r of state.requests.values())
-      if (r.route === route && r.attempt?.generation === route.gate.generation) held++
+      if (r.route === route && attemptOf(r)?.generation === route.gate.generation) held++
     if (held !== route.ofGeneration)
       return `${route.id}: ${held} attempts of the generation, ${route.ofGeneration} counted`
   }
@@ -72,11 +93,11 @@ export function parkedAtCap(state: State): Finding {
   for (const tenant of state.tenants.values()) {
     if (tenant.parked !== tenant.inflight >= bindingCap(state, tenant))
       return `${tenant.name}: parked is ${tenant.parked} with ${tenant.inflight} in flight`
-    for (const member of tenant.members) {
-      const out = member.head === null || tenant.parked || member.aside
+    for (const flow of tenant.flows) {
+      const out = flow.head === null || tenant.parked || flow.backfilled || flow.held
       const should = out ? 'not armed' : 'armed'
-      if ((member.place === 'armed' ? 'armed' : 'not armed') !== should)
-        return `${tenant.name}: is ${member.place}, should be ${should}`
+      if ((flow.place === 'armed' ? 'armed' : 'not armed') !== should)
+        return `${tenant.name}: is ${flow.place}, should be ${should}`
     }
   }
   return null
@@ -85,12 +106,12 @@ export function parkedAtCap(state: State): Finding {
 /** I5: after a step nothing is left that could start and would be in time. */
 export function nothingLeftToStart(state: State): Finding {
   if (state.draining) return null
-  for (const { aside } of state.asides)
+  for (const { backfill } of state.backfills)
     if (
-      aside?.request.member.aside === true &&
-      readyAt(aside.request.route.quota, aside.need, state.now) <= state.now
+      backfill?.request.flow.backfilled === true &&
+      readyAt(backfill.request.route.quota, backfill.need, state.now) <= state.now
     )
-      return `${aside.request.key} stands aside and could start`
+      return `${backfill.request.key} stands aside and could start`
   const skip = new Set<Route>()
   for (;;) {
     const request = select(state, state.now, skip)
@@ -109,13 +130,13 @@ export function nothingLeftToStart(state: State): Finding {
 export function startsWithinBounds(state: State, effects: readonly Effect[]): Finding {
   for (const effect of effects) {
     if (effect.type !== 'start-attempt') continue
-    const { route, lane, cell, tenant, key } = effect.request
-    if (effect.request.attempt === null) continue
+    const { route, lane, laneRoute, tenant, key } = effect.request
+    if (attemptOf(effect.request) === null) continue
     if (route.inflight > route.limit) return `I1: ${key} started above the limit of ${route.id}`
     if (route.ofGeneration > route.gate.cap) return `I1: ${key} started above the breaker's cap`
     if (state.inflight > state.config.maxInflight)
       return `I2: ${key} started above the global limit`
-    if (cell.inflight > cell.cap || lane.inflight > lane.cap)
+    if (laneRoute.inflight > laneRoute.cap || lane.inflight > lane.cap)
       return `I3: ${key} started above the cap of lane ${lane.config.name}`
     if (tenant.inflight > bindingCap(state, tenant))
       return `I8: ${key} started above its tenant's cap`
@@ -127,11 +148,21 @@ export function startsWithinBounds(state: State, effects: readonly Effect[]): Fi
 /** I3: beyond its trickle a preemptible lane starts only where no other lane has an eligible head, and leaves
  *  the headroom free. Seen after the step: within it, other lanes go first and heads only leave. */
 export function batchYields(state: State, effects: readonly Effect[]): Finding {
-  for (const { request, inLane, inCell } of startsBackwards(effects)) {
-    const { route, lane, cell, key } = request
-    if (!lane.config.preemptible || (inLane < lane.trickle && inCell < cell.trickle)) continue
+  // What preemptible lanes started later in the step was free at the time.
+  const later = new Map<Route, number>()
+  let laterOverall = 0
+  for (const { request, inLane, inLaneRoute } of startsBackwards(effects)) {
+    const { route, lane, laneRoute, key } = request
+    if (!lane.config.preemptible) continue
+    const laterHere = later.get(route) ?? 0
+    const free = { route: freeOn(route) + laterHere, overall: freeOverall(state) + laterOverall }
+    later.set(route, laterHere + 1)
+    laterOverall++
+    if (inLane < lane.trickle && inLaneRoute < laneRoute.trickle) continue
     if (wantedByOthers(route, state.now)) return `I3: ${key} started where another lane has a head`
-    if (freeOn(route) < route.headroom || freeOverall(state) < state.headroom)
+    if (inLane < unasked(state, lane) && inLaneRoute < unasked(state, laneRoute)) continue
+    const room = headroomFor(state, laneRoute)
+    if (free.route < room.route || free.overall < room.overall)
       return `I3: ${key} started into the headroom`
   }
   return null
@@ -140,9 +171,9 @@ export function batchYields(state: State, effects: readonly Effect[]): Finding {
 /** I4: no start comes before one that a guarantee of at least its own weight entitles to go first. */
 export function guaranteesFirst(_state: State, effects: readonly Effect[]): Finding {
   let entitled: Request | null = null
-  for (const { request, inLane, inCell } of startsBackwards(effects)) {
-    const { lane, cell, route } = request
-    const own = inLane < lane.guarantee && inCell < cell.guarantee
+  for (const { request, inLane, inLaneRoute } of startsBackwards(effects)) {
+    const { lane, laneRoute, route } = request
+    const own = inLane < lane.guarantee && inLaneRoute < laneRoute.guarantee
     if (
       entitled !== null &&
       entitled.route === route &&
@@ -158,17 +189,17 @@ export function guaranteesFirst(_state: State, effects: readonly Effect[]): Find
 /** The starts of one step, last first, each with what its lane held before it, overall and on the route. */
 function* startsBackwards(
   effects: readonly Effect[],
-): Generator<{ request: Request; inLane: number; inCell: number }> {
+): Generator<{ request: Request; inLane: number; inLaneRoute: number }> {
   const lanes = new Map<Lane, number>()
-  const cells = new Map<Cell, number>()
+  const laneRoutes = new Map<LaneRoute, number>()
   for (const effect of effects.toReversed()) {
-    if (effect.type !== 'start-attempt' || effect.request.attempt === null) continue
+    if (effect.type !== 'start-attempt' || attemptOf(effect.request) === null) continue
     const { request } = effect
     const inLane = (lanes.get(request.lane) ?? request.lane.inflight) - 1
-    const inCell = (cells.get(request.cell) ?? request.cell.inflight) - 1
+    const inLaneRoute = (laneRoutes.get(request.laneRoute) ?? request.laneRoute.inflight) - 1
     lanes.set(request.lane, inLane)
-    cells.set(request.cell, inCell)
-    yield { request, inLane, inCell }
+    laneRoutes.set(request.laneRoute, inLaneRoute)
+    yield { request, inLane, inLaneRoute }
   }
 }
 
@@ -191,6 +222,7 @@ export function allBackAtRest(state: State): Finding {
 const always = [
   slotsAddUp,
   queuesAddUp,
+  expectedAddsUp,
   onePlaceEach,
   permitsAddUp,
   lackingAddsUp,

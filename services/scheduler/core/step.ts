@@ -4,27 +4,46 @@
  *  say, updates quota and retry budget; frees and settles the slot; starts whatever may start; returns
  *  the effects. Submit, settle and cancel are O(log tenants), a start O(lanes x routes + log tenants);
  *  the tick scans neither tenants nor requests. */
-import type { Millis, Seconds } from '#contracts/units'
-import type { Usage, Verdict } from '#contracts/verdict'
-import * as admission from './admission.ts'
-import { mayPass, recall, stepAside } from './aside.ts'
-import { configure, sweepRetired } from './configure.ts'
-import { costOf, type Estimate } from './cost.ts'
-import { noteUsage, reviewLevel } from './degradation.ts'
-import { controlled } from './delay-control.ts'
-import type { Dice } from './dice.ts'
-import type { Effect, Ending, Refused } from './effects.ts'
-import type { Input, RouteControl } from './inputs.ts'
-import { reviewReserves } from './isolation.ts'
-import { charge, select, settleSlots } from './lanes.ts'
-import { denominators, samplePaces } from './prediction.ts'
-import { growAllowances, victimFor } from './preemption.ts'
-import { earnRetry, retry } from './retry.ts'
-import { release, rescale, reviewActive, take } from './slots.ts'
-import type { Attempt, Request, Route, State } from './state.ts'
-import { growRates, learnQuota, noteDelay, readyAt, reserve } from './token-buckets.ts'
-import { learnUpstream } from './upstream-block.ts'
-import { checkAt, wakeNext, wakeQuota, wakeRoute } from './wakes.ts'
+import type { Millis } from '#contracts/units'
+import { verdicts, type Verdict } from '#contracts/verdict'
+import { waitWords } from '#contracts/waiting'
+import { admit } from './laws/admission.ts'
+import { mayBackfill, recall, beginBackfill } from './laws/backfill.ts'
+import { configure, sweepRetired } from './laws/configure.ts'
+import { costOf, type Estimate } from './estimators/cost.ts'
+import { reviewLevel } from './laws/degradation.ts'
+import { controlled } from './model/make.ts'
+import type { Dice } from './estimators/dice.ts'
+import type { Effect, Ending, Refused } from './model/effects.ts'
+import { letGo, standsBack } from './laws/held.ts'
+import type { Input, RouteControl } from './model/inputs.ts'
+import { reviewReserves } from './laws/isolation.ts'
+import { charge, select } from './laws/lanes.ts'
+import { denominators, samplePaces } from './laws/prediction.ts'
+import { growAllowances, victimFor } from './laws/preemption.ts'
+import { shareLimits } from './laws/quota-sharing.ts'
+import { earnRetry, payRetry, retry, waitForToken } from './laws/retry.ts'
+import { forgiveSilence, silenceOf, tellSilence } from './laws/silence.ts'
+import { release, rescale, reviewActive, take } from './laws/slots.ts'
+import type { Attempt, Request, Route, State } from './model/state.ts'
+import {
+  growRates,
+  learnQuota,
+  limitsOf,
+  noteDelay,
+  readyAt,
+  reserve,
+} from './laws/token-buckets.ts'
+import { learnUpstream, startsTest, testNow } from './laws/upstream-block.ts'
+import { whyWaits } from './laws/waiting.ts'
+import { checkAt, wakeNext, wakeQuota, wakeRoute } from './laws/wakes.ts'
+import { HAND, attemptOf, waits } from './model/place.ts'
+import { doomed, faultWords } from './laws/deadlines.ts'
+import { firstByteMs } from './laws/first-byte.ts'
+import { sampleNeeds } from './laws/needs.ts'
+import { dequeue, enqueue } from './laws/queueing.ts'
+import { queueFull, refuse } from './laws/refusal.ts'
+import { settle } from './laws/settlement.ts'
 
 export function step(state: State, input: Input, at: Millis, dice: Dice): Effect[] {
   const now = Math.max(at, state.now)
@@ -52,7 +71,7 @@ function receive(state: State, input: Input, now: Millis, dice: Dice, effects: E
       applyControl(state, input.control)
       return onVerdict(state, input.key, input.verdict, now, dice, effects)
     case 'wake':
-      return onWake(state, input.key, now, effects)
+      return onWake(state, input.key, now, dice, effects)
     case 'route-wake':
       return undefined
     case 'control':
@@ -61,6 +80,8 @@ function receive(state: State, input: Input, now: Millis, dice: Dice, effects: E
       return onTick(state, input.controls, input.elapsedMs, now, effects)
     case 'config':
       return configure(state, input.config, effects)
+    case 'test-upstream':
+      return void testNow(state, input.upstream, now, effects)
     case 'lane':
       return onLane(state, input.lane, input.paused)
     case 'drain':
@@ -78,27 +99,27 @@ function onRequest(
   now: Millis,
   effects: Effect[],
 ): void {
-  const answer = admission.admit(state, asked, now, effects)
+  const answer = admit(state, asked, now, effects)
   if (!answer.admitted) {
     effects.push({ type: 'refused', key: asked.key, refused: answer.refused })
     return
   }
   const { evicted, request } = answer
   if (evicted !== null) {
-    admission.dequeue(state, evicted, now)
-    const refused = admission.queueFull(
+    dequeue(state, evicted, now)
+    const refused = queueFull(
       `lane ${evicted.lane.config.name} is full and this tenant holds most of it`,
     )
     finish(state, evicted, refused, effects)
   }
-  admission.enqueue(state, request, 'tail', now)
+  enqueue(state, request, 'tail', now)
   effects.push({ type: 'queued', request })
 }
 
 function onCancel(state: State, key: string, now: Millis, effects: Effect[]): void {
   const request = state.requests.get(key)
   if (request === undefined || request.answered) return
-  const refused = admission.refuse('CANCELLED', 'cancelled, or the caller is gone')
+  const refused = refuse('CANCELLED', 'cancelled, or the caller is gone')
   conclude(state, request, refused, 'cancel', now, effects)
 }
 
@@ -111,9 +132,9 @@ function conclude(
   now: Millis,
   effects: Effect[],
 ): void {
-  const { attempt } = request
+  const attempt = attemptOf(request)
   if (attempt === null) {
-    if (request.waiting) admission.dequeue(state, request, now)
+    if (waits(request)) dequeue(state, request, now)
     finish(state, request, ending, effects)
     return
   }
@@ -134,28 +155,30 @@ function leave(state: State, request: Request): void {
   state.bytes -= request.asked.bytes
   request.tenant.bytes -= request.asked.bytes
   request.route.live--
-  request.retryAt = null
+  request.place = HAND
   reviewActive(state, request.tenant)
-  request.cell.queue.leave(request.member, state.config.file.scheduling.idle_tenants_max)
+  request.laneRoute.queue.leave(request.flow, state.config.file.scheduling.idle_tenants_max)
 }
 
 // ---- attempts ----
 
 /** Starts whatever may start. */
 function fill(state: State, now: Millis, effects: Effect[]): void {
-  if (state.asides.size > 0) recall(state, now, effects)
+  if (state.backfills.size > 0) recall(state, now, effects)
+  if (state.holding.size > 0) letGo(state, now, effects)
   let skip: Set<Route> | null = null
   for (;;) {
     const request = select(state, now, skip)
     if (request === null) return
+    if (state.holding.size > 0 && standsBack(state, request, now, effects)) continue
     // What has just arrived was estimated a moment ago.
     const estimate =
       request.acceptedAt === now
         ? request.expected
         : state.costs.estimate(request.asked, state.config)
-    const dropped = admission.doomed(state, request, now, estimate)
+    const dropped = doomed(state, request, now, estimate)
     if (dropped !== null) {
-      admission.dequeue(state, request, now)
+      dequeue(state, request, now)
       finish(state, request, dropped, effects)
       continue
     }
@@ -164,32 +187,32 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
     if (ready > now) {
       noteDelay(quota, estimate, now)
       wakeRoute(request.route, ready, now, effects)
-      if (stepAside(state, request, estimate, now)) continue
+      if (beginBackfill(state, request, estimate, now)) continue
       skip ??= new Set()
       skip.add(request.route)
       continue
     }
     const old = stale(request, now)
     if (old !== null) {
-      admission.dequeue(state, request, now)
+      dequeue(state, request, now)
       finish(state, request, old, effects)
       continue
     }
-    if (mayPass(state, request, estimate)) start(state, request, estimate, now, effects)
-    else if (quota.aside !== null) (skip ??= new Set()).add(request.route)
+    if (mayBackfill(state, request, estimate)) start(state, request, estimate, now, effects)
+    else if (quota.backfill !== null) (skip ??= new Set()).add(request.route)
   }
 }
 
 /** Delay control hears of every request that leaves its queue, and may drop it (control-laws §12). */
 function stale(request: Request, now: Millis): Refused | null {
   if (!controlled(request)) return null
-  const { cell } = request
+  const { laneRoute } = request
   const queueMs = now - request.queuedAt
-  const drop = cell.delay.leaving({ queueMs, meanService: cell.pace.meanService, now })
-  cell.queue.newestFirst = cell.delay.overloaded
+  const drop = laneRoute.delay.leaving({ queueMs, meanService: laneRoute.pace.meanService, now })
+  laneRoute.queue.newestFirst = laneRoute.delay.overloaded
   if (!drop) return null
-  return admission.refuse('STALE', `waited ${queueMs} ms in a queue that does not get shorter`, {
-    retryAfterMs: 1_000 * cell.pace.meanService,
+  return refuse('STALE', `waited ${queueMs} ms in a queue that does not get shorter`, {
+    retryAfterMs: 1_000 * laneRoute.pace.meanService,
   })
 }
 
@@ -210,7 +233,7 @@ function start(
       now,
     })
   charge(state, request, now, { duration: estimate.duration, cost: charged })
-  admission.dequeue(state, request, now)
+  dequeue(state, request, now)
   request.attempts++
   const hangMs = firstByteMs(state, request, estimate)
   const attempt: Attempt = {
@@ -223,30 +246,17 @@ function start(
     charged,
     reserved: reserve(route.quota, estimate, now),
     firstByteMs: hangMs,
-    silenceMs: Number.isFinite(hangMs) ? hangMs : usualFirstByteMs(state, request),
+    silence: silenceOf(state, request, estimate, hangMs),
+    silentSince: now,
+    silenceTold: false,
     firstByte: false,
     forwarded: false,
     ending: null,
   }
   take(state, request, attempt)
-  const { upstream } = route
-  if (upstream.testing) upstream.tester = request.key
+  startsTest(state, request, now, effects)
   effects.push({ type: 'start-attempt', request, attempt })
 }
-
-/** No byte within this is a hang (control-laws §2). An answer that is not streamed has its first byte
- *  last, so it is given the time that the whole answer may take. */
-function firstByteMs(state: State, request: Request, estimate: Estimate): Millis {
-  const { asked } = request
-  const usual = usualFirstByteMs(state, request)
-  if (asked.stream) return usual
-  if (!estimate.evidence) return Infinity
-  const service = state.costs.service(asked.model, estimate, state.now)
-  return Math.max(usual, 3_000 * service, 1_000 * state.costs.longest(asked, state.config))
-}
-
-const usualFirstByteMs = (state: State, { lane }: Request): Millis =>
-  Math.min(state.config.file.limits.first_byte_max_ms, lane.config.timeoutMs / 2)
 
 function onProgress(
   state: State,
@@ -255,9 +265,14 @@ function onProgress(
   effects: Effect[],
 ): void {
   const request = state.requests.get(key)
-  const attempt = request?.attempt
-  if (request === undefined || attempt === undefined || attempt === null) return
-  attempt.firstByte = true
+  if (request === undefined) return
+  const attempt = attemptOf(request)
+  if (attempt === null) return
+  if (!attempt.firstByte) {
+    attempt.firstByte = true
+    request.route.silent.delete(request)
+    request.route.lastByteAt = state.now
+  }
   if (what === 'first-byte' || attempt.forwarded || request.answered) return
   attempt.forwarded = true
   effects.push({ type: 'forwarding', request, attempt })
@@ -272,12 +287,15 @@ function onVerdict(
   effects: Effect[],
 ): void {
   const request = state.requests.get(key)
-  if (request === undefined || request.attempt === null)
+  const running = request === undefined ? null : attemptOf(request)
+  if (request === undefined || running === null)
     throw new Error(`${key}: a verdict comes for an attempt in a slot`)
-  learnUpstream(state, request, verdict, now, effects)
-  const { quota } = request.route
-  if (learnQuota(quota, { verdict, request, attempt: request.attempt, now, dice }))
-    wakeQuota(state, request.route, now, effects)
+  const stillBlocked = learnUpstream(state, request, verdict, now, effects)
+  // A reload may have given the route another quota since.
+  const { quota } = running.reserved
+  const limits = shareLimits(state, request.route, limitsOf(verdict.rate), effects)
+  if (learnQuota(state, quota, { verdict, request, attempt: running, now, dice, limits }))
+    wakeQuota(state, quota, now, effects)
   const attempt = release(state, request)
   const preempted = attempt.ending === 'preempt' && verdict.kind === 'ended'
   settle(state, request, attempt, verdict, preempted, now)
@@ -294,10 +312,21 @@ function onVerdict(
     requeue(state, request, 'preempted', now, effects)
     return
   }
+  noteFault(request.route, verdict)
   if (verdict.kind === 'ok') {
+    request.route.lastByteAt = now
     earnRetry(request, state.config, now)
     finish(state, request, { kind: 'completed', verdict }, effects)
     return
+  }
+  if (stillBlocked && request.lane.config.preemptible && !state.draining) {
+    // It was the house's test, not this request's turn: it waits for the next one.
+    request.attempts--
+    const until = request.route.upstream.blockedUntil
+    request.place = { in: 'back-off', until, owes: false }
+    const waitMs = until - now
+    effects.push({ type: 'backoff', request, verdict, waitMs, owes: false })
+    return wakeNext(state, request, effects)
   }
   if (verdict.kind === 'unexplained') request.unexplained++
   const decision = retry(state, request, verdict, now, dice)
@@ -306,17 +335,21 @@ function onVerdict(
       state,
       request,
       {
-        ...admission.refuse(decision.reason, decision.message),
+        ...refuse(decision.reason, decision.message),
         ...later(request, decision.reason, verdict, now),
       },
       effects,
     )
     return
   }
-  request.retryAt = now + decision.waitMs
-  effects.push({ type: 'backoff', request, verdict, waitMs: decision.waitMs })
+  const { waitMs, owes } = decision
+  request.place = { in: 'back-off', until: now + waitMs, owes }
+  effects.push({ type: 'backoff', request, verdict, waitMs, owes })
   wakeNext(state, request, effects)
 }
+
+/** When a caller may come back who could not be served, by our own reckoning. */
+const LATER = { min: 1_000, max: 60_000 }
 
 /** What a final refusal says beside its reason: the upstream's answer, and when to come back. */
 function later(
@@ -324,92 +357,45 @@ function later(
   reason: Refused['reason'],
   verdict: Verdict,
   now: Millis,
-): Pick<Refused, 'verdict' | 'retryAfterMs'> {
-  if (reason === 'SHUTDOWN' || reason === 'STREAM_BROKEN')
-    return { verdict: null, retryAfterMs: null }
+): Pick<Refused, 'verdict' | 'retryAfterMs' | 'inVain'> {
+  if (reason === 'SHUTDOWN') return { verdict: null, retryAfterMs: null }
+  // An error event of the upstream's has words for the caller.
+  if (reason === 'STREAM_BROKEN') return { verdict, retryAfterMs: null }
   const { route } = request
   const until = Math.max(
     route.quota.pausedUntil,
     route.gate.until ?? 0,
     now + (verdict.retryAfterMs ?? 0),
   )
-  return { verdict, retryAfterMs: Math.min(60_000, Math.max(1_000, until - now)) }
-}
-
-/** Corrects what the start was charged, and learns from a complete answer. */
-function settle(
-  state: State,
-  request: Request,
-  attempt: Attempt,
-  verdict: Verdict,
-  preempted: boolean,
-  now: Millis,
-): void {
-  request.upstreamMs += now - attempt.startedAt
-  const duration: Seconds = (now - attempt.startedAt) / 1_000
-  const { usage } = verdict
-  const actual = preempted
-    ? 0
-    : costOf(
-        {
-          duration,
-          inputTokens: usage === null ? 0 : usage.inputTokens + usage.cacheCreationTokens,
-          outputTokens: usage?.outputTokens ?? 0,
-        },
-        attempt.by,
-      )
-  if (preempted) state.wasted += duration
-  settleSlots(request, duration - attempt.estimate.duration)
-  request.cell.queue.settle(request.member, actual - attempt.charged)
-  noteUsage(request.tenant, actual, now)
-  if (verdict.kind === 'ended')
-    state.costs.learnAtLeast(request.asked, { duration, estimated: attempt.estimate.duration })
-  if (verdict.kind !== 'ok') return
-  request.cell.pace.served(duration)
-  if (!request.lane.config.preemptible) request.route.reserve.served(duration)
-  const { credit_max, waste_ratio } = state.config.file.preemption
-  state.wasteCredit = Math.min(
-    Math.max(credit_max, state.wasteCredit),
-    state.wasteCredit + waste_ratio * duration,
-  )
-  request.route.lastSuccessAt = now
-  state.costs.learn(
-    request.asked,
-    {
-      duration,
-      ttft: verdict.ttftMs === null ? null : verdict.ttftMs / 1_000,
-      outputTokens: usage?.outputTokens ?? null,
-      inputTokens:
-        usage === null
-          ? null
-          : usage.inputTokens + usage.cacheCreationTokens + usage.cacheReadTokens,
-      cachedShare: usage === null ? null : cachedShareOf(usage),
-      estimated: attempt.estimate.duration,
-    },
-    state.config,
-    now,
-  )
-}
-
-function cachedShareOf(usage: Usage): number | null {
-  const all = usage.inputTokens + usage.cacheCreationTokens + usage.cacheReadTokens
-  return all === 0 ? null : usage.cacheReadTokens / all
+  const ours = Math.min(LATER.max, Math.max(LATER.min, until - now))
+  // What the upstream said is not made shorter: its caller may be a job that can wait for hours.
+  const retryAfterMs = Math.max(ours, verdict.toldRetryAfterMs ?? 0)
+  return { verdict, retryAfterMs, ...(verdict.notAgain === true ? { inVain: true } : {}) }
 }
 
 // ---- time ----
 
-function onWake(state: State, key: string, now: Millis, effects: Effect[]): void {
+function onWake(state: State, key: string, now: Millis, dice: Dice, effects: Effect[]): void {
   const request = state.requests.get(key)
   if (request === undefined || request.answered) return
   if (now >= request.deadline) {
-    const ms = request.deadline - request.acceptedAt
-    const where = request.attempt === null ? 'waiting' : 'running'
-    const refused = admission.refuse('DEADLINE', `the deadline of ${ms} ms passed while ${where}`)
+    const refused = refuse('DEADLINE', deadlineWords(state, request, now))
     return conclude(state, request, refused, 'deadline', now, effects)
   }
-  if (request.retryAt !== null && now >= request.retryAt)
-    return requeue(state, request, 'backoff', now, effects)
-  if (request.waiting && !request.checked && now >= checkAt(state, request)) {
+  const { place } = request
+  if (place.in === 'back-off' && now >= place.until) {
+    if (!place.owes || payRetry(state, request, now))
+      return requeue(state, request, 'backoff', now, effects)
+    const decision = waitForToken(state, request, { now, service: 0, waitMs: 0 }, dice)
+    if (!decision.again) {
+      const refused = refuse(decision.reason, decision.message)
+      const { lastVerdict } = request
+      const more = lastVerdict === null ? {} : later(request, decision.reason, lastVerdict, now)
+      return finish(state, request, { ...refused, ...more }, effects)
+    }
+    request.place = { ...place, until: now + decision.waitMs }
+  }
+  if (place.in === 'queue' && !request.checked && now >= checkAt(state, request)) {
     request.checked = true
     const victim = victimFor(state, request, now)
     if (victim !== null) {
@@ -420,6 +406,22 @@ function onWake(state: State, key: string, now: Millis, effects: Effect[]): void
   wakeNext(state, request, effects)
 }
 
+/** Where its time went, and whose doing it was. */
+function deadlineWords(state: State, request: Request, now: Millis): string {
+  const passed = `the deadline of ${request.deadline - request.acceptedAt} ms passed`
+  if (attemptOf(request) !== null) return `${passed} while running`
+  const why = waitWords(whyWaits(state, request, now))
+  return `${passed} while waiting: ${why}${faultWords(request.route)}`
+}
+
+function noteFault(route: Route, verdict: Verdict): void {
+  const said = verdicts[verdict.kind].breaker
+  if (said === 'neutral') return
+  route.failedInRow = said === 'ok' ? 0 : route.failedInRow + 1
+  const { kind, status, errorType } = verdict
+  route.lastFault = said === 'ok' ? null : { kind, status, errorType }
+}
+
 function requeue(
   state: State,
   request: Request,
@@ -428,10 +430,10 @@ function requeue(
   effects: Effect[],
 ): void {
   if (state.draining) {
-    const refused = admission.refuse('SHUTDOWN', 'this instance is stopping; others may serve')
+    const refused = refuse('SHUTDOWN', 'this instance is stopping; others may serve')
     return finish(state, request, refused, effects)
   }
-  admission.enqueue(state, request, 'head', now)
+  enqueue(state, request, 'head', now)
   effects.push({ type: 'requeued', request, why })
   wakeNext(state, request, effects)
 }
@@ -444,9 +446,12 @@ function onTick(
   effects: Effect[],
 ): void {
   for (const control of controls) applyControl(state, control)
+  if (elapsedMs === 0) forgiveSilence(state, now)
+  else tellSilence(state, now, effects)
   growAllowances(state, now)
   growRates(state, now)
   samplePaces(state, elapsedMs / 1_000)
+  sampleNeeds(state)
   reviewReserves(state, elapsedMs / 1_000)
   if (reviewLevel(state, now)) {
     rescale(state)
@@ -457,14 +462,15 @@ function onTick(
       detail: `level ${state.load.level}: ${LEVELS[state.load.level]}`,
     })
   }
-  for (const lane of state.lanes) for (const cell of lane.cells) cell.queue.rest(elapsedMs / 1_000)
+  for (const lane of state.lanes)
+    for (const laneRoute of lane.laneRoutes) laneRoute.queue.rest(elapsedMs / 1_000)
   sweepRetired(state, effects)
 }
 
 const LEVELS = [
   'normal service',
-  'preemptible lanes keep their trickle only',
-  'preemptible lanes start nothing, holds are lent',
+  'preemptible lanes have their trickle, and what the others lately left',
+  'preemptible lanes have what the others lately left, holds are lent',
   'arrivals are shed, heavy tenants of light lanes first',
 ] as const
 
@@ -490,11 +496,18 @@ function onLane(state: State, name: string, paused: boolean): void {
   if (lane !== undefined) lane.paused = paused
 }
 
-/** New and queued requests are refused at once; running ones may end. */
+/** How many a drain refuses in one step: what is said to them is in memory at once. */
+const DRAIN_SLICE = 500
+
+/** New requests are refused at once and queued ones by slices, one for each `drain`; running ones may end. */
 function onDrain(state: State, now: Millis, effects: Effect[]): void {
   state.draining = true
-  for (const request of [...state.requests.values()])
-    if (request.attempt === null) conclude(state, request, stopping(), 'drain', now, effects)
+  const slice: Request[] = []
+  for (const request of state.requests.values()) {
+    if (attemptOf(request) === null) slice.push(request)
+    if (slice.length === DRAIN_SLICE) break
+  }
+  for (const request of slice) conclude(state, request, stopping(), 'drain', now, effects)
 }
 
 function onDrainOver(state: State, now: Millis, effects: Effect[]): void {
@@ -503,6 +516,6 @@ function onDrainOver(state: State, now: Millis, effects: Effect[]): void {
 }
 
 const stopping = (): Refused =>
-  admission.refuse('SHUTDOWN', 'this instance is stopping; others may serve', {
+  refuse('SHUTDOWN', 'this instance is stopping; others may serve', {
     retryAfterMs: 1_000,
   })

@@ -1,10 +1,11 @@
 /** `POST /api/admin/<op>`: the admin subjects of the contract, for an operator with the token. */
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { readAdmin } from '#contracts/admin'
-import { faultAsk, type FaultAsk } from '#contracts/dashboard'
+import { faultAsk, faultProblem, type FaultAsk } from '#contracts/dashboard'
+import { plainWords } from '#contracts/plain-words'
 import { ADMIN_OPS } from '#contracts/subjects'
 import { obey, OperatorError, type Operator } from '#ports'
-import { originGuard, tokenGuard, type Denial } from './guard.ts'
+import { originGuard, tokenGuard, type Denial } from '#platform/http/guard'
 
 /** As large as a configuration may be. */
 export const ADMIN_BODY_BYTES_MAX = 1_000_000
@@ -37,8 +38,8 @@ export function admin(
         const message = 'faults are for the simulated provider, and none is in use'
         return deny(reply, { status: 404, type: 'not_found_error', message })
       }
-      const read = faultAsk.safeParse(jsonOf(request.body))
-      if (!read.success) return deny(reply, invalid(read.error.issues[0]?.message ?? 'unreadable'))
+      const read = faultAsk.safeParse(jsonOf(request.body), { error: plainWords })
+      if (!read.success) return deny(reply, invalid(faultProblem(read.error)))
       try {
         return reply.send(await of.fault(read.data))
       } catch (error) {
@@ -55,7 +56,14 @@ export function admin(
       const read = readAdmin(op, typeof request.body === 'string' ? request.body : '')
       if ('problem' in read) return deny(reply, invalid(read.problem))
       try {
-        return reply.send((await obey(of.operator, read.ask)) ?? {})
+        const answer = await obey(of.operator, read.ask, `HTTP, ${request.ip}`)
+        if (answer != null) return reply.send(answer)
+        if (op === 'cancel') return reply.send({ cancelled: false, reason: 'unknown_id' })
+        return deny(reply, {
+          status: 404,
+          type: 'not_found_error',
+          message: 'this instance does not know the id',
+        })
       } catch (error) {
         if (!(error instanceof OperatorError)) throw error
         return deny(reply, invalid(error.message))

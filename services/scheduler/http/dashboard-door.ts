@@ -1,6 +1,7 @@
 /** The dashboard: its page's files, its feed as server-sent events, and the questions it answers. Reads only;
  *  what an operator does goes through `/api/admin`. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { unacknowledged, type Unacknowledged } from './unacknowledged.ts'
 
 /** An answer as JSON text. */
 interface Said {
@@ -11,6 +12,7 @@ type Query = Readonly<Record<string, unknown>>
 
 interface Reader {
   ready(): boolean
+  unread(): number
   send(bytes: Uint8Array): void
   end(): void
 }
@@ -42,6 +44,10 @@ export interface DashboardSource {
 const PAGE_POLICY =
   "default-src 'self'; img-src 'self' data:; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'"
 
+/** What may be on its way to a page when a frame comes; one that owes more misses it, so that it never sees what
+ *  is minutes old. */
+const ON_ITS_WAY_BYTES_MAX = 65_536
+
 export function dashboardDoor(app: FastifyInstance, { files, feed }: DashboardSource): void {
   // So that a browser fetches them side by side and not import by import.
   const link = [...files.keys()]
@@ -57,8 +63,11 @@ export function dashboardDoor(app: FastifyInstance, { files, feed }: DashboardSo
     reply.code(status).type('application/json; charset=utf-8').send(body)
   const queryOf = (request: FastifyRequest): Query => request.query as Query
 
+  const table = unacknowledged()
   // A HEAD of what never ends would hold a reader for ever.
-  app.get('/api/feed', { exposeHeadRoute: false }, (_request, reply) => openFeed(feed, reply))
+  app.get('/api/feed', { exposeHeadRoute: false }, (_request, reply) =>
+    openFeed(feed, reply, table),
+  )
   app.get('/api/history', (request, reply) => say(reply, feed.history(queryOf(request))))
   app.get('/api/tenants', (request, reply) => say(reply, feed.tenants(queryOf(request))))
   app.get<{ Params: { name: string } }>('/api/tenants/:name', (request, reply) =>
@@ -92,7 +101,11 @@ function sendFile(file: PageFile, request: FastifyRequest, reply: FastifyReply):
 /** Connections with a feed: a second one on the same would never be written. */
 const fed = new WeakSet<object>()
 
-function openFeed(feed: DashboardSource['feed'], reply: FastifyReply): FastifyReply | undefined {
+function openFeed(
+  feed: DashboardSource['feed'],
+  reply: FastifyReply,
+  table: Unacknowledged,
+): FastifyReply | undefined {
   const to = reply.raw
   const { socket } = reply.request.raw
   if (fed.has(socket)) {
@@ -103,7 +116,11 @@ function openFeed(feed: DashboardSource['feed'], reply: FastifyReply): FastifyRe
   }
   let begun = false
   const reader: Reader = {
-    ready: () => !to.writableNeedDrain,
+    ready: () => !to.writableNeedDrain && table.of(socket) <= ON_ITS_WAY_BYTES_MAX,
+    unread() {
+      table.look()
+      return table.of(socket)
+    },
     send(bytes) {
       if (!begun) begin()
       to.write(bytes)

@@ -1,14 +1,15 @@
-/** `/healthz`: the process is up. `/readyz`: it should get work; if not, why not. */
+/** `/healthz`: the process is up. `/readyz`: it takes requests by one door at least; `/readyz?door=nats`: by that
+ *  one. If not, why not. */
 import type { FastifyInstance } from 'fastify'
+import { readyzAnswer, type Doors } from '#contracts/readiness'
 
-/** What keeps this instance from being ready, one line each; none: it is. */
-export type Ready = () => readonly string[]
+/** What keeps each door from taking requests. */
+export type Ready = () => Doors
 
 export function health(app: FastifyInstance, ready: Ready): void {
   app.get('/healthz', () => ({ status: 'ok' }))
-  app.get('/readyz', (_request, reply) => {
-    const reasons = ready()
-    reply.code(reasons.length === 0 ? 200 : 503)
-    return { ready: reasons.length === 0, reasons }
+  app.get<{ Querystring: { door?: unknown } }>('/readyz', (request, reply) => {
+    const { status, body } = readyzAnswer(ready(), request.query.door)
+    return reply.code(status).send(body)
   })
 }

@@ -4,7 +4,7 @@
  *  Bound: `READERS_MAX` readers; one that reads too slowly is let go, and hears of every actor when it returns. */
 import fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { deny } from './admin.ts'
-import { hostGuard, originGuard } from './guard.ts'
+import { hostGuard, originGuard } from '#platform/http/guard'
 
 export interface InspectSource {
   /** Each message is JSON; the answer ends it. */

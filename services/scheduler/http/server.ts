@@ -5,7 +5,7 @@ import type { Clock, Operator } from '#ports'
 import { admin, ADMIN_BODY_BYTES_MAX, deny } from './admin.ts'
 import { eventStream, type EventSource } from './event-stream.ts'
 import { health, type Ready } from './health.ts'
-import { createListener, hostGuard, listen, type Tls } from './listener.ts'
+import { createListener, hostGuard, listen, type Tls } from '#platform/http/listener'
 import { metricsPage, type MetricsSource } from './metrics-page.ts'
 
 export interface HttpOptions {
@@ -32,7 +32,17 @@ export interface HttpOptions {
 /** Rejects with a sentence that names the knob when the address cannot be had. */
 export async function startHttp(of: HttpOptions): Promise<{ url: string; close(): Promise<void> }> {
   const { host, port, tls = null, onFault } = of
-  const facing = { host, port, portName: 'HEADGATE_HTTP_PORT', tls, limits: LIMITS, deny, onFault }
+  const { after } = of.clock
+  const facing = {
+    host,
+    port,
+    portName: 'HEADGATE_HTTP_PORT',
+    tls,
+    limits: LIMITS,
+    after,
+    deny,
+    onFault,
+  }
   const app = createListener(facing)
   const checkHost = hostGuard(host)
   app.addHook('onRequest', async (request, reply) => {

@@ -1,32 +1,14 @@
-/** count_tokens and models: outside lanes and slots, a few at once, the upstream's own answer. */
-import { isToken } from '#contracts/ids'
+/** count_tokens and models, as they come over the bus and go back: the upstream's own answer. */
 import { modelsAsk } from '#contracts/models-ask'
-import {
-  firstIssue,
-  HEADER,
-  refusal,
-  type Refusal,
-  type UpstreamHeaders,
-} from '#contracts/messages'
+import { plainWords } from '#contracts/plain-words'
+import { firstIssue, HEADER, refusal, unattempted, type Refusal } from '#contracts/messages'
+import type { RefusalCode } from '#contracts/refusals'
 import type { AuxKind } from '#contracts/subjects'
-import type { Bus, BusMessage, Clock, Millis } from '#ports'
+import { typeOfStatus } from '#contracts/api-errors'
+import type { AuxAnswer as UpstreamAnswer, Bus, BusMessage } from '#ports'
+import { ofUpstream, type AuxAnswer, type AuxCalls } from './aux-calls.ts'
 import type { Outbox } from './outbox.ts'
-import { unattempted } from '#contracts/messages'
-import { upstreamHeaders } from './request-parse.ts'
-
-/** The caller gets an answer by then; the call itself ends when its own time is up. */
-const ANSWER_WITHIN_MS: Millis = 60_000
-
-/** The upstream's answer, or a refusal of ours (a rejected tenant, a drain). */
-export type AuxAnswer =
-  { status: number; requestId: string | null; body: Uint8Array } | { refusal: Refusal }
-
-export type AuxCall = (of: {
-  kind: AuxKind
-  tenant: string
-  body: Uint8Array | null
-  headers: UpstreamHeaders
-}) => Promise<AuxAnswer>
+import { readHeaders } from './request-parse.ts'
 
 interface Asked {
   kind: AuxKind
@@ -37,55 +19,41 @@ interface Asked {
 }
 
 export function auxDesk(of: {
-  call: AuxCall
+  calls: AuxCalls
   bus: Bus
   outbox: Outbox
-  clock: Pick<Clock, 'after'>
-  limits: () => { auxInflightMax: number }
+  makeId: () => string
   bytesMax: () => number
+  /** Whose bound that is. */
+  bytesBy: () => string
 }): (asked: Asked) => void {
-  let inflight = 0
-
   /** Null: it may be made. */
-  const refusalOf = ({ kind, message }: Asked, wrong: string | null): Refusal | null => {
+  const wrongIn = ({ kind, message }: Asked, wrong: string | null): Refusal | null => {
     const bytes = message.data.length
     const bytesMax = of.bytesMax()
-    const { auxInflightMax: max } = of.limits()
     if (bytes > bytesMax) {
-      const size = `the body has ${bytes} bytes, at most ${bytesMax} are allowed`
+      const size = `the body has ${bytes} bytes, at most ${bytesMax} are allowed by ${of.bytesBy()}`
       return refusal('payload_too_large', size)
     }
     const unfit = wrong ?? (kind === 'models' ? wrongModelsAsk(message.data) : null)
-    if (unfit !== null) return refusal('invalid_request', unfit)
-    if (inflight < max) return null
-    return refusal('queue_full', `${inflight} ${kind} calls are under way, at most ${max} may be`)
+    return unfit === null ? null : refusal('invalid_request', unfit)
   }
 
   return (asked) => {
     const { kind, tenant, message } = asked
-    const { headers, wrong } = upstreamHeaders(message)
-    const refused = refusalOf(asked, wrong)
-    if (refused !== null) return refuse(of, asked, { refusal: refused })
-
-    let answered = false
-    const answerOnce = (answer: AuxAnswer) => {
-      if (answered) return
-      answered = true
-      stopWaiting()
-      give(of, asked, answer)
-    }
-    const stopWaiting = of.clock.after(ANSWER_WITHIN_MS, () =>
-      answerOnce({ refusal: upstreamSaid(504, 'timeout_error', 'no answer in time') }),
-    )
-    const finish = (answer: AuxAnswer) => {
-      inflight -= 1
-      answerOnce(answer)
-    }
-    inflight += 1
-    const body = message.data.length === 0 ? null : new Uint8Array(message.data)
-    of.call({ kind, tenant, body, headers }).then(finish, () =>
-      finish({ refusal: upstreamSaid(502, 'api_error', 'the call failed') }),
-    )
+    const said = readHeaders(message)
+    const id = said.id ?? of.makeId()
+    const refused = wrongIn(asked, said.wrong)
+    if (refused !== null) return refuse(of, asked, { id, sent: false, refusal: refused })
+    of.calls.ask({
+      kind,
+      tenant,
+      id,
+      body: message.data.length === 0 ? null : new Uint8Array(message.data),
+      headers: said.upstream,
+      deadlineMs: said.deadlineMs,
+      answer: (answer, sent) => give(of, asked, { id, sent, answer }),
+    })
   }
 }
 
@@ -93,7 +61,9 @@ export function auxDesk(of: {
 function wrongModelsAsk(body: Uint8Array): string | null {
   if (body.length === 0) return null
   try {
-    const read = modelsAsk.safeParse(JSON.parse(new TextDecoder().decode(body)))
+    const read = modelsAsk.safeParse(JSON.parse(new TextDecoder().decode(body)), {
+      error: plainWords,
+    })
     return read.success ? null : firstIssue(read.error)
   } catch {
     return 'body: expected JSON in UTF-8'
@@ -102,69 +72,58 @@ function wrongModelsAsk(body: Uint8Array): string | null {
 
 type Ways = { bus: Bus; outbox: Outbox }
 
-function give(ways: Ways, asked: Asked, answer: AuxAnswer): void {
-  if ('refusal' in answer) return refuse(ways, asked, answer)
+interface Said {
+  id: string
+  /** It had started upstream. */
+  sent: boolean
+}
+
+function give(ways: Ways, asked: Asked, of: Said & { answer: AuxAnswer }): void {
+  const { answer } = of
+  if ('refusal' in answer) return refuse(ways, asked, { ...of, ...answer })
   const { status, requestId, body } = answer
-  if (status >= 400) return refuse(ways, asked, { refusal: refusalOf(status), requestId, body })
+  if (status >= 400)
+    return refuse(ways, asked, { ...of, refusal: refusalOf(answer), requestId, body })
   try {
     const headers = requestId === null ? [] : [[HEADER.requestId, requestId] as const]
     ways.bus.publish(asked.to, body, { headers })
   } catch (error) {
     const why = error instanceof RangeError ? error.message : 'the bus would not take it'
-    refuse(ways, asked, { refusal: upstreamSaid(502, 'api_error', why) })
+    refuse(ways, asked, { ...of, refusal: ofUpstream(502, 'api_error', why) })
   }
 }
 
 function refuse(
   { outbox }: Ways,
-  { tenant, to, message, failed }: Asked,
-  no: { refusal: Refusal; requestId?: string | null; body?: Uint8Array },
+  { tenant, to, failed }: Asked,
+  no: Said & { refusal: Refusal; requestId?: string | null; body?: Uint8Array },
 ): void {
+  const { id, sent } = no
   failed(no.refusal.code)
-  const attempted = ['upstream_error', 'retries_exhausted'].includes(no.refusal.code)
-  const id = idOf(message)
   const accounting = {
     ...unattempted(id),
-    outcome: attempted ? ('failed' as const) : ('refused' as const),
-    attempts: attempted ? 1 : 0,
+    outcome: OUTCOMES[no.refusal.code] ?? (sent ? ('failed' as const) : ('refused' as const)),
+    attempts: sent ? 1 : 0,
     upstreamRequestId: no.requestId ?? null,
   }
   const reply = outbox.reply({ tenant, id, to, stream: false })
   reply.refuse(no.refusal, accounting, no.body ?? null)
 }
 
-/** Nothing here is known by an id; one that the caller gave is given back. */
-function idOf(message: BusMessage): string {
-  try {
-    const given = message.header(HEADER.id)
-    return given !== undefined && isToken(given) ? given : '-'
-  } catch {
-    // Headers that are too large are not read.
-    return '-'
-  }
+const OUTCOMES: Partial<Record<RefusalCode, 'cancelled' | 'expired'>> = {
+  cancelled: 'cancelled',
+  deadline_exceeded: 'expired',
 }
 
 /** Nothing outside lanes is tried again here, so what may pass is said to be so. */
-function refusalOf(status: number): Refusal {
+function refusalOf({ status, retryAfterMs }: UpstreamAnswer): Refusal {
   const passing = PASSING.has(status) || (status >= 500 && status !== 501)
   const code = passing ? 'retries_exhausted' : 'upstream_error'
-  return refusal(code, `upstream: status ${status}`, { status, type: errorType(status) })
+  return refusal(code, `upstream: status ${status}`, {
+    status,
+    type: typeOfStatus(status),
+    ...(retryAfterMs == null ? {} : { retryAfterMs }),
+  })
 }
 
 const PASSING: ReadonlySet<number> = new Set([408, 429])
-
-const upstreamSaid = (status: number, type: string, why: string) =>
-  refusal('upstream_error', `upstream: ${why}`, { status, type })
-
-function errorType(status: number): string {
-  const types: Record<number, string> = {
-    400: 'invalid_request_error',
-    401: 'authentication_error',
-    403: 'permission_error',
-    404: 'not_found_error',
-    413: 'request_too_large',
-    429: 'rate_limit_error',
-    529: 'overloaded_error',
-  }
-  return types[status] ?? (status < 500 ? 'invalid_request_error' : 'api_error')
-}

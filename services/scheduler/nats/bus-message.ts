@@ -3,18 +3,17 @@ import type { Msg, MsgHdrs } from '@nats-io/transport-node'
 import type { BusHeaders, BusMessage } from '#ports'
 
 export function busMessage(message: Msg, headerBytesMax: number): BusMessage {
-  let names: Map<string, string> | null = null
+  let headers: Headers | null = null
+  /** Throws if they are larger than they may be. */
+  const read = () => (headers ??= readHeaders(message, headerBytesMax))
   const { subject, reply, data } = message
   return {
     subject,
     data,
     reply: reply === '' ? undefined : reply,
     nobody: isNobody(message),
-    /** Throws if the headers are larger than they may be. */
-    header(name) {
-      names ??= readHeaders(message, headerBytesMax)
-      return names.get(name.toLowerCase())
-    },
+    header: (name) => read().first.get(name.toLowerCase()),
+    names: () => read().names,
   }
 }
 
@@ -26,23 +25,32 @@ export function isNobody(message: Msg): boolean {
 }
 
 const NO_BYTES = Buffer.alloc(0)
-const NO_HEADERS: Map<string, string> = new Map()
+const NO_HEADERS: Headers = { first: new Map(), names: [] }
 const STATUS_503 = 'NATS/1.0 503'
 
-/** First value of each name, lower case. The client's own reading takes quadratic time in the number of
+interface Headers {
+  /** First value of each name, lower case. */
+  first: ReadonlyMap<string, string>
+  /** Each as often as it stands, lower case. */
+  names: readonly string[]
+}
+
+/** The client's own reading takes quadratic time in the number of
  *  headers, and any tenant may send many; this one is linear. */
-function readHeaders(message: Msg, bytesMax: number): Map<string, string> {
+function readHeaders(message: Msg, bytesMax: number): Headers {
   const bytes = headerBytes(message)
   if (bytes.length === 0) return NO_HEADERS
   if (bytes.length > bytesMax) throw new RangeError(`headers of ${bytes.length} bytes`)
-  const names = new Map<string, string>()
+  const first = new Map<string, string>()
+  const names: string[] = []
   for (const line of bytes.toString('utf8').split('\r\n').slice(1)) {
     const colon = line.indexOf(':')
     if (colon <= 0) continue
     const name = line.slice(0, colon).toLowerCase()
-    if (!names.has(name)) names.set(name, line.slice(colon + 1).trim())
+    names.push(name)
+    if (!first.has(name)) first.set(name, line.slice(colon + 1).trim())
   }
-  return names
+  return { first, names }
 }
 
 /** The bytes before the payload, which is a window on the same read. */

@@ -1,11 +1,9 @@
-/** Answers kept in the key-value bucket `headgate_cache`, for every instance of the fleet. The server ends what
+/** Answers kept in a key-value bucket, for every instance of the fleet. The server ends what
  *  is too old and, past the bucket's size, what is oldest. Best effort: whatever fails is as good as absent. */
 import { Kvm, type KV } from '@nats-io/kv'
 import { DiscardPolicy, jetstreamManager } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { Cache, CacheAsk, CachedAnswer, Millis } from '#ports'
-
-export const CACHE_BUCKET = 'headgate_cache'
 
 /** Null on a server without JetStream. */
 export async function natsCache(of: {
@@ -14,9 +12,9 @@ export async function natsCache(of: {
   keyOf: (ask: CacheAsk) => string
   toBytes: (answer: CachedAnswer) => Uint8Array
   fromBytes: (bytes: Uint8Array) => CachedAnswer | null
-  bucket?: string
+  bucket: string
 }): Promise<Cache | null> {
-  const { limits, bucket = CACHE_BUCKET } = of
+  const { limits, bucket } = of
   let kv: KV
   try {
     kv = await open(of.connection, bucket, limits)

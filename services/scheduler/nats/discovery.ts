@@ -93,6 +93,16 @@ interface Peer {
   metadata?: { draining?: string }
 }
 
+/** Null: what a Headgate does not say. Anybody may answer to a service's name. */
+function peerOf(data: Uint8Array): Peer | null {
+  try {
+    const said: unknown = JSON.parse(Buffer.from(data).toString())
+    return typeof said === 'object' ? said : null
+  } catch {
+    return null
+  }
+}
+
 /** Asks by service discovery whether another instance serves, and means to go on. */
 export function hasPeer(bus: Bus, clock: Clock, instance: string): Promise<boolean> {
   if (bus.kind === 'memory' || !bus.connected()) return Promise.resolve(false)
@@ -104,8 +114,9 @@ export function hasPeer(bus: Bus, clock: Clock, instance: string): Promise<boole
       resolve(found)
     }
     const subscription = bus.subscribe(inbox, (message) => {
-      if (message.data.length === 0) return
-      const { id, metadata } = JSON.parse(Buffer.from(message.data).toString()) as Peer
+      const peer = peerOf(message.data)
+      if (peer === null) return
+      const { id, metadata } = peer
       if (id !== instance && metadata?.draining === undefined) end(true)
     })
     const cancel = clock.after(PEER_ANSWER_MS, () => end(false))

@@ -1,17 +1,30 @@
-/** Listens to the contract's subjects and hands each message over parsed, once, at the border. Nothing here
- *  subscribes to `submit`: durable jobs have a room of their own.
+/** Listens to the contract's subjects and hands each message over parsed, once, at the border.
  *
  *  Requests go to one instance (queue group). Cancel, status and fetch go to all, since only one holds the
  *  id: it answers at once, the others only after a while that no, they do not know it. */
 import { TOKEN, TOKEN_SHAPE } from '#contracts/ids'
-import { refusal } from '#contracts/messages'
+import { LONGEST_MS } from '#contracts/jobs'
+import { HEADER, refusal, type Refusal } from '#contracts/messages'
 import { AUX_KINDS, oneToken, twoTokens, type Subjects } from '#contracts/subjects'
-import type { Bus, BusMessage, Clock, Millis, Operator, Scheduler, Subscription } from '#ports'
+import type {
+  Jobs,
+  Reply,
+  Bus,
+  BusMessage,
+  Clock,
+  Millis,
+  Operator,
+  Scheduler,
+  Subscription,
+} from '#ports'
 import { adminDesk } from './admin-desk.ts'
-import { auxDesk, type AuxCall } from './aux-desk.ts'
+import type { AuxCalls } from './aux-calls.ts'
+import { auxDesk } from './aux-desk.ts'
 import { lateAnswers, type LateAnswers } from './late-answers.ts'
 import type { Outbox } from './outbox.ts'
+import { STORED_OVERHEAD_BYTES } from './job-store.ts'
 import { operatorReplyAllowed, replyAllowed } from './reply-address.ts'
+import type { ScanLimits } from './body-scan.ts'
 import { parseRequest } from './request-parse.ts'
 
 export const QUEUE = 'headgate'
@@ -32,14 +45,17 @@ export interface IntakeOptions {
   /** Read for each message, so that a changed configuration counts at once. */
   limits: () => {
     requestBytes: number
+    scan?: ScanLimits
     replyPrefixes: readonly string[]
-    auxInflightMax: number
   }
-  aux: AuxCall
-  /** False when the jobs room answers `fetch`. */
-  fetch?: boolean
-  /** Hears what an admin operation threw that was no OperatorError: a bug. */
+  /** Shared by all doors of an instance. */
+  aux: AuxCalls
+  /** Durable jobs; null or absent: nobody listens to `submit`. */
+  jobs?: Jobs | null
+  /** Hears what a message or an operator's act threw: a fault of ours, and no reason to stop. */
   onError?: (error: unknown) => void
+  /** Runs the handling of each message; absent: as it is. */
+  run?: (handle: () => void) => void
 }
 
 /** One subject that is served, with the counts of `$SRV.STATS`. */
@@ -55,7 +71,7 @@ export interface Endpoint {
 
 export interface Intake {
   readonly endpoints: readonly Endpoint[]
-  /** No further request is taken; cancel, status and the rest still are. */
+  /** No further request is taken, nor a call outside lanes; cancel, status and the rest still are. */
   drainRequests(): Promise<void>
   /** Nothing is taken any more. */
   close(): Promise<void>
@@ -83,8 +99,24 @@ export function intake(options: IntakeOptions): Intake {
     const listener = (message: BusMessage) => {
       const startedAt = clock.now()
       endpoint.requests += 1
-      handle(message, failed)
-      endpoint.processingMs += clock.now() - startedAt
+      const took = (): void => void (endpoint.processingMs += clock.now() - startedAt)
+      let open = false
+      const later = () => {
+        open = true
+        return (why: string | null): void => {
+          took()
+          if (why !== null) failed(why)
+        }
+      }
+      try {
+        if (options.run === undefined) handle(message, failed, later)
+        else options.run(() => handle(message, failed, later))
+      } catch (error) {
+        // What one message brings about is that message's: its sender hears of it, and nobody else does.
+        failed('fault')
+        desk.fault(message, error)
+      }
+      if (!open) took()
     }
     const subscription = bus.subscribe(subject, listener, queue === null ? {} : { queue })
     endpoints.push(endpoint)
@@ -92,7 +124,12 @@ export function intake(options: IntakeOptions): Intake {
     return subscription
   }
 
-  const late = lateAnswers({ clock, delayMs: UNKNOWN_AFTER_MS, waitingMax: UNKNOWN_WAITING_MAX })
+  const late = lateAnswers({
+    clock,
+    delayMs: UNKNOWN_AFTER_MS,
+    waitingMax: UNKNOWN_WAITING_MAX,
+    onError: options.onError,
+  })
   const root = options.subjects.root
   const desk: Desk = {
     ...options,
@@ -100,15 +137,28 @@ export function intake(options: IntakeOptions): Intake {
     late,
     subjectPrefix: root.slice(0, root.indexOf('.')),
     bytesMax: () => Math.min(options.limits().requestBytes, bus.maxPayload),
+    bytesBy: () =>
+      bus.maxPayload < options.limits().requestBytes
+        ? "the NATS server's max_payload"
+        : 'limits.request_bytes',
+    fault(message, error) {
+      options.onError?.(error)
+      answerFault(desk, message)
+    },
   }
   const requests = serveRequests(desk)
+  const submits = options.jobs == null ? [] : [serveSubmit(desk, options.jobs)]
   serveQueries(desk)
-  serveAux(desk)
+  const outside = serveAux(desk)
   serveAdmin(desk)
 
   return {
     endpoints,
-    drainRequests: () => requests.drain(),
+    async drainRequests() {
+      await Promise.all(
+        [requests, ...submits, ...outside].map((subscription) => subscription.drain()),
+      )
+    },
     async close() {
       await Promise.all(subscriptions.map((subscription) => subscription.drain()))
       late.flush()
@@ -116,22 +166,47 @@ export function intake(options: IntakeOptions): Intake {
   }
 }
 
+/** Its answer comes later: what is given hears of it, with why it is an error, or null. */
+type Later = () => (why: string | null) => void
+
+/** The same reply, whose one outcome is counted. */
+const counted = (reply: Reply, told: (why: string | null) => void): Reply => ({
+  event: (data) => reply.event(data),
+  ping: () => reply.ping(),
+  answer(body, accounting) {
+    reply.answer(body, accounting)
+    told(null)
+  },
+  end(accounting) {
+    reply.end(accounting)
+    told(null)
+  },
+  refuse(refused, accounting, upstreamBody) {
+    reply.refuse(refused, accounting, upstreamBody)
+    told(refused.code)
+  },
+})
+
 /** What the four kinds of subject have in common. */
 interface Desk extends IntakeOptions {
   serve(
     at: { name: string; subject: string; queue: string | null },
-    handle: (message: BusMessage, failed: (why: string) => void) => void,
+    handle: (message: BusMessage, failed: (why: string) => void, later: Later) => void,
   ): Subscription
   late: LateAnswers
   /** First token of every subject. */
   subjectPrefix: string
   bytesMax: () => number
+  /** Whose bound that is. */
+  bytesBy: () => string
+  /** What handling a message brought about later: its sender hears of it, and nobody else does. */
+  fault: (message: BusMessage, error: unknown) => void
 }
 
 function serveRequests(desk: Desk): Subscription {
   const { subjects, scheduler, outbox, makeId } = desk
   const at = { name: 'request', subject: subjects.every.request, queue: QUEUE }
-  return desk.serve(at, (message, failed) => {
+  return desk.serve(at, (message, failed, later) => {
     const names = twoTokens(subjects, message.subject)
     const whose =
       names === null ? shapedTokens(message.subject) : { tenant: names.tenant, lane: names.last }
@@ -145,48 +220,151 @@ function serveRequests(desk: Desk): Subscription {
       outbox.error({ to, id: makeId(), refusal: badSubject('lane') })
       return scheduler.dropped({ ...whose, reason: 'bad_subject' })
     }
-    const parsed = parseRequest({ message, makeId, bytesMax: desk.bytesMax() })
+    const parsed = parseRequest({
+      message,
+      makeId,
+      bytesMax: desk.bytesMax(),
+      bytesBy: desk.bytesBy(),
+      scan: desk.limits().scan,
+    })
     const { tenant } = whose
-    const reply = outbox.reply({ tenant, id: parsed.id, to, stream: parsed.stream })
+    const sent = outbox.reply({ tenant, id: parsed.id, to, stream: parsed.stream })
+    const reply = counted(sent, later())
     if (parsed.ok) {
-      const { ok: _, ...request } = parsed
+      const { ok: _, job: __, ...request } = parsed
       return scheduler.request({ ...whose, ...request, reply })
     }
     const { id, model, refusal } = parsed
-    failed(refusal.code)
     scheduler.malformed({ ...whose, id, model, refusal, reply })
   })
 }
 
-/** Cancel, status and fetch: questions about one id, which one instance holds. */
+/** A job is answered with its receipt, when it is stored. */
+function serveSubmit(desk: Desk, jobs: Jobs): Subscription {
+  const { subjects, scheduler, outbox, makeId } = desk
+  const at = { name: 'submit', subject: subjects.every.submit, queue: QUEUE }
+  return desk.serve(at, (message, failed, later) => {
+    const names = twoTokens(subjects, message.subject)
+    const { to, reason } = addressOf(desk, message, names?.tenant)
+    if (reason === 'reply_not_allowed' || names === null) {
+      failed(reason ?? 'bad_subject')
+      if (to !== null) outbox.error({ to, id: makeId(), refusal: badSubject('lane') })
+      const whose = names ?? shapedTokens(message.subject)
+      return scheduler.dropped({
+        tenant: whose.tenant,
+        lane: 'lane' in whose ? whose.lane : whose.last,
+        reason: reason ?? 'bad_subject',
+      })
+    }
+    const { tenant, last: lane } = names
+    const parsed = parseRequest({
+      ...{ message, makeId, scan: desk.limits().scan, as: 'job' },
+      bytesMax: Math.min(desk.bytesMax(), desk.bus.maxPayload - STORED_OVERHEAD_BYTES),
+      bytesBy: desk.bytesBy(),
+    })
+    const told = later()
+    const no = (refused: Refusal): void => {
+      told(refused.code)
+      if (to !== null) outbox.error({ to, id: parsed.id, refusal: refused })
+    }
+    if (!parsed.ok) return no(parsed.refusal)
+    const { ok: _, job, ...request } = parsed
+    const done = jobs.submit({ ...request, ...job, tenant, lane }).then((said) => {
+      if ('refused' in said) return no(said.refused)
+      told(null)
+      if (to !== null) outbox.json(to, said.receipt)
+    })
+    done.catch((error: unknown) => desk.fault(message, error))
+  })
+}
+
+/** Cancel, status and fetch: questions about one id, which one instance holds, or the store of jobs. */
 function serveQueries(desk: Desk): void {
-  const { scheduler, outbox } = desk
+  const { scheduler, outbox, jobs = null } = desk
   const unknownId = (to: string, id: string) => {
     const message = 'no live instance and no store knows this id'
     outbox.error({ to, id, refusal: refusal('unknown_id', message) })
   }
   serveQuery(desk, 'cancel', {
-    ask: (tenant, id) => scheduler.cancel(tenant, id),
+    ask: (tenant, id) => desk.aux.cancel(tenant, id) ?? scheduler.cancel(tenant, id),
+    stored: jobs === null ? null : (tenant, id) => jobs.cancel(tenant, id),
     unknown: (to) => outbox.json(to, { cancelled: false, reason: 'unknown_id' }),
   })
   serveQuery(desk, 'status', {
     ask: (tenant, id) => scheduler.status(tenant, id),
+    stored: jobs === null ? null : (tenant, id) => jobs.status(tenant, id),
     unknown: unknownId,
   })
-  if (desk.fetch !== false) serveQuery(desk, 'fetch', { ask: () => null, unknown: unknownId })
+  serveFetch(desk, unknownId)
+}
+
+/** Any instance can look into the store. */
+function serveFetch(desk: Desk, unknown: (to: string, id: string) => void): void {
+  const { outbox, bus, jobs = null } = desk
+  serveOfId(desk, { name: 'fetch', queue: QUEUE }, ({ message, tenant, id, to, failed }) => {
+    if (to === null) return
+    if (jobs === null) return desk.late.join(() => unknown(to, id))
+    const asked = message.header(HEADER.waitMs) ?? '0'
+    const waitMs = /^[0-9]{1,9}$/.test(asked) ? Number(asked) : NaN
+    if (!(waitMs <= LONGEST_MS)) {
+      failed('invalid_request')
+      const expected = `${HEADER.waitMs}: expected an integer from 0 to ${LONGEST_MS}`
+      return outbox.error({ to, id, refusal: refusal('invalid_request', expected) })
+    }
+    const done = jobs.fetch(tenant, id, waitMs).then((found) => {
+      if (found === null) unknown(to, id)
+      else if (found === 'pending')
+        outbox.error({ to, id, refusal: refusal('pending', 'the job is not settled yet') })
+      else bus.publish(to, found.body, { headers: found.headers })
+    })
+    done.catch((error: unknown) => desk.fault(message, error))
+  })
 }
 
 function serveQuery(
   desk: Desk,
-  name: 'cancel' | 'status' | 'fetch',
+  name: 'cancel' | 'status',
   how: {
     /** Null: this instance does not know the id. */
     ask: (tenant: string, id: string) => unknown
+    /** What the store of jobs says; null: it does not know the id; `elsewhere`: another instance answers. */
+    stored: ((tenant: string, id: string) => Promise<unknown>) | null
     unknown: (to: string, id: string) => void
   },
 ): void {
+  const { outbox } = desk
+  serveOfId(desk, { name, queue: null }, ({ message, tenant, id, to }) => {
+    const answer = how.ask(tenant, id)
+    if (answer !== null) {
+      if (to !== null) outbox.json(to, answer)
+      return
+    }
+    const unknown = (): void => {
+      if (to !== null) desk.late.join(() => how.unknown(to, id))
+    }
+    if (how.stored === null) return unknown()
+    const done = how.stored(tenant, id).then((stored) => {
+      if (stored === null) unknown()
+      else if (stored !== 'elsewhere' && to !== null) outbox.json(to, stored)
+    })
+    done.catch((error: unknown) => desk.fault(message, error))
+  })
+}
+
+/** A question about one id of one tenant; `to` is null where nobody waits for an answer. */
+function serveOfId(
+  desk: Desk,
+  of: { name: 'cancel' | 'status' | 'fetch'; queue: string | null },
+  handle: (asked: {
+    message: BusMessage
+    tenant: string
+    id: string
+    to: string | null
+    failed: (why: string) => void
+  }) => void,
+): void {
   const { subjects, scheduler, outbox } = desk
-  desk.serve({ name, subject: subjects.every[name], queue: null }, (message, failed) => {
+  desk.serve({ ...of, subject: subjects.every[of.name] }, (message, failed) => {
     const names = twoTokens(subjects, message.subject)
     const { to, reason } = addressOf(desk, message, names?.tenant)
     if (reason === 'reply_not_allowed') {
@@ -195,23 +373,19 @@ function serveQuery(
     }
     if (names === null) {
       failed('bad_subject')
-      if (to !== null) outbox.error({ to, id: '-', refusal: badSubject('id') })
+      if (to !== null) outbox.error({ to, id: desk.makeId(), refusal: badSubject('id') })
       return
     }
-    const { tenant, last: id } = names
-    const answer = how.ask(tenant, id)
-    if (to === null) return
-    if (answer !== null) outbox.json(to, answer)
-    else desk.late.join(() => how.unknown(to, id))
+    handle({ message, tenant: names.tenant, id: names.last, to, failed })
   })
 }
 
-function serveAux(desk: Desk): void {
+function serveAux(desk: Desk): Subscription[] {
   const { subjects, scheduler, outbox } = desk
-  const ask = auxDesk({ ...desk, call: desk.aux })
-  for (const kind of AUX_KINDS) {
+  const ask = auxDesk({ ...desk, calls: desk.aux })
+  return AUX_KINDS.map((kind) => {
     const at = { name: kind, subject: subjects.every.aux(kind), queue: QUEUE }
-    desk.serve(at, (message, failed) => {
+    return desk.serve(at, (message, failed) => {
       const tenant = oneToken(subjects, message.subject)
       const { to, reason } = addressOf(desk, message, tenant)
       if (to === null) {
@@ -220,9 +394,9 @@ function serveAux(desk: Desk): void {
       }
       if (tenant !== null) return ask({ kind, tenant, to, message, failed })
       failed('bad_subject')
-      outbox.error({ to, id: '-', refusal: badSubject('tenant') })
+      outbox.error({ to, id: desk.makeId(), refusal: badSubject('tenant') })
     })
-  }
+  })
 }
 
 function serveAdmin(desk: Desk): void {
@@ -239,6 +413,16 @@ function serveAdmin(desk: Desk): void {
     const op = message.subject.slice(subjects.root.length + '.admin.'.length)
     perform({ op, to: reply ?? null, body: message.data, failed })
   })
+}
+
+/** The last word to a message that something of ours failed on, where it may be answered. */
+function answerFault(desk: Desk, message: BusMessage): void {
+  const { reply } = message
+  const tenant = twoTokens(desk.subjects, message.subject)?.tenant ?? null
+  const { to } = addressOf(desk, message, tenant)
+  if (reply === undefined || to === null) return
+  const said = refusal('invalid_request', 'Headgate failed on this message; its log says more')
+  desk.outbox.error({ to, id: desk.makeId(), refusal: { ...said, status: 500, type: 'api_error' } })
 }
 
 /** The address to answer to; null when there is none, or none that we may use. */

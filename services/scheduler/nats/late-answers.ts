@@ -14,8 +14,17 @@ export function lateAnswers(of: {
   clock: Pick<Clock, 'now' | 'after'>
   delayMs: Millis
   waitingMax: number
+  onError?: ((error: unknown) => void) | undefined
 }): LateAnswers {
   const { clock, delayMs } = of
+  /** One that cannot be given keeps no other one waiting. */
+  const give = (answer: () => void) => {
+    try {
+      answer()
+    } catch (error) {
+      of.onError?.(error)
+    }
+  }
   const line = new Set<{ dueAt: Millis; answer: () => void }>()
   let armed = false
 
@@ -29,7 +38,7 @@ export function lateAnswers(of: {
       for (const entry of line) {
         if (entry.dueAt > now) break
         line.delete(entry)
-        entry.answer()
+        give(entry.answer)
       }
       arm()
     })
@@ -41,14 +50,14 @@ export function lateAnswers(of: {
         const [first] = line
         if (first !== undefined) {
           line.delete(first)
-          first.answer()
+          give(first.answer)
         }
       }
       line.add({ dueAt: clock.now() + delayMs, answer })
       arm()
     },
     flush() {
-      for (const entry of line) entry.answer()
+      for (const entry of line) give(entry.answer)
       line.clear()
     },
     waiting: () => line.size,

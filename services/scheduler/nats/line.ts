@@ -6,6 +6,7 @@
 import { createInbox, type NatsConnection, type PublishOptions } from '@nats-io/transport-node'
 import type { BusHeaders, Clock, Millis } from '#ports'
 import { isNobody, toNatsHeaders, token, word } from './bus-message.ts'
+import { tooLarge } from './too-large.ts'
 
 const HELD_BYTES_MAX = 64_000_000
 const SETTLE_MS: Millis = 2_500
@@ -121,8 +122,24 @@ export class Line {
     const messages = this.#leaving
     this.#leaving = []
     for (const message of messages) {
-      if (this.#connected && !this.nc.isClosed()) this.#send(message)
+      if (this.#connected && !this.nc.isClosed()) this.#sendLater(message)
       else this.#hold(message)
+    }
+  }
+
+  /** Published a while ago, and sent by a timer: the server that is back may carry less than the one before. */
+  #sendLater(message: Outgoing): void {
+    try {
+      check({ message, maxPayload: this.#maxPayload })
+      this.#send(message)
+    } catch (error) {
+      const instead = error instanceof RangeError ? tooLarge(message, error.message) : null
+      this.#tell({ kind: 'error', connection: this.name, detail: 'an answer could not be sent' })
+      try {
+        if (instead !== null) this.#send(instead)
+      } catch {
+        // The caller's own deadline ends its wait.
+      }
     }
   }
 
@@ -173,7 +190,7 @@ export class Line {
     this.#heldBytes = 0
     this.#heldSubjects.clear()
     for (const message of messages) {
-      if (this.#connected) this.#send(message)
+      if (this.#connected && !this.nc.isClosed()) this.#sendLater(message)
       else this.#hold(message)
     }
   }

@@ -5,6 +5,7 @@ import { requestKey } from '#contracts/ids'
 import {
   errorBody,
   HEADER,
+  isPing,
   PING,
   refusal,
   type Accounting,
@@ -12,6 +13,7 @@ import {
   unattempted,
 } from '#contracts/messages'
 import type { Bus, BusHeaders, Clock, Millis, Reply } from '#ports'
+import { inboxes, type Caller } from './inboxes.ts'
 
 export interface Outbox {
   /** Where the outcome of one request goes. Streamed: pings start now and stop with the outcome. */
@@ -20,6 +22,9 @@ export interface Outbox {
   json(to: string, value: unknown): void
   /** One error that is no request's outcome. */
   error(of: { to: string; id: string; refusal: Refusal }): void
+  /** The bus's word that nobody heard this probe: whose callers are gone for it. A probe speaks of the one reply
+   *  that it left with, and of none that came later under the same id. */
+  gone(probe: string): readonly Caller[]
   /** Streamed replies that are open. */
   open(): number
 }
@@ -37,13 +42,16 @@ export function outbox(of: {
   pingMs: () => Millis
 }): Outbox {
   const { bus, clock } = of
-  const streams = new Set<Stream>()
+  /** By the word of their probes. */
+  const streams = new Map<string, Stream>()
+  const callers = inboxes({ bus, clock, everyMs: of.pingMs })
+  let opened = 0
   let ticking = false
 
   const tick = () => {
     ticking = streams.size > 0
     if (!ticking) return
-    for (const stream of streams) stream.tick()
+    for (const stream of streams.values()) stream.tick()
     clock.after(of.pingMs() / TICKS, tick)
   }
 
@@ -51,14 +59,23 @@ export function outbox(of: {
     open: () => streams.size,
 
     reply({ tenant, id, to, stream }) {
-      if (!stream) return new Single(bus, to)
-      const opened = new Stream(bus, to, requestKey(tenant, id), (closed) => streams.delete(closed))
-      streams.add(opened)
+      const caller = { tenant, id }
+      if (!stream) return new Single(bus, to, callers.wait(to, caller))
+      const probe = `${requestKey(tenant, id)}/${opened++}`
+      const made = new Stream({ bus, to, probe, caller, closed: () => streams.delete(probe) })
+      streams.set(probe, made)
       if (!ticking) {
         ticking = true
         clock.after(of.pingMs() / TICKS, tick)
       }
-      return opened
+      return made
+    },
+
+    gone(probe) {
+      const unheard = callers.unheard(probe)
+      if (unheard !== null) return unheard
+      const stream = streams.get(probe)
+      return stream === undefined ? [] : [stream.caller]
     },
 
     json(to, value) {
@@ -80,11 +97,13 @@ export function outbox(of: {
 class Single implements Reply {
   readonly #bus: Bus
   readonly #to: string
+  readonly #closed: () => void
   #done = false
 
-  constructor(bus: Bus, to: string) {
+  constructor(bus: Bus, to: string, closed: () => void) {
     this.#bus = bus
     this.#to = to
+    this.#closed = closed
   }
 
   event(): void {}
@@ -93,6 +112,7 @@ class Single implements Reply {
   answer(body: Uint8Array, accounting: Accounting): void {
     if (this.#done) return
     this.#done = true
+    this.#closed()
     try {
       this.#bus.publish(this.#to, body, { headers: accountingHeaders(accounting) })
     } catch (error) {
@@ -107,6 +127,7 @@ class Single implements Reply {
   refuse(refused: Refusal, accounting: Accounting, upstreamBody: Uint8Array | null): void {
     if (this.#done) return
     this.#done = true
+    this.#closed()
     this.#send(refused, accounting, upstreamBody)
   }
 
@@ -116,22 +137,24 @@ class Single implements Reply {
 }
 
 class Stream implements Reply {
+  readonly caller: Caller
   readonly #bus: Bus
   readonly #to: string
   /** Every message but the last also asks whether anybody is there. */
   readonly #probing: { readonly probe: string }
-  readonly #closed: (stream: Stream) => void
+  readonly #closed: () => void
   #events = 0
   #quiet = 0
   #done = false
   /** Why an event could not be sent; nothing may follow it but this. */
   #broken: Refusal | null = null
 
-  constructor(bus: Bus, to: string, probe: string, closed: (stream: Stream) => void) {
-    this.#bus = bus
-    this.#to = to
-    this.#probing = { probe }
-    this.#closed = closed
+  constructor(of: { bus: Bus; to: string; probe: string; caller: Caller; closed: () => void }) {
+    this.caller = of.caller
+    this.#bus = of.bus
+    this.#to = of.to
+    this.#probing = { probe: of.probe }
+    this.#closed = of.closed
   }
 
   tick(): void {
@@ -139,8 +162,11 @@ class Stream implements Reply {
     if (this.#quiet >= QUIET_TICKS) this.ping()
   }
 
+  /** An event without content says nothing, and an upstream's ping is no event: neither is counted, so that a
+   *  reader's count is the same as ours. */
   event(data: Uint8Array): void {
-    if (this.#done || this.#broken !== null) return
+    if (this.#done || this.#broken !== null || data.length === 0) return
+    if (isPing(data)) return this.ping()
     this.#quiet = 0
     try {
       this.#bus.publish(this.#to, data, this.#probing)
@@ -154,7 +180,7 @@ class Stream implements Reply {
   ping(): void {
     if (this.#done) return
     this.#quiet = 0
-    this.#bus.publish(this.#to, PING, this.#probing)
+    attempt(() => this.#bus.publish(this.#to, PING, this.#probing))
   }
 
   /** A streamed caller who is answered whole all the same, from a cache or with a receipt. */
@@ -184,41 +210,58 @@ class Stream implements Reply {
 
   #close(accounting: Accounting): void {
     this.#done = true
-    this.#closed(this)
+    this.#closed()
     const headers = accountingHeaders(accounting)
     headers.push([HEADER.events, String(this.#events)])
-    this.#bus.publish(this.#to, NOTHING, { headers })
+    attempt(() => this.#bus.publish(this.#to, NOTHING, { headers }))
+  }
+}
+
+/** Called by timers and with nobody to tell: what the bus does not take now, it does not take. */
+function attempt(publish: () => void): void {
+  try {
+    publish()
+  } catch {
+    // The caller's own deadline ends its wait.
   }
 }
 
 /** Error headers, accounting, and the API's error JSON with one more key. */
-function sendError(of: {
-  bus: Bus
-  to: string
+function sendError(of: { bus: Bus; to: string } & SaidError): void {
+  const { bus, to } = of
+  const { headers, body } = errorMessage(of)
+  try {
+    bus.publish(to, body, { headers })
+  } catch {
+    // The upstream's own error is larger than the bus takes: ours says the same in short.
+    const short = errorMessage({ ...of, upstreamBody: null })
+    attempt(() => bus.publish(to, short.body, { headers: short.headers }))
+  }
+}
+
+interface SaidError {
   refusal: Refusal
   accounting: Accounting
   upstreamBody: Uint8Array | null
-}): void {
-  const { bus, to, accounting } = of
-  const requestId = accounting.upstreamRequestId ?? accounting.id
-  const body = (upstreamError: unknown) =>
-    errorBody({
-      refusal: of.refusal,
-      requestId,
-      attempts: accounting.attempts,
-      ...(upstreamError === undefined ? {} : { upstreamError }),
-    })
+}
+
+export function errorMessage({ refusal: said, accounting, upstreamBody }: SaidError): {
+  headers: BusHeaders
+  body: Uint8Array
+} {
+  const upstreamError = upstreamErrorOf(upstreamBody)
+  const body = errorBody({
+    refusal: said,
+    requestId: accounting.upstreamRequestId ?? accounting.id,
+    attempts: accounting.attempts,
+    ...(upstreamError === undefined ? {} : { upstreamError }),
+  })
   const headers: BusHeaders = [
-    [HEADER.errorCode, String(of.refusal.status)],
-    [HEADER.error, errorLine(of.refusal)],
+    [HEADER.errorCode, String(said.status)],
+    [HEADER.error, errorLine(said)],
     ...accountingHeaders(accounting),
   ]
-  try {
-    bus.publish(to, body(upstreamErrorOf(of.upstreamBody)), { headers })
-  } catch {
-    // The upstream's own error is larger than the bus takes: ours says the same in short.
-    bus.publish(to, body(undefined), { headers })
-  }
+  return { headers, body: Buffer.from(body) }
 }
 
 /** One line of printable ASCII. */

@@ -1,56 +1,125 @@
-/** Small settings in the key-value bucket `headgate_config`: they outlive a restart and reach every
- *  instance. A watcher hears what is there first, then every change; after an outage the last state again. */
+/** Small settings in a key-value bucket: they outlive a restart and reach every instance. A watcher hears what is
+ *  there first, then every change, and all of it again after an outage or when the bucket was made anew.
+ *
+ *  The store may be absent, full, frozen or away, at the start or at any time later: then an act rejects with the
+ *  reason, within `STORE_WITHIN_MS`, and the next one tries from the beginning. Nothing here throws by itself. */
 import { Kvm, KvWatchInclude, type KV, type KvWatchEntry } from '@nats-io/kv'
-import { jetstreamManager } from '@nats-io/jetstream'
+import { JetStreamApiError } from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
-import type { KeptSettings } from '#ports'
+import type { Clock, KeptSettings, Millis } from '#ports'
 
-export const CONFIG_BUCKET = 'headgate_config'
+/** A store that has not answered by then is as good as absent. */
+export const STORE_WITHIN_MS: Millis = 2_000
+/** How often a watch is looked after: begun again where it ended, or where its bucket is another one. */
+export const RENEW_MS: Millis = 5_000
 
 export async function natsSettings(of: {
   connection: NatsConnection
-  /** What serves on a server without JetStream; gets the reason. */
-  fallback: (reason: string) => KeptSettings
-  bucket?: string
+  clock: Pick<Clock, 'after'>
+  bucket: string
+  /** Read where `bucket` has nothing, and never written. */
+  olderBucket?: string
   replicas?: number
 }): Promise<KeptSettings> {
-  let kv: KV
-  try {
-    await jetstreamManager(of.connection)
-    kv = await new Kvm(of.connection).create(of.bucket ?? CONFIG_BUCKET, {
-      history: 1,
-      replicas: of.replicas ?? 1,
-    })
-  } catch (error) {
-    const why = error instanceof Error ? error.message : 'not available'
-    return of.fallback(`no JetStream: ${why}`)
-  }
-  const watches = new Set<{ stop(): void }>()
+  const { connection, clock } = of
+  const kvm = new Kvm(connection)
+  const options = { history: 1, replicas: of.replicas ?? 1, timeout: STORE_WITHIN_MS }
+  let kv: KV | null = null
+  let older: KV | null = null
+  let trouble: string | null = null
+  let closed = false
+  const stops = new Set<() => void>()
 
-  return {
-    durable: true,
-    reason: null,
+  const opened = async (): Promise<KV> =>
+    (kv ??= await kvm
+      .create(of.bucket, options)
+      // It is there with other settings, an operator's perhaps: they stay.
+      .catch((refused: unknown) =>
+        kvm.open(of.bucket, { timeout: STORE_WITHIN_MS }).catch(() => {
+          throw refused
+        }),
+      ))
+  /** A bucket that was there before may be gone, and then can be made anew. */
+  const attempt = async <T>(use: (kv: KV) => Promise<T>): Promise<T> => {
+    const before = kv
+    try {
+      return await use(await opened())
+    } catch (error) {
+      if (before === null || isSilence(error)) throw error
+      kv = null
+      return use(await opened())
+    }
+  }
+  const act = async <T>(use: (kv: KV) => Promise<T>): Promise<T> => {
+    try {
+      const done = await within(clock, attempt(use))
+      trouble = null
+      return done
+    } catch (error) {
+      // Whatever was the matter: the next act looks for the bucket, or makes it.
+      kv = null
+      trouble = reasonOf(error)
+      throw new Error(trouble, { cause: error })
+    }
+  }
+
+  const settings: KeptSettings = {
+    shared: true,
+    get durable() {
+      return trouble === null
+    },
+    get reason() {
+      return trouble
+    },
 
     async get(key) {
-      const entry = await kv.get(key)
-      return entry === null || entry.operation !== 'PUT' ? null : entry.string()
+      const found = textOf(await act((bucket) => bucket.get(key)))
+      if (found !== null || older === null) return found
+      return within(clock, older.get(key)).then(textOf, () => null)
     },
 
-    async put(key, value) {
-      await kv.put(key, value)
-    },
+    put: (key, value) => act(async (bucket) => void (await bucket.put(key, value))),
 
     async watch(on) {
-      const entries = await kv.watch({ include: KvWatchInclude.LastValue })
-      watches.add(entries)
-      void listen(entries, on)
+      let entries: { stop(): void } | null = null
+      let created = ''
+      const look = async (): Promise<void> => {
+        const now = await act((bucket) => bucket.status())
+        if (entries !== null && now.streamInfo.created === created) return
+        entries?.stop()
+        const fresh = await act((bucket) => bucket.watch({ include: KvWatchInclude.LastValue }))
+        if (closed) return fresh.stop()
+        entries = fresh
+        created = now.streamInfo.created
+        const over = (): void => void (entries === fresh && (entries = null))
+        listen(fresh, on).then(over, over)
+      }
+      let stopTimer = (): void => {}
+      const again = (): void => {
+        if (!closed) stopTimer = clock.after(RENEW_MS, () => void look().then(again, again))
+      }
+      stops.add(() => {
+        stopTimer()
+        entries?.stop()
+      })
+      void look().then(again, again)
     },
 
     async close() {
-      for (const watch of watches) watch.stop()
-      watches.clear()
+      closed = true
+      for (const stop of stops) stop()
+      stops.clear()
     },
   }
+
+  const openOlder = async (bucket: string): Promise<void> => {
+    older = await within(clock, kvm.open(bucket, { timeout: STORE_WITHIN_MS }))
+  }
+  await Promise.allSettled([
+    act((bucket) => bucket.status()),
+    ...(of.olderBucket === undefined ? [] : [openOlder(of.olderBucket)]),
+  ])
+  return settings
 }
 
 async function listen(
@@ -58,6 +127,43 @@ async function listen(
   on: (key: string, value: string) => void,
 ): Promise<void> {
   for await (const entry of entries) {
-    if (entry.operation === 'PUT') on(entry.key, entry.string())
+    const text = textOf(entry)
+    if (text !== null) on(entry.key, text)
   }
+}
+
+const textOf = (entry: { operation: string; string(): string } | null): string | null =>
+  entry === null || entry.operation !== 'PUT' ? null : entry.string()
+
+/** The answer, or a rejection when the time is up; what comes later is nobody's. */
+function within<T>(clock: Pick<Clock, 'after'>, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = clock.after(STORE_WITHIN_MS, () => reject(new Error(SILENT)))
+    work.then(
+      (value) => {
+        stop()
+        resolve(value)
+      },
+      (error: unknown) => {
+        stop()
+        reject(error instanceof Error ? error : new Error('no reason given'))
+      },
+    )
+  })
+}
+
+const SILENT = `JetStream has not answered within ${STORE_WITHIN_MS} ms`
+
+const isSilence = (error: unknown): boolean =>
+  error instanceof Error && /timeout/i.test(error.name + error.message)
+
+/** One line for an operator. Names and codes are the server's; values are never in them. */
+function reasonOf(error: unknown): string {
+  if (error instanceof JetStreamApiError) return `JetStream refused: ${error.message}`
+  if (!(error instanceof Error)) return 'no reason given'
+  if (isSilence(error)) return SILENT
+  if (/no ?responders/i.test(`${error.name} ${error.message} ${String(error.cause)}`))
+    return 'no JetStream on this server, or not for this user'
+  if (/jetstream is not enabled/i.test(error.message)) return 'no JetStream on this server'
+  return error.message
 }

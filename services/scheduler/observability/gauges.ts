@@ -19,6 +19,26 @@ export function makeGauges(registry: Registry) {
     limit: gauge('concurrency_limit', 'Attempts that may be in flight on a route.', 'route'),
     inflight: gauge('inflight', 'Attempts in flight.', 'lane', 'route'),
     queued: gauge('queued', 'Requests waiting.', 'lane'),
+    waiting: gauge('waiting', 'Requests waiting, by the bound that holds them.', 'lane', 'reason'),
+    oldest: gauge('queue_oldest_ms', 'How long the oldest waiting request has waited.', 'lane'),
+    lanePaused: gauge('lane_paused', '1 while an operator has paused the lane.', 'lane'),
+    silent: gauge(
+      'upstream_silent_ms',
+      'For how long the upstream says nothing although answers are due; 0: it answers.',
+      'route',
+    ),
+    blocked: gauge(
+      'upstream_blocked',
+      '1 while the upstream is blocked: a refused key, a spending limit, an account on hold.',
+      'upstream',
+      'reason',
+    ),
+    bus: gauge('bus_connected', '1 while this instance hears requests that are published.'),
+    emergency: gauge('emergency', '1 while the emergency block is on.'),
+    configRefused: gauge(
+      'config_refused',
+      '1 while the configuration file on disk is refused and an older one is in force.',
+    ),
     share: gauge(
       'fleet_share',
       "Slots of a route's limit that this instance may use; without a fleet, the limit.",
@@ -27,6 +47,12 @@ export function makeGauges(registry: Registry) {
     level: gauge(
       'degradation_level',
       '0 none, 1 batch trickles, 2 batch stands, 3 sheds arrivals.',
+    ),
+    condition: gauge(
+      'condition_seconds',
+      'How long each condition of the snapshot has held; what does not hold has no series.',
+      'condition',
+      'about',
     ),
     quotaLevel: gauge(
       'quota_level',
@@ -55,8 +81,8 @@ const BREAKER: Readonly<Record<string, number>> = {
 }
 
 export function readSnapshot(to: Gauges, from: Snapshot, tenantOf: (name: string) => string): void {
-  const { byTenant, breaker, limit, inflight, queued, share } = to
-  for (const gauge of [byTenant, breaker, limit, inflight, queued, share]) gauge.reset()
+  const { byTenant, breaker, limit, inflight, queued, waiting, share } = to
+  for (const gauge of [byTenant, breaker, limit, inflight, queued, waiting, share]) gauge.reset()
   let unnamed = from.global.inflight
   for (const { tenant, inflight: count } of from.tenants) {
     if (!TOKEN.test(tenant) || tenantOf(tenant) !== tenant) continue
@@ -65,6 +91,7 @@ export function readSnapshot(to: Gauges, from: Snapshot, tenantOf: (name: string
   }
   byTenant.inc({ tenant: OTHER }, Math.max(0, unnamed))
   for (const lane of from.lanes) queued.set({ lane: lane.name }, lane.queued)
+  for (const { lane, reason, count } of from.waiting) waiting.inc({ lane, reason }, count)
   for (const one of from.routes) {
     const route = one.id
     limit.set({ route }, one.limit)
@@ -74,7 +101,33 @@ export function readSnapshot(to: Gauges, from: Snapshot, tenantOf: (name: string
     for (const lane of from.lanes)
       inflight.set({ lane: lane.name, route }, one.inflight_by_lane[lane.name] ?? 0)
   }
+  readConditions(to, from)
+  readAlarms(to, from)
   readQuotas(to, from)
+}
+
+/** What the alert rules watch. */
+function readAlarms(to: Gauges, from: Snapshot): void {
+  for (const gauge of [to.oldest, to.lanePaused, to.silent, to.blocked]) gauge.reset()
+  for (const { name: lane, oldest_ms, paused } of from.lanes) {
+    to.oldest.set({ lane }, oldest_ms ?? 0)
+    to.lanePaused.set({ lane }, Number(paused))
+  }
+  for (const { id: route, silent_ms, blocked, upstream } of from.routes) {
+    to.silent.set({ route }, silent_ms ?? 0)
+    if (blocked !== null) to.blocked.set({ upstream, reason: blocked.reason }, 1)
+  }
+  to.bus.set(Number(from.bus.connected))
+  to.emergency.set(Number(from.emergency))
+}
+
+/** `waiting` has series of its own, by lane and reason. */
+function readConditions(to: Gauges, { at, conditions }: Snapshot): void {
+  to.condition.reset()
+  const now = Date.parse(at)
+  for (const { condition, about, since } of conditions)
+    if (condition !== 'waiting')
+      to.condition.set({ condition, about: about ?? '' }, Math.max(0, now - since) / 1_000)
 }
 
 /** A dimension that is not paced has no series. Routes of one quota say the same. */

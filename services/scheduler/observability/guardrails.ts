@@ -1,4 +1,4 @@
-/** The three guardrails of the operators' guide (origins R20), watched over a sliding window. A breach
+/** The three guardrails (docs/requirements.md, R20), watched over a sliding window. A breach
  *  alarms and changes no control value (control laws, section 2).
  *
  *  429 ratio: upstream answers with status 429, over attempts ended.

@@ -7,7 +7,7 @@ import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client
 import type { Config } from '#contracts/config'
 import { TOKEN } from '#contracts/ids'
 import type { Snapshot } from '#contracts/snapshot'
-import type { Clock, HeadgateEvent, Recorder } from '#ports'
+import type { Clock, HeadgateEvent, JobNews, Recorder } from '#ports'
 import { busiest, OTHER, type Busiest } from './busiest.ts'
 import { countCells, type CountCells, type Labels } from './count-cells.ts'
 import { makeGauges, readGuardrails, readSnapshot } from './gauges.ts'
@@ -16,6 +16,12 @@ import type { Guardrails } from './guardrails.ts'
 export interface Metrics extends Recorder {
   /** The page as of now. */
   page(): Promise<{ contentType: string; body: string }>
+  /** Something went wrong in one callback, timer or act. */
+  fault(room: string): void
+  /** Something became of a durable job. */
+  jobNews(news: JobNews): void
+  /** The event loop stood still. */
+  stall(of: { room: string; ms: number }): void
 }
 
 /** Alarm names are ours and few; this is for the day they are not. */
@@ -28,7 +34,9 @@ export function createMetrics(of: {
   guardrails: () => Guardrails
   clock: Clock
   version: string
-  /** Also node's own: memory, event loop, garbage collection. */
+  /** The file on disk is refused and an older one is in force; absent: there is no file. */
+  configRefused?: () => boolean
+  /** Also of the process itself: memory, event loop and its stalls, garbage collection, faults. */
   process?: boolean
 }): Metrics {
   const registry = new Registry()
@@ -36,6 +44,7 @@ export function createMetrics(of: {
   const gauges = makeGauges(registry)
   gauges.build.set({ version: of.version }, 1)
   const histograms = makeHistograms(registry)
+  const own = of.process === true ? makeOwn(registry) : null
 
   let stale = false
   const tenants = busiest({
@@ -60,11 +69,21 @@ export function createMetrics(of: {
 
   return {
     record: (event) => count(event, of.clock.now()),
+    fault: (room) => own?.faults.inc({ room }),
+    jobNews(news) {
+      const event = news.kind === 'settled' ? news.outcome : news.kind
+      own?.jobs.inc({
+        event,
+        lane: news.job === null ? OTHER : laneLabels(of.config)(news.job.lane),
+      })
+    },
+    stall: ({ room, ms }) => own?.stalls.observe({ room }, ms),
     async page() {
       for (const cells of Object.values(counters)) cells.sweep()
       stale = false
       const snapshot = of.snapshot()
       if (snapshot !== null) readSnapshot(gauges, snapshot, tenants.label)
+      gauges.configRefused.set(Number(of.configRefused?.() ?? false))
       readGuardrails(gauges, of.guardrails(), of.clock.now(), of.config())
       return { contentType: registry.contentType, body: await registry.metrics() }
     },
@@ -168,6 +187,35 @@ function makeCounters(
     answers: counter('answers_total', 'Every answer, by who gave it.', 'served_by', 'lane'),
     dropped: counter('requests_dropped_total', 'Messages that can be answered nowhere.', 'reason'),
     alarms: counter('upstream_alarms_total', 'Faults that an operator must see.', 'name'),
+  }
+}
+
+const STALLS = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000]
+
+/** Of the process itself. */
+function makeOwn(registry: Registry) {
+  const registers = [registry]
+  const labelNames = ['room'] as const
+  return {
+    faults: new Counter({
+      name: 'headgate_faults_total',
+      help: 'Errors of ours that cost one message, timer or act, by the room they happened in.',
+      labelNames,
+      registers,
+    }),
+    jobs: new Counter({
+      name: 'headgate_jobs_total',
+      help: 'What became of durable jobs: accepted, duplicate, completed, failed, refused, expired, cancelled, taken_over, ambiguous (a call may have run twice), late_result, dead, store_error.',
+      labelNames: ['event', 'lane'] as const,
+      registers,
+    }),
+    stalls: new Histogram({
+      name: 'headgate_event_loop_stall_ms',
+      help: 'Milliseconds above 100 in which nothing could run, the longest of each second, by the room.',
+      labelNames,
+      buckets: STALLS,
+      registers,
+    }),
   }
 }
 

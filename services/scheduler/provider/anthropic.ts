@@ -20,24 +20,34 @@ export interface AnthropicProviderOptions {
   eventBytesMax?: number
   /** The largest answer that is not streamed, in bytes; default 64 MB. */
   bodyBytesMax?: number
+  /** The largest stream, in bytes; default 256 MB. */
+  streamBytesMax?: number
   /** The longest wait for a connection; default 10 s. */
   connectTimeoutMs?: Millis
 }
 
 export const EVENT_BYTES_MAX = 16_000_000
 export const BODY_BYTES_MAX = 64_000_000
+/** Ten times the events of a million tokens, one each, with their framing. */
+export const STREAM_BYTES_MAX = 256_000_000
 const MESSAGES = '/v1/messages'
 const CONNECT_TIMEOUT_MS: Millis = 10_000
 /** A day: the SDK wants an integer, and says it upstream in a header. */
 const SDK_TIMEOUT_MS: Millis = 86_400_000
 
+/** With the defaults for what is not said. */
+export const attemptLimits = (
+  options: Omit<AnthropicProviderOptions, 'clock' | 'connections'>,
+): AttemptLimits => ({
+  retryAfterMaxMs: options.retryAfterMaxMs,
+  eventBytesMax: options.eventBytesMax ?? EVENT_BYTES_MAX,
+  bodyBytesMax: options.bodyBytesMax ?? BODY_BYTES_MAX,
+  streamBytesMax: options.streamBytesMax ?? STREAM_BYTES_MAX,
+})
+
 export function anthropicProvider(options: AnthropicProviderOptions): Provider {
   const { clock } = options
-  const limits: AttemptLimits = {
-    retryAfterMaxMs: options.retryAfterMaxMs,
-    eventBytesMax: options.eventBytesMax ?? EVENT_BYTES_MAX,
-    bodyBytesMax: options.bodyBytesMax ?? BODY_BYTES_MAX,
-  }
+  const limits = attemptLimits(options)
   const connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
   /** By base URL: upstreams that differ only in their key share one. */
   const doors = new Map<string, Door>()
@@ -73,9 +83,10 @@ export function anthropicProvider(options: AnthropicProviderOptions): Provider {
       const side = new SideCall({
         clock,
         timeoutMs: call.timeoutMs,
-        bytesMax: limits.bodyBytesMax,
         headers: headersOf(call),
+        signal: call.signal,
       })
+      if (side.over) return side.answer
       try {
         const { client } = doorTo(call.upstream.baseUrl)
         const sent =

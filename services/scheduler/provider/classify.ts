@@ -5,8 +5,8 @@
  *  whatever its row says.
  *  Texts are matched from their beginning: an upstream's message may quote the tenant's own words, and
  *  nobody may write "usage limits" into a prompt and stop a key for all. */
-import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict, VerdictKind } from '#contracts/verdict'
+import type { UpstreamError } from './upstream-error.ts'
 
 /** How the attempt stopped. */
 export type Stop =
@@ -24,8 +24,14 @@ export type Stop =
   | 'idle'
   /** A clean end without `message_stop`. */
   | 'end'
-  /** 2xx with another content type than asked for. */
+  /** 2xx, and neither JSON nor a stream. */
   | 'content_type'
+  /** 2xx in the other form than asked for, and it cannot be put into that. */
+  | 'wrong_form'
+  /** 2xx and JSON, but neither a message nor an error, where a stream was asked for. */
+  | 'no_message'
+  /** Its content coding does not unpack. */
+  | 'garbled'
   /** 2xx, and the body or an event's data is not the JSON it should be. */
   | 'not_json'
   /** A body or an event beyond the limit. */
@@ -45,21 +51,9 @@ export interface Signs {
   rawCode: string | null
   /** A 429 that says how long, or which limit: a usable retry-after or any rate-limit header. */
   explained: boolean
+  /** The answer's `x-should-retry`; null: it says nothing. */
+  shouldRetry: boolean | null
 }
-
-/** An error as the upstream words it. */
-export interface UpstreamError {
-  /** `error.type`. */
-  type: string | null
-  /** `error.details.error_code`. */
-  code: string | null
-  /** `error.message`, or the raw text when the body is no JSON error. Never leaves this room. */
-  text: string
-  /** The JSON bytes, when it is JSON with an `error` object: for the caller's eyes. */
-  body: Uint8Array | null
-}
-
-export const noError: UpstreamError = { type: null, code: null, text: '', body: null }
 
 export type Finding = Pick<Verdict, 'kind' | 'cause' | 'mayHaveRun'> &
   Pick<Verdict, 'spendLimit' | 'namesConcurrency' | 'alarm'>
@@ -75,6 +69,7 @@ interface Row {
   rawCode?: RegExp
   sent?: boolean
   explained?: boolean
+  shouldRetry?: boolean
   /** Whether any byte of a 2xx answer's head came. */
   answered?: boolean
   kind: VerdictKind
@@ -105,7 +100,9 @@ const rows: readonly Row[] = [
   { cause: 'linked_spend_limit', stop: 'status', status: 402, code: 'linked_organization_spend_limit_reached', kind: 'key_stop', ran: false, flag: 'spendLimit' },
   { cause: 'payment_required', stop: 'status', status: 402, kind: 'key_stop', ran: false },
   { cause: 'request_timeout', stop: 'status', status: 408, kind: 'hang', ran: true },
+  { cause: 'conflict', stop: 'status', status: 409, kind: 'conflict', ran: false },
   { cause: 'content_too_large', stop: 'status', status: 413, kind: 'rejected', ran: false },
+  { cause: 'too_early', stop: 'status', status: 425, kind: 'conflict', ran: false },
   { cause: 'ramp_limit', stop: 'status', status: 429, code: 'ramp_limit_exceeded', kind: 'ramp_limited', ran: false },
   { cause: 'enforced_spend_limit', stop: 'status', status: 429, code: 'enforced_spend_limit_reached', kind: 'key_stop', ran: false, flag: 'spendLimit' },
   { cause: 'contract_spend_limit', stop: 'status', status: 429, code: 'contract_spend_limit_reached', kind: 'key_stop', ran: false, flag: 'spendLimit' },
@@ -119,6 +116,7 @@ const rows: readonly Row[] = [
   { cause: 'overloaded_by_text', stop: 'status', status: [499, 599], text: OVERLOADED_TEXT, kind: 'overloaded', ran: true },
   { cause: 'gateway_timeout', stop: 'status', status: 504, kind: 'fault', ran: true },
   { cause: 'server_error', stop: 'status', status: [499, 599], kind: 'fault', ran: true },
+  { cause: 'asked_to_retry', stop: 'status', status: [400, 498], shouldRetry: true, kind: 'conflict', ran: false },
   { cause: 'client_error', stop: 'status', status: [400, 498], kind: 'rejected', ran: false },
   { cause: 'redirect', stop: 'status', status: [300, 399], kind: 'rejected', ran: false, flag: 'alarm' },
   { cause: 'strange_status', stop: 'status', kind: 'fault', ran: true },
@@ -143,6 +141,9 @@ const rows: readonly Row[] = [
   { cause: 'idle', stop: 'idle', kind: 'broken', ran: true },
   { cause: 'ended_early', stop: 'end', kind: 'broken', ran: true },
   { cause: 'content_type', stop: 'content_type', kind: 'broken', ran: true },
+  { cause: 'wrong_form', stop: 'wrong_form', kind: 'rejected', ran: true, flag: 'alarm' },
+  { cause: 'no_message', stop: 'no_message', kind: 'broken', ran: true },
+  { cause: 'garbled', stop: 'garbled', kind: 'broken', ran: true },
   { cause: 'not_json', stop: 'not_json', kind: 'broken', ran: true },
   { cause: 'too_large', stop: 'too_large', kind: 'broken', ran: true },
 ]
@@ -160,48 +161,6 @@ export function classify(signs: Signs): Finding {
   return finding
 }
 
-/** Reads an error as the upstream words it: `{error: {type, message, details}}`, or any other text. */
-export function readError(bytes: Uint8Array): UpstreamError {
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
-  const error = field(parsed(text), 'error')
-  if (typeof error !== 'object' || error === null) return { ...noError, text }
-  return {
-    type: textOf(field(error, 'type')),
-    code: textOf(field(field(error, 'details'), 'error_code')),
-    text: textOf(field(error, 'message')) ?? '',
-    body: bytes,
-  }
-}
-
-/** How long an answer asks us to stay away. Null: absent, unreadable, zero or negative; an upstream under
- *  load is known to say 0. More than `maxMs` is cut to it and wants an alarm: values of days exist. */
-export function retryAfter(of: {
-  /** Seconds or an HTTP date. */
-  text: string | null
-  wallMs: Millis
-  maxMs: Millis
-}): { ms: Millis | null; alarm: boolean } {
-  const asked = of.text === null ? Number.NaN : asMillis(of.text.trim(), of.wallMs)
-  if (!(asked > 0)) return { ms: null, alarm: false }
-  return asked > of.maxMs ? { ms: of.maxMs, alarm: true } : { ms: asked, alarm: false }
-}
-
-/** The fields of a JSON value of unknown shape. */
-export function field(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
-    ? (value as Record<string, unknown>)[name]
-    : undefined
-}
-
-/** A JSON text's value; undefined when it is none. */
-export function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
 function asCut(kind: VerdictKind): VerdictKind {
   if (kind === 'ended') return kind
   return kind === 'overloaded' ? 'cut_overloaded' : 'cut'
@@ -217,6 +176,7 @@ function fits(row: Row, signs: Signs): boolean {
     (row.rawCode === undefined || row.rawCode.test(signs.rawCode ?? '')) &&
     (row.sent === undefined || row.sent === signs.sent) &&
     (row.explained === undefined || row.explained === signs.explained) &&
+    (row.shouldRetry === undefined || row.shouldRetry === signs.shouldRetry) &&
     (row.answered === undefined || row.answered === (signs.status !== null))
   )
 }
@@ -226,11 +186,3 @@ function within(wanted: number | readonly [number, number], status: number | nul
   if (typeof wanted === 'number') return status === wanted
   return status >= wanted[0] && status <= wanted[1]
 }
-
-function asMillis(text: string, wallMs: Millis): Millis {
-  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000
-  // Date.parse is generous with what it takes for a date; an HTTP date begins with a weekday.
-  return /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text) ? Date.parse(text) - wallMs : Number.NaN
-}
-
-const textOf = (value: unknown): string | null => (typeof value === 'string' ? value : null)

@@ -27,12 +27,16 @@ export function hasRateHeaders(headers: HeaderRecord): boolean {
   return false
 }
 
-/** One header's text; of a repeated one the first. */
+/** One header's text; a repeated one is the list of its values. */
 export function headerText(headers: HeaderRecord, name: string): string | null {
   const value = headers[name]
   if (value === undefined) return null
-  return typeof value === 'string' ? value : (value[0] ?? null)
+  return typeof value === 'string' ? value : value.join(', ')
 }
+
+/** The upstream's id of its answer. */
+export const requestIdOf = (headers: HeaderRecord): string | null =>
+  headerText(headers, 'request-id')?.split(',')[0]?.trim() ?? null
 
 const ABSENT: RateFamily = { limit: null, remaining: null }
 
@@ -42,6 +46,8 @@ function family(headers: HeaderRecord, name: string): RateFamily | null {
   return limit === null && remaining === null ? null : { limit, remaining }
 }
 
+/** Of a repeated one the first. */
 function count(text: string | null): number | null {
-  return text !== null && /^\s*\d{1,15}\s*$/.test(text) ? Number(text) : null
+  const first = text?.split(',')[0]
+  return first !== undefined && /^\s*\d{1,15}\s*$/.test(first) ? Number(first) : null
 }

@@ -12,22 +12,22 @@ import type {
   Verdict,
 } from '#ports'
 import type { Usage } from '#contracts/verdict'
+import { AnswerReader } from './answer-reader.ts'
+import { classify, type Finding, type Stop } from './classify.ts'
+import { GatheredBytes } from './gathered-bytes.ts'
+import { field } from './json-fields.ts'
 import {
-  classify,
-  field,
-  noError,
-  parsed,
-  readError,
-  retryAfter,
-  type Finding,
-  type Stop,
-  type UpstreamError,
-} from './classify.ts'
-import { hasRateHeaders, headerText, rateHeaders, type HeaderRecord } from './rate-headers.ts'
-import { SseScanner } from './sse-scanner.ts'
+  hasRateHeaders,
+  headerText,
+  rateHeaders,
+  requestIdOf,
+  type HeaderRecord,
+} from './rate-headers.ts'
+import { NO_RETRY_AFTER, retryAfter, type RetryAfter } from './retry-after.ts'
 import type { Exchange } from './undici-fetch.ts'
-import { readUsage, withDelivered } from './usage.ts'
+import { noError, readError, type UpstreamError } from './upstream-error.ts'
 
+/** Sizes count the bytes on the wire, and those that come out of a content coding. */
 export interface AttemptLimits {
   /** A longer retry-after is cut to this and raises an alarm. */
   retryAfterMaxMs: Millis
@@ -35,10 +35,14 @@ export interface AttemptLimits {
   eventBytesMax: number
   /** The largest answer that is not streamed. */
   bodyBytesMax: number
+  /** The largest stream. */
+  streamBytesMax: number
 }
 
 /** The largest error body that is read; what is beyond says nothing more. */
 const ERROR_BYTES_MAX = 1_000_000
+/** How long the body of an error may pause: its status is known, and somebody may be asked again. */
+const ERROR_IDLE_MS: Millis = 5_000
 /** How long a stream may stay open after `message_stop` before we hang up on a complete answer. */
 const LINGER_MS: Millis = 1_000
 
@@ -58,17 +62,16 @@ export class Attempt implements Exchange, RunningAttempt {
   #why: AbortWhy | null = null
   #status: number | null = null
   #head: HeaderRecord = {}
-  #scanner: SseScanner | null = null
-  #chunks: Buffer[] = []
-  #size = 0
+  /** Of an answer under 2xx. */
+  #reader: AnswerReader | null = null
+  /** The body of any other. */
+  readonly #errorBody = new GatheredBytes()
+  #wireBytes = 0
+  #bodyBytes = 0
+  /** The whole answer is there; nothing that follows can spoil it. */
   #complete = false
-  #forwarded = false
+  #body: Uint8Array | null = null
   #ttftMs: Millis | null = null
-  #usage: Usage | null = null
-  /** True once a `message_delta` gave the output; before that it is guessed from what came. */
-  #counted = false
-  #deltas = 0
-  #deltaBytes = 0
 
   constructor(of: {
     call: AttemptCall
@@ -92,9 +95,12 @@ export class Attempt implements Exchange, RunningAttempt {
     this.#stop('aborted')
   }
 
-  /** The SDK gave up before it sent anything: a bad address, or a key it cannot write. */
+  /** Whoever should send it gave up before anything was sent: a bad address, a key that cannot be written,
+   *  nobody who takes the connection. */
   unsent(error: unknown): void {
-    if (this.#status === null) this.failed(error)
+    if (this.#status !== null) return
+    this.#hangUp = null
+    this.failed(error)
   }
 
   started(hangUp: (reason: Error) => void): void {
@@ -107,98 +113,83 @@ export class Attempt implements Exchange, RunningAttempt {
     this.#status = status
     this.#head = headers
     this.#lastByteAt = this.#clock.now()
-    this.#watch(this.#call.idleMs)
+    const { idleMs } = this.#call
+    this.#watch(this.#failedStatus() ? Math.min(ERROR_IDLE_MS, idleMs) : idleMs)
+    if (!this.#failedStatus()) this.#reader = this.#newReader()
     this.#sink.firstByte()
-    if (this.over || status >= 300) return
-    const type = (headerText(headers, 'content-type') ?? '').toLowerCase()
-    if (!type.includes(this.#call.stream ? 'text/event-stream' : 'json')) {
-      return this.#stop('content_type')
-    }
-    if (this.#call.stream) {
-      this.#scanner = new SseScanner({
-        on: (name, data) => this.#event(name, data),
-        eventBytesMax: this.#limits.eventBytesMax,
-      })
-    }
+  }
+
+  received(count: number): void {
+    if (this.over) return
+    this.#lastByteAt = this.#clock.now()
+    this.#wireBytes += count
+    if (this.#wireBytes > this.#bytesMax()) this.#tooLarge()
   }
 
   bytes(chunk: Buffer): void {
     if (this.over) return
-    this.#lastByteAt = this.#clock.now()
-    if (this.#scanner !== null) {
-      if (!this.#scanner.push(chunk)) this.#stop('too_large')
-      return
-    }
-    this.#size += chunk.length
-    this.#chunks.push(chunk)
-    if (this.#failedStatus()) {
-      if (this.#size > ERROR_BYTES_MAX) this.#stop('status')
-    } else if (this.#size > this.#limits.bodyBytesMax) {
-      this.#stop('too_large')
-    }
+    this.#bodyBytes += chunk.length
+    if (this.#failedStatus()) this.#errorBody.push(chunk)
+    if (this.#bodyBytes > this.#bytesMax()) return this.#tooLarge()
+    this.#reader?.push(chunk)
   }
 
   ended(): void {
     if (this.over) return
-    if (this.#complete) return this.#end(this.#verdict(OK, noError, null))
-    if (this.#failedStatus()) return this.#fail('status', null)
-    if (this.#scanner !== null || this.#size === 0) return this.#fail('end', null)
-    const body = this.#body()
-    const value = parsed(body.toString('utf8'))
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      return this.#fail('not_json', null)
-    }
-    if (field(value, 'type') === 'error') return this.#fail('error_event', null, readError(body))
-    this.#usage = readUsage(field(value, 'usage'), null)
-    this.#end(this.#verdict(OK, noError, body))
+    this.#reader?.end()
+    if (this.over) return
+    if (this.#complete) return this.#end(this.#verdict(OK, noError, this.#body))
+    // The status says more than how its body ended.
+    this.#fail(this.#failedStatus() ? 'status' : 'end', null)
+  }
+
+  garbled(): void {
+    this.#stop(this.#failedStatus() ? 'status' : 'garbled')
   }
 
   failed(error: unknown): void {
     if (this.over) return
-    if (this.#complete) return this.#end(this.#verdict(OK, noError, null))
-    // The status says more than how its body broke off.
+    if (this.#complete) return this.#end(this.#verdict(OK, noError, this.#body))
     if (this.#failedStatus()) return this.#fail('status', null)
     const code = field(error, 'code') ?? field(field(error, 'cause'), 'code')
     this.#fail('transport', typeof code === 'string' ? code : null)
   }
 
-  #event(name: string, data: Buffer): void {
-    if (this.over || this.#complete) return
-    switch (name === '' ? field(parsed(data.toString('utf8')), 'type') : name) {
-      case 'ping':
-        return
-      case 'error':
-        return this.#stop('error_event', readError(data))
-      case 'content_block_delta':
-        this.#deltas += 1
-        this.#deltaBytes += data.length
-        break
-      case 'message_start':
-        if (!this.#count(data, 'message')) return this.#stop('not_json')
-        break
-      case 'message_delta':
-        if (!this.#count(data, null)) return this.#stop('not_json')
-        this.#counted = true
-        break
-      case 'message_stop':
-        this.#complete = true
-        this.#watch(Math.min(LINGER_MS, this.#call.idleMs))
-        break
-    }
-    if (!this.#forwarded) {
-      this.#forwarded = true
-      this.#ttftMs = this.#clock.now() - this.#sentAt
-    }
-    this.#sink.event(data)
+  seen(): { usage: Usage | null; requestId: string | null } {
+    return { usage: this.#reader?.used() ?? null, requestId: requestIdOf(this.#head) }
   }
 
-  /** Takes over the `usage` in an event's data, or in its field `within`; false when it is no JSON object. */
-  #count(data: Buffer, within: 'message' | null): boolean {
-    const value = parsed(data.toString('utf8'))
-    if (typeof value !== 'object' || value === null) return false
-    const holder = within === null ? value : field(value, within)
-    this.#usage = readUsage(field(holder, 'usage'), this.#usage)
-    return true
+  #newReader(): AnswerReader {
+    return new AnswerReader({
+      stream: this.#call.stream,
+      contentType: headerText(this.#head, 'content-type') ?? '',
+      eventBytesMax: this.#limits.eventBytesMax,
+      on: {
+        event: (data) => {
+          if (this.over) return
+          this.#ttftMs ??= this.#clock.now() - this.#sentAt
+          this.#sink.event(data)
+        },
+        complete: (body) => {
+          if (this.over) return
+          this.#complete = true
+          this.#body = body
+          this.#watch(Math.min(LINGER_MS, this.#call.idleMs))
+        },
+        broken: (stop, error) => this.#stop(stop, error),
+      },
+    })
+  }
+
+  #bytesMax(): number {
+    if (this.#failedStatus()) return ERROR_BYTES_MAX
+    return this.#call.stream ? this.#limits.streamBytesMax : this.#limits.bodyBytesMax
+  }
+
+  #tooLarge(): void {
+    if (!this.#failedStatus()) return this.#stop('too_large')
+    // A page without end says nothing to anybody.
+    this.#stop('status', { ...readError(this.#errorBody.take(), this.#status), body: null })
   }
 
   #watch(ms: Millis): void {
@@ -206,8 +197,17 @@ export class Attempt implements Exchange, RunningAttempt {
     this.#cancelWatchdog = Number.isFinite(ms) ? this.#clock.after(ms, () => this.#bark(ms)) : null
   }
 
+  /** Time in which the process stood still is nobody's silence: what came meanwhile is read before it is judged. */
   #bark(limitMs: Millis): void {
     this.#cancelWatchdog = null
+    const { soon } = this.#clock
+    if (soon === undefined) this.#judge(limitMs)
+    else soon(() => this.#judge(limitMs))
+  }
+
+  #judge(limitMs: Millis): void {
+    // It has ended, or another watch has begun.
+    if (this.over || this.#cancelWatchdog !== null) return
     const quietMs = this.#clock.now() - this.#lastByteAt
     if (quietMs < limitMs) {
       this.#cancelWatchdog = this.#clock.after(limitMs - quietMs, () => this.#bark(limitMs))
@@ -219,7 +219,7 @@ export class Attempt implements Exchange, RunningAttempt {
   #stop(stop: Stop, error?: UpstreamError): void {
     if (this.over) return
     const verdict = this.#complete
-      ? this.#verdict(OK, noError, null)
+      ? this.#verdict(OK, noError, this.#body)
       : this.#failure(stop, null, error)
     this.#end(verdict, new Error(stop))
   }
@@ -238,15 +238,17 @@ export class Attempt implements Exchange, RunningAttempt {
   }
 
   #failure(stop: Stop, rawCode: string | null, error?: UpstreamError): Verdict {
-    const told = error ?? (this.#failedStatus() ? readError(this.#body()) : noError)
+    const told =
+      error ?? (this.#failedStatus() ? readError(this.#errorBody.take(), this.#status) : noError)
     const finding = classify({
       stop,
       why: this.#why,
       sent: this.#hangUp !== null,
-      forwarded: this.#forwarded,
+      forwarded: this.#ttftMs !== null,
       status: this.#status,
       error: told,
       rawCode,
+      shouldRetry: this.#shouldRetry(),
       explained: this.#retryAfter().ms !== null || hasRateHeaders(this.#head),
     })
     return this.#verdict(finding, told, told.body)
@@ -259,36 +261,32 @@ export class Attempt implements Exchange, RunningAttempt {
       status: this.#status,
       errorType: error.type,
       retryAfterMs: asked.ms,
-      requestId: headerText(this.#head, 'request-id'),
-      usage: this.#used(finding),
+      requestId: requestIdOf(this.#head),
+      usage: this.#reader?.used() ?? null,
       ttftMs: this.#ttftMs,
       rate: rateHeaders(this.#head),
       body,
     }
+    if (asked.told !== null) verdict.toldRetryAfterMs = asked.told
     if (asked.alarm) verdict.alarm = true
+    if (error.final || this.#shouldRetry() === false) verdict.notAgain = true
     return verdict
   }
 
-  #used(finding: Finding): Usage | null {
-    if (finding.kind === 'ok' || this.#counted) return this.#usage
-    return withDelivered({ usage: this.#usage, deltas: this.#deltas, deltaBytes: this.#deltaBytes })
+  /** Only of an answer outside 2xx: elsewhere the header has been seen and means nothing. */
+  #retryAfter(): RetryAfter {
+    if (!this.#failedStatus()) return NO_RETRY_AFTER
+    const { retryAfterMaxMs: maxMs } = this.#limits
+    return retryAfter(this.#head, { wallMs: this.#clock.wall(), maxMs })
   }
 
-  /** Only of an answer outside 2xx: elsewhere the header has been seen and means nothing. */
-  #retryAfter(): { ms: Millis | null; alarm: boolean } {
-    return retryAfter({
-      text: this.#failedStatus() ? headerText(this.#head, 'retry-after') : null,
-      wallMs: this.#clock.wall(),
-      maxMs: this.#limits.retryAfterMaxMs,
-    })
+  /** The same holds for `x-should-retry`. */
+  #shouldRetry(): boolean | null {
+    const said = this.#failedStatus() ? headerText(this.#head, 'x-should-retry') : null
+    return said === 'true' ? true : said === 'false' ? false : null
   }
 
   #failedStatus(): boolean {
     return this.#status !== null && this.#status >= 300
-  }
-
-  #body(): Buffer {
-    const only = this.#chunks[0]
-    return this.#chunks.length === 1 && only !== undefined ? only : Buffer.concat(this.#chunks)
   }
 }

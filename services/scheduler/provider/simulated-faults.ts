@@ -49,8 +49,9 @@ export function simulatedFaults(of: { baseUrl: string; clock: Clock }): Simulate
       if (lasting().length >= LASTING_MAX)
         throw new OperatorError(`${LASTING_MAX} faults last already; off ends them`)
       await tell('POST', specOf(ask))
-      const until_at = Math.round(clock.wall()) + ask.for_ms
-      known.push({ kind: ask.kind, model: ask.model ?? null, until_at })
+      const from_at = Math.round(clock.wall())
+      const until_at = from_at + ask.for_ms
+      known.push({ kind: ask.kind, model: ask.model ?? null, from_at, until_at })
       return { faults: lasting() }
     },
   }

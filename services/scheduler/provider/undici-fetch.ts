@@ -5,6 +5,7 @@
  *  headers, which is all it reads of an answer that it does not parse. */
 import { Pool, type Dispatcher } from 'undici'
 import { headerText, type HeaderRecord } from './rate-headers.ts'
+import { Unpacker } from './unpacker.ts'
 
 /** One call as the pool sees it. After `ended` or `failed` nothing more is called. */
 export interface Exchange {
@@ -16,9 +17,14 @@ export interface Exchange {
   started(hangUp: (reason: Error) => void): void
   /** The final status line and headers. */
   head(status: number, headers: HeaderRecord): void
+  /** So many bytes of the body came over the wire, whatever they turn out to say. */
+  received(count: number): void
+  /** Bytes of the body, content codings taken off. */
   bytes(chunk: Buffer): void
   /** The answer is over and whole, as far as HTTP can tell. */
   ended(): void
+  /** Its content coding does not unpack, or ends in the middle. */
+  garbled(): void
   failed(error: Error): void
 }
 
@@ -86,6 +92,7 @@ class Transfer implements Dispatcher.DispatchHandler {
   readonly #exchange: Exchange
   readonly #resolve: (answer: Answer) => void
   readonly #reject: (error: Error) => void
+  #unpacker: Unpacker | null = null
 
   constructor(
     exchange: Exchange,
@@ -108,6 +115,14 @@ class Transfer implements Dispatcher.DispatchHandler {
   ): void {
     // 100 and 103 come before the answer proper.
     if (status < 200) return
+    const unpacker = new Unpacker({
+      coding: headerText(headers, 'content-encoding'),
+      on: {
+        bytes: (piece) => (this.#exchange.over ? unpacker.stop() : this.#exchange.bytes(piece)),
+        garbled: () => this.#exchange.garbled(),
+      },
+    })
+    this.#unpacker = unpacker
     this.#exchange.head(status, headers)
     this.#resolve({
       ok: status < 300,
@@ -118,16 +133,25 @@ class Transfer implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#exchange.bytes(chunk)
+    this.#exchange.received(chunk.length)
+    if (!this.#exchange.over) this.#unpacker?.write(chunk)
   }
 
   onResponseEnd(): void {
-    this.#exchange.ended()
+    this.#drained((whole) => (whole ? this.#exchange.ended() : this.#exchange.garbled()))
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    this.#exchange.failed(error)
+    // What came before it broke off is heard before.
+    this.#drained(() => this.#exchange.failed(error))
     this.#reject(error)
+  }
+
+  #drained(then: (whole: boolean) => void): void {
+    const unpacker = this.#unpacker
+    if (unpacker === null) return then(true)
+    if (this.#exchange.over) unpacker.stop()
+    unpacker.end(then)
   }
 }
 

@@ -1,7 +1,7 @@
 /** What an attempt used, as the upstream counted it. */
 import type { Usage } from '#contracts/verdict'
-import { field } from './classify.ts'
 import { CHARS_PER_TOKEN } from '#contracts/units'
+import { field } from './json-fields.ts'
 
 /** Reads a `usage` object over what was known before: a stream repeats only what has changed, and its
  *  counts are cumulative. Null when nothing was or is known. */

@@ -20,6 +20,8 @@ let asked: unknown[]
 let clock: ManualClock
 let recorder: Recording
 let reasons: string[]
+/** What keeps the HTTP door; null: there is none. */
+let gateway: string[] | null
 let faults: Error[]
 let server: { url: string; close(): Promise<void> }
 
@@ -35,6 +37,12 @@ const operator: Operator = {
     asked.push(['emergency', on])
     return Promise.resolve({ emergency: on })
   },
+  status: () => null,
+  cancel: () => ({ cancelled: true, state: 'queued' }),
+  upstream(name) {
+    asked.push(['upstream', name])
+    return Promise.resolve({ upstream: name, testing: true })
+  },
   lane(of) {
     asked.push(['lane', of])
     return Promise.resolve(of)
@@ -49,7 +57,7 @@ async function start(more: Partial<HttpOptions> = {}): Promise<void> {
     operator,
     recorder,
     metrics: { page: () => Promise.resolve({ contentType: 'text/plain', body: 'headgate_x 1\n' }) },
-    ready: () => reasons,
+    ready: () => ({ nats: reasons, ...(gateway === null ? {} : { http: gateway }) }),
     adminToken: TOKEN,
     clock,
     onFault: (error) => faults.push(error),
@@ -60,6 +68,7 @@ async function start(more: Partial<HttpOptions> = {}): Promise<void> {
 beforeEach(async () => {
   asked = []
   reasons = []
+  gateway = null
   faults = []
   clock = manualClock()
   recorder = recording({ buffer: 100, sinks: [] })
@@ -90,14 +99,40 @@ const statusFor = (headers: Record<string, string>): Promise<number | undefined>
 describe('what is said', () => {
   test('health, readiness with its reasons, metrics, snapshot, and a page with links', async () => {
     expect(await json(await get('/healthz'))).toEqual({ status: 'ok' })
-    expect(await json(await get('/readyz'))).toEqual({ ready: true, reasons: [] })
+    expect(await json(await get('/readyz'))).toMatchObject({ ready: true, reasons: [] })
     reasons = ['NATS is not connected']
     const notReady = await get('/readyz')
     expect(notReady.status).toBe(503)
-    expect(await json(notReady)).toEqual({ ready: false, reasons })
+    expect(await json(notReady)).toEqual({
+      ready: false,
+      reasons,
+      doors: { nats: { ready: false, reasons } },
+    })
     expect(await (await get('/metrics')).text()).toBe('headgate_x 1\n')
     expect(await json(await get('/api/snapshot'))).toEqual({ instance: 'one' })
     expect(await (await get('/')).text()).toContain('<a href="/metrics">')
+  })
+
+  test('each door is ready or not for reasons of its own', async () => {
+    reasons = ['NATS is not connected']
+    gateway = []
+    const asked = async (query: string): Promise<unknown[]> => {
+      const response = await get(`/readyz${query}`)
+      const { reasons: why } = (await json(response)) as { reasons?: string[] }
+      return [response.status, why]
+    }
+    expect(await asked('')).toEqual([200, []])
+    expect(await asked('?door=any')).toEqual([200, []])
+    expect(await asked('?door=http')).toEqual([200, []])
+    expect(await asked('?door=nats')).toEqual([503, reasons])
+    gateway = ['draining']
+    expect(await asked('')).toEqual([503, ['NATS is not connected', 'draining']])
+    expect(await asked('?door=http')).toEqual([503, ['draining']])
+    for (const wrong of ['?door=back', '?door=nats&door=http', '?door=memory']) {
+      const response = await get(`/readyz${wrong}`)
+      expect(response.status).toBe(400)
+      expect(await response.text()).toContain('expected any or nats or http')
+    }
   })
 
   test.each(['/', '/healthz', '/metrics', '/api/snapshot', '/nothing', '/api/admin/snapshot'])(
@@ -145,7 +180,7 @@ describe('what is said', () => {
         operator,
         recorder,
         metrics: { page: () => Promise.resolve({ contentType: '', body: '' }) },
-        ready: () => [],
+        ready: () => ({}),
         adminToken: null,
         clock,
       }),
@@ -157,6 +192,7 @@ describe('administration', () => {
   test.each([
     ['snapshot', undefined, { instance: 'one' }],
     ['emergency', '{"on":true}', { emergency: true }],
+    ['upstream', '{"upstream":"default"}', { upstream: 'default', testing: true }],
     ['lane', '{"lane":"batch","paused":true}', { lane: 'batch', paused: true }],
     ['config', undefined, { yaml: null }],
     ['config', '{}', { yaml: null }],
@@ -174,6 +210,7 @@ describe('administration', () => {
     ['emergency', '{"on":"yes"}', 400, 'invalid_request_error'],
     ['emergency', undefined, 400, 'invalid_request_error'],
     ['emergency', '[]', 400, 'invalid_request_error'],
+    ['upstream', '{}', 400, 'invalid_request_error'],
     ['lane', '{"lane":"batch"}', 400, 'invalid_request_error'],
     ['config', 'bad', 400, 'invalid_request_error'],
     ['config', 'x'.repeat(ADMIN_BODY_BYTES_MAX + 1), 413, 'request_too_large'],
@@ -328,9 +365,10 @@ describe('the event stream', () => {
     let text = ''
     const lost = new Promise<string>((resolve) => {
       socket.on('data', (chunk) => {
-        text = (text + String(chunk)).slice(-60_000)
+        text += String(chunk)
         const found = /"lost":(\d+)/.exec(text)?.[1]
         if (found !== undefined) resolve(found)
+        text = text.slice(-100)
       })
     })
     socket.resume()

@@ -4,7 +4,11 @@ import { parseRequest } from '../../../services/scheduler/nats/request-parse.ts'
 
 const parse = (data: Uint8Array | string, headers: Record<string, string> = {}) =>
   parseRequest({
-    message: { data: Buffer.from(data as string), header: (name) => headers[name] },
+    message: {
+      data: Buffer.from(data as string),
+      header: (name) => headers[name],
+      names: () => Object.keys(headers),
+    },
     makeId: () => 'made',
     bytesMax: 10_000,
   })
@@ -76,6 +80,7 @@ test('request: headers that cannot be read are refused, and the body is not take
       header() {
         throw new TypeError('unreadable')
       },
+      names: () => [],
     },
     makeId: () => 'made',
     bytesMax: 10_000,
@@ -93,3 +98,82 @@ test('request: a queued body keeps no more memory than its own', () => {
 function bigints(_: string, value: unknown): unknown {
   return typeof value === 'bigint' ? String(value) : value
 }
+
+test('request: one that has its memory for itself is not held twice', () => {
+  const text = Buffer.from(JSON.stringify(good))
+  const data = Buffer.from(new Uint8Array(text).buffer)
+  const parsed = parseRequest({
+    message: { data, header: () => undefined, names: () => [] },
+    makeId: () => 'made',
+    bytesMax: 10_000,
+  })
+  expect(parsed.ok && parsed.body.buffer === data.buffer).toBe(true)
+  expect(parsed.ok && Buffer.from(parsed.body).equals(text)).toBe(true)
+})
+
+test.each([
+  ['headgate-dealine-ms', 'did you mean Headgate-Deadline-Ms?'],
+  ['HEADGATE-DEADLINE', 'did you mean Headgate-Deadline-Ms?'],
+  ['Headgate-Max-Attempt', 'did you mean Headgate-Max-Attempts?'],
+  ['X-Headgate-Degrade', 'did you mean Headgate-Degrade?'],
+  ['headgate_id', 'did you mean Headgate-Id?'],
+  ['Headgate-Lane', 'the lane is the last part of the subject'],
+  ['Headgate-Zqxj', 'there are Headgate-Id, Headgate-Deadline-Ms'],
+  ['Headgate-Attempts', 'stands in answers, not in requests; did you mean Headgate-Max-Attempts?'],
+  ['Headgate-Outcome', 'headgate-outcome stands in answers'],
+])('request: the header %s is refused, and told what was meant', (name, words) => {
+  const parsed = parse(JSON.stringify(good), { [name]: 'zqxj', 'Headgate-Id': 'mine' })
+  const refusal = { code: 'invalid_request', message: expect.stringContaining(words) }
+  expect(parsed).toMatchObject({ ok: false, id: 'mine', refusal })
+  if (!parsed.ok) expect(parsed.refusal.message).not.toContain('Zqxj')
+})
+
+test('request: headers that only look a little like ours are none of ours', () => {
+  const odd = { headgate: 'x', 'X-Other': 'x', 'Nats-Msg-Id': 'x', 'my-headgate-id': 'x' }
+  expect(parse(JSON.stringify(good), odd).ok).toBe(true)
+})
+
+test('request: one that is too large is told the bound and whose it is', () => {
+  const parsed = parse(' '.repeat(10_001))
+  const message = 'the body has 10001 bytes, at most 10000 are allowed by limits.request_bytes'
+  expect(parsed).toMatchObject({ ok: false, refusal: { code: 'payload_too_large', message } })
+})
+
+const OURS = ['Headgate-Id', 'Headgate-Deadline-Ms', 'Headgate-Degrade', 'Headgate-Max-Attempts']
+
+test('request: one of our headers twice, in whatever case, is refused by name; others are let be', () => {
+  const values: Record<string, string> = {
+    'headgate-id': 'mine',
+    'headgate-deadline-ms': '5000',
+    'headgate-degrade': 'cache',
+    'headgate-max-attempts': '2',
+  }
+  const cased = (name: string) => fc.constantFrom(name, name.toLowerCase(), name.toUpperCase())
+  const name = fc.constantFrom(...OURS, 'anthropic-beta', 'traceparent', 'Other').chain(cased)
+  fc.assert(
+    fc.property(fc.array(name, { maxLength: 8 }), (names) => {
+      const lower = names.map((one) => one.toLowerCase())
+      const parsed = parseRequest({
+        message: {
+          data: Buffer.from(JSON.stringify(good)),
+          header: (one) =>
+            lower.includes(one.toLowerCase()) ? (values[one.toLowerCase()] ?? 'x') : undefined,
+          names: () => names,
+        },
+        makeId: () => 'made',
+        bytesMax: 10_000,
+      })
+      const counts = OURS.map((one) => lower.filter((has) => has === one.toLowerCase()).length)
+      const twice = OURS.filter((_, at) => counts[at]! > 1)
+      expect(parsed.ok).toBe(twice.length === 0)
+      // Which of two ids is meant nobody knows, so that neither is taken.
+      expect(parsed.id).toBe(counts[0] === 1 ? 'mine' : 'made')
+      if (!parsed.ok)
+        expect(parsed.refusal).toMatchObject({
+          code: 'invalid_request',
+          message: `${twice[0]}: stands twice; expected it once`,
+        })
+    }),
+    { numRuns: 500 },
+  )
+})

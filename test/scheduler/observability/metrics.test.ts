@@ -22,6 +22,8 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['concurrency_limit', 'gauge'],
   ['inflight', 'gauge'],
   ['queued', 'gauge'],
+  ['waiting', 'gauge'],
+  ['condition_seconds', 'gauge'],
   ['preemptions_total', 'counter'],
   ['tokens_total', 'counter'],
   ['guardrail_ratio_429', 'gauge'],
@@ -35,6 +37,13 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['answers_total', 'counter'],
   ['degradation_level', 'gauge'],
   ['quota_level', 'gauge'],
+  ['queue_oldest_ms', 'gauge'],
+  ['lane_paused', 'gauge'],
+  ['upstream_silent_ms', 'gauge'],
+  ['upstream_blocked', 'gauge'],
+  ['bus_connected', 'gauge'],
+  ['emergency', 'gauge'],
+  ['config_refused', 'gauge'],
   ['quota_rate_per_minute', 'gauge'],
 ]
 
@@ -45,6 +54,7 @@ const snapshot: Snapshot = {
   uptime_ms: 1,
   draining: false,
   emergency: false,
+  config_refused: false,
   bus: { kind: 'memory', connected: true },
   global: { limit: 60, inflight: 10, queued: 3, backoff: 0, level: 2 },
   lanes: defaultConfig().lanes.map((lane) => ({
@@ -71,6 +81,9 @@ const snapshot: Snapshot = {
       queued: 3,
       paused_ms: 0,
       blocked_ms: 0,
+      blocked: null,
+      silent_ms: null,
+      overdue: null,
       inflight_by_lane: { interactive: 7, batch: 3 },
       quota: 'family',
       buckets: {
@@ -92,6 +105,9 @@ const snapshot: Snapshot = {
     { tenant: 'stranger', inflight: 1, queued: 0 },
   ],
   requests_by_state: {},
+  waiting: [],
+  conditions: [],
+  doors: {},
   guardrails: [],
   held: { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 },
 }
@@ -207,6 +223,48 @@ test('gauges are what the snapshot says', async () => {
     'guardrail_retry_amplification 1',
   ])
     expect(text).toContain(`headgate_${line}\n`)
+})
+
+test('what the alert rules watch is there while all is well, and says what is not', async () => {
+  const [route] = snapshot.routes
+  const well = await page()
+  for (const line of [
+    'queue_oldest_ms{lane="batch"} 0',
+    'lane_paused{lane="batch"} 0',
+    'upstream_silent_ms{route="default-claude-a"} 0',
+    'bus_connected 1',
+    'emergency 0',
+    'config_refused 0',
+  ])
+    expect(well).toContain(`headgate_${line}\n`)
+  expect(series(well, 'upstream_blocked')).toEqual([])
+  const blocked = { status: 401, reason: 'key_refused' as const, since: 1 }
+  const trouble: Snapshot = {
+    ...snapshot,
+    emergency: true,
+    bus: { kind: 'nats', connected: false },
+    lanes: snapshot.lanes.map((lane) => ({ ...lane, paused: true, oldest_ms: 7_000 })),
+    routes: [{ ...route!, silent_ms: 12_000, blocked }],
+  }
+  const ill = createMetrics({
+    config: () => config,
+    snapshot: () => trouble,
+    guardrails: () => watch,
+    clock,
+    version: '1.2.3',
+    configRefused: () => true,
+  })
+  const said = (await ill.page()).body
+  for (const line of [
+    'queue_oldest_ms{lane="batch"} 7000',
+    'lane_paused{lane="batch"} 1',
+    'upstream_silent_ms{route="default-claude-a"} 12000',
+    'upstream_blocked{upstream="default",reason="key_refused"} 1',
+    'bus_connected 0',
+    'emergency 1',
+    'config_refused 1',
+  ])
+    expect(said).toContain(`headgate_${line}\n`)
 })
 
 test('a dimension without a limit, and a wait that nobody could predict, have no series', async () => {

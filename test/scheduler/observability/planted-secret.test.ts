@@ -4,10 +4,10 @@ import { expect, test } from 'vitest'
 import { eventData } from '#contracts/events'
 import { defaultConfig } from '#contracts/config'
 import { subjects } from '#contracts/subjects'
-import { memoryBus } from '../../../services/scheduler/memory-bus.ts'
-import { loadConfig } from '../../../services/scheduler/config/load.ts'
+import { memoryBus } from '../../../services/scheduler/memory/bus.ts'
+import { loadConfig } from '../../../services/platform/config/load.ts'
 import { guardrails } from '../../../services/scheduler/observability/guardrails.ts'
-import { createLog, logRecorder } from '../../../services/scheduler/observability/log.ts'
+import { createLog, logRecorder } from '../../../services/platform/log.ts'
 import { createMetrics } from '../../../services/scheduler/observability/metrics.ts'
 import { publishEvents, recording } from '../../../services/scheduler/observability/record.ts'
 import { startHttp } from '../../../services/scheduler/http/server.ts'
@@ -67,11 +67,14 @@ test('what is planted never comes out', async () => {
       config: () => Promise.resolve(null),
       emergency: () => Promise.resolve(null),
       lane: () => Promise.resolve(null),
+      status: () => null,
+      cancel: () => null,
+      upstream: () => Promise.resolve(null),
       drain: () => Promise.resolve(null),
     },
     recorder,
     metrics,
-    ready: () => [],
+    ready: () => ({}),
     adminToken: KEY,
     clock,
   })

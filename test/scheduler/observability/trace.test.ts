@@ -355,7 +355,7 @@ describe('what a request becomes', () => {
       'headgate.outcome': 'refused',
       'headgate.code': 'unknown_lane',
       'headgate.reason': expect.any(String) as string,
-      'headgate.status': 404,
+      'headgate.status': 400,
       'headgate.attempts': 0,
       'headgate.preemptions': 0,
       'headgate.served_by': 'none',

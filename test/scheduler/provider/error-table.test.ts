@@ -1,6 +1,7 @@
 /** Every way an upstream can fail, each played over a real socket. */
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { AttemptCall, Verdict } from '#ports'
+import { typeOfStatus } from '#contracts/api-errors'
 import type { Turn } from '../../support/scripted-upstream.ts'
 import { EVENTS } from '../../conformance/provider.ts'
 import { JSON_TYPE, PING, SSE_TYPE, bench, frame, type Bench } from './far-side.ts'
@@ -62,7 +63,7 @@ function page(code: number, text: string, expected: Partial<Verdict>): Situation
         body: `<html><body><h1>${text}</h1></body></html>`,
       }),
     expect: { status: code, requestId: null, errorType: null, ...expected },
-    body: null,
+    body: JSON.stringify({ type: 'error', error: { type: typeOfStatus(code), message: text } }),
   }
 }
 
@@ -158,7 +159,8 @@ const situations: Record<string, Situation> = {
   ),
   '403': status(403, { type: 'permission_error' }, rejected),
   '404': status(404, { type: 'not_found_error' }, rejected),
-  '409': status(409, { type: 'conflict_error' }, rejected),
+  '409': status(409, { type: 'conflict_error' }, { kind: 'conflict', mayHaveRun: false }),
+  '425': status(425, {}, { kind: 'conflict', mayHaveRun: false }),
   '412': status(412, {}, rejected),
   '418': status(418, {}, rejected),
   '422': status(422, {}, rejected),

@@ -4,7 +4,7 @@ import { Attempt } from '../../../services/scheduler/provider/running-attempt.ts
 import { manualClock } from '../../support/manual-clock.ts'
 import { JSON_TYPE } from './far-side.ts'
 
-function attempt(order: string[]) {
+function attempt(order: string[], soon?: (call: () => void) => void) {
   const clock = manualClock()
   const running = new Attempt({
     call: {
@@ -24,8 +24,13 @@ function attempt(order: string[]) {
       event: () => order.push('event'),
       ended: ({ kind, cause }) => order.push(`ended ${kind} ${cause}`),
     },
-    clock,
-    limits: { retryAfterMaxMs: 1, eventBytesMax: 1_000, bodyBytesMax: 1_000 },
+    clock: soon === undefined ? clock : { ...clock, soon },
+    limits: {
+      retryAfterMaxMs: 1,
+      eventBytesMax: 1_000,
+      bodyBytesMax: 1_000,
+      streamBytesMax: 1_000,
+    },
     headers: {},
   })
   return { running, clock }
@@ -56,5 +61,32 @@ test('an end from the far side is told once and closes nothing of ours', () => {
   running.ended()
   running.failed(new Error('late'))
   expect(order).toEqual(['first byte', 'ended ok complete'])
+  expect(clock.pending()).toBe(0)
+})
+
+test('what came while the process stood still is read before its silence is judged', () => {
+  const order: string[] = []
+  const later: (() => void)[] = []
+  const { running, clock } = attempt(order, (call) => later.push(call))
+  running.started(() => order.push('hung up'))
+  clock.advance(65_000)
+  // The answer was in the socket all the while.
+  running.head(200, JSON_TYPE)
+  running.bytes(Buffer.from('{}'))
+  for (const call of later.splice(0)) call()
+  running.ended()
+  expect(order).toEqual(['first byte', 'ended ok complete'])
+  expect(clock.pending()).toBe(0)
+})
+
+test('what says nothing all the same is a hang', () => {
+  const order: string[] = []
+  const later: (() => void)[] = []
+  const { running, clock } = attempt(order, (call) => later.push(call))
+  running.started(() => order.push('hung up'))
+  clock.advance(30_000)
+  expect(order).toEqual([])
+  for (const call of later.splice(0)) call()
+  expect(order).toEqual(['hung up', 'ended hang first_byte'])
   expect(clock.pending()).toBe(0)
 })

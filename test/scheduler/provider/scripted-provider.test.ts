@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { seededDice } from '#core/dice'
+import { seededDice } from '#core/estimators/dice'
 import {
   ANSWER,
   ERROR,

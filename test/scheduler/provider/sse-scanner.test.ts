@@ -58,6 +58,111 @@ test('any chunking of a stream gives the same events, whatever its line ends', (
   )
 })
 
+/** The grammar of the standard, said as plainly as it can be, on the whole text. */
+function reference(text: string): Seen[] {
+  const seen: Seen[] = []
+  let [name, data] = ['', '']
+  const lines = text.replace(/^\uFEFF/, '').split(/\r\n|\r|\n/)
+  // What stands behind the last line end is no line.
+  for (const line of lines.slice(0, -1)) {
+    if (line === '') {
+      if (data !== '') seen.push([name, data.slice(0, -1)])
+      ;[name, data] = ['', '']
+      continue
+    }
+    const colon = line.indexOf(':')
+    const field = colon === -1 ? line : line.slice(0, colon)
+    const value = colon === -1 ? '' : line.slice(colon + 1).replace(/^ /, '')
+    if (field === 'event') name = value
+    if (field === 'data') data += `${value}\n`
+  }
+  return seen
+}
+
+test('whatever comes, in whatever pieces, is read as the standard reads it', () => {
+  const piece = fc.constantFrom(
+    ...[
+      'data',
+      'event',
+      'id',
+      'retry',
+      'dat',
+      ':',
+      ' ',
+      '\n',
+      '\r',
+      '\r\n',
+      '\n\n',
+      '\r\r',
+      '\r\n\r\n',
+    ],
+    ...[
+      '{"type":"ping"}',
+      'data: x',
+      'data:x\n',
+      'event: message\n',
+      ': hi\n',
+      'é🌊',
+      '\u0000',
+      '\uFEFF',
+    ],
+  )
+  fc.assert(
+    fc.property(
+      fc.boolean(),
+      fc.array(piece, { maxLength: 40 }),
+      fc.array(fc.nat(), { maxLength: 30 }),
+      (marked, pieces, places) => {
+        const text = (marked ? '\uFEFF' : '') + pieces.join('')
+        expect(scan(cut(Buffer.from(text), places)).seen).toEqual(reference(text))
+      },
+    ),
+    { numRuns: 1_000 },
+  )
+})
+
+test('what begins like a byte order mark and is none is a line', () => {
+  const bytes = Buffer.concat([Buffer.from([0xef, 0xbb]), Buffer.from('\ndata: x\n\n')])
+  const single = Array.from(bytes, (_, index) => bytes.subarray(index, index + 1))
+  expect(scan(single).seen).toEqual([['', 'x']])
+  expect(scan([bytes]).seen).toEqual([['', 'x']])
+})
+
+test('at the end, what has no blank line is told', () => {
+  const seen: Seen[] = []
+  const scanner = new SseScanner({
+    on: (name, data) => seen.push([name, data.toString()]),
+    eventBytesMax: 100,
+  })
+  scanner.push(Buffer.from('data: a\n\nevent: b\ndata: c'))
+  expect(seen).toEqual([['', 'a']])
+  scanner.end()
+  scanner.end()
+  expect(seen).toEqual([
+    ['', 'a'],
+    ['b', 'c'],
+  ])
+})
+
+test('every byte counts: lines of data that say nothing, names, comments, one byte at a time', () => {
+  for (const line of ['data\n', 'data:\r', 'event: x\n', ':\n', 'id\n', 'x'])
+    for (const size of [1, 7, 1_000]) {
+      const bytes = Buffer.from(line.repeat(200))
+      const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+        bytes.subarray(i * size, (i + 1) * size),
+      )
+      expect(scan(chunks, 199).ok).toBe(false)
+    }
+})
+
+test('a megabyte in pieces of a byte costs a few times its size', () => {
+  const scanner = new SseScanner({ on: () => {}, eventBytesMax: 16_000_000 })
+  const whole = Buffer.from(`data: ${'x'.repeat(1_000_000)}`)
+  for (let at = 0; at < whole.length; at += 1)
+    if (!scanner.push(whole.subarray(at, at + 1))) throw new Error('too large')
+  scanner.end()
+})
+
 test('byte by byte, too', () => {
   const text = 'event: a\r\ndata: {"x":"Größe 🌊"}\r\n\r\n\n\ndata: two\ndata\ndata:  three\n\n'
   const bytes = Buffer.from(text)

@@ -1,0 +1,71 @@
+/** What holds for a while and is worth a person's attention, told with the time at which it began. */
+import { z } from 'zod'
+import type { Snapshot } from './snapshot.ts'
+
+/** With what `about` names. */
+export const conditionNames = {
+  nats_lost: 'nothing',
+  draining: 'nothing',
+  emergency: 'nothing',
+  config_refused: 'nothing: the configuration file on disk; an older one is in force',
+  overloaded: 'nothing: any degradation level above 0',
+  slots_used: 'nothing: every slot is in use, and requests wait',
+  lane_paused: 'the lane',
+  blocked: 'the upstream, which refuses key or account',
+  no_answer: 'the route, which has been silent for too long',
+  breaker: 'the route, whose breaker has left closed and is not back',
+  limit_lowered: 'the route, whose limit is recovering or held',
+  quota_pause: 'the quota, which a 429 has paused',
+  quota_pacing: 'the quota, of which so little is left that requests wait',
+  guardrail: 'the guardrail that is broken',
+  waiting: 'lane and reason, `batch/lane_paused`',
+} as const
+
+export type ConditionName = keyof typeof conditionNames
+const NAMES = Object.keys(conditionNames) as [ConditionName, ...ConditionName[]]
+
+export const condition = z.object({
+  condition: z.enum(NAMES),
+  about: z.string().nullable().describe('What it is true of; null: of the whole scheduler.'),
+  since: z
+    .int()
+    .describe(
+      'When it began, wall time in milliseconds since 1970; what began before this instance: its start.',
+    ),
+})
+export type Condition = z.infer<typeof condition>
+
+/** Below this part of a burst, a bucket holds starts back. */
+export const BUCKET_LOW = 0.1
+
+/** Everything that holds in this snapshot. Pure. */
+export function conditionsIn(of: Omit<Snapshot, 'conditions'>): Omit<Condition, 'since'>[] {
+  const found: Omit<Condition, 'since'>[] = []
+  const add = (condition: ConditionName, about: string | null = null): void => {
+    if (!found.some((one) => one.condition === condition && one.about === about))
+      found.push({ condition, about })
+  }
+  if (of.bus.kind === 'nats' && !of.bus.connected) add('nats_lost')
+  if (of.draining) add('draining')
+  if (of.emergency) add('emergency')
+  if (of.config_refused) add('config_refused')
+  if (of.global.level > 0) add('overloaded')
+  if (of.global.queued > 0 && of.global.inflight >= of.global.limit) add('slots_used')
+  for (const { name, paused } of of.lanes) if (paused) add('lane_paused', name)
+  for (const route of of.routes) {
+    if (route.blocked !== null || route.blocked_ms > 0) add('blocked', route.upstream)
+    if (route.silent_ms !== null || route.overdue !== null) add('no_answer', route.id)
+    if (route.breaker !== 'closed') add('breaker', route.id)
+    if (route.limit_state !== 'steady') add('limit_lowered', route.id)
+    if (route.paused_ms > 0) add('quota_pause', route.quota)
+    if (route.queued > 0 && isLow(route)) add('quota_pacing', route.quota)
+  }
+  for (const { name, met } of of.guardrails) if (!met) add('guardrail', name)
+  for (const { lane, reason } of of.waiting) add('waiting', `${lane}/${reason}`)
+  return found
+}
+
+const isLow = ({ buckets }: Snapshot['routes'][number]): boolean =>
+  Object.values(buckets).some(
+    (one) => one !== null && one.level <= Math.max(1, BUCKET_LOW * one.burst),
+  )

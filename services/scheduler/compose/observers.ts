@@ -1,0 +1,216 @@
+/** Everybody who watches a scheduler: log, metrics, events, spans, guardrails, conditions, stalls and the dashboard's
+ *  feed. They hear of the loop and read it; nothing they do comes back into it. */
+import type { Config } from '#contracts/config'
+import type { Doors } from '#contracts/readiness'
+import type { Snapshot } from '#contracts/snapshot'
+import type { Subjects } from '#contracts/subjects'
+import { feed, type Feed } from '#dashboard'
+import { logRecorder } from '#platform/log'
+import type { JobNews, Recorder } from '#ports'
+import type { Loop } from '#scheduler/loop/loop'
+import { watchConditions } from '#scheduler/observability/conditions'
+import { faultDesk, type Fault } from '#scheduler/observability/faults'
+import { guardrails, watchGuardrails } from '#scheduler/observability/guardrails'
+import { createMetrics, type Metrics } from '#scheduler/observability/metrics'
+import { quantileWindow } from '#scheduler/observability/quantile-window'
+import { publishEvents, recording, type Recording } from '#scheduler/observability/record'
+import { refusalLines } from '#scheduler/observability/refusal-lines'
+import { watchStalls } from '#scheduler/observability/stalls'
+import { TraceRecorder } from '#scheduler/observability/trace'
+import { simulatedFaults } from '#scheduler/provider/simulated-faults'
+import type { Standing, WireOptions } from './options.ts'
+import { snapshotOf } from './snapshot.ts'
+import { rooms, type Rooms } from './stall-rooms.ts'
+import { within } from './within.ts'
+
+/** For what an OpenTelemetry SDK of the process has not sent yet. */
+const SPANS_FLUSH_MS = 2_000
+
+type Panel = ReturnType<typeof simulatedFaults>
+
+export interface Observers {
+  readonly recording: Recording
+  readonly metrics: Metrics
+  /** Counts and logs what one message, call or act ran into: it is told to its caller, and the rest goes on. */
+  readonly fault: Fault
+  readonly marks: Rooms
+  /** Faults of the simulated provider; null: it is not the upstream. */
+  readonly panel: Panel | null
+  /** Null: nobody asks for pages here. */
+  readonly dashboard: Feed | null
+  /** The loop is there: the page can begin to look. */
+  open(): void
+  snapshot(): Snapshot
+  jobNews(news: JobNews): void
+  /** What `/readyz` says of each door. */
+  doors(): Doors
+  /** Another configuration comes into force. */
+  configure(config: Config): void
+  /** Nobody looks any more. */
+  close(): void
+  /** What was seen has left the process. */
+  flush(): Promise<void>
+}
+
+export interface Observed {
+  of: WireOptions
+  instance: string
+  subjects: Subjects
+  standing: Standing
+  /** It is made after those who watch it. */
+  loop: () => Loop
+  upstream: (name: string) => { baseUrl: string }
+}
+
+export function observers(seen: Observed): Observers {
+  const { of, loop } = seen
+  const { clock, log, loaded } = of
+  const fault = faultDesk({ log, count: (room) => metrics.fault(room) })
+  const marks = rooms(clock)
+  let monitor = guardrails({
+    settings: loaded.config.file.guardrails,
+    lanes: loaded.config.lanes,
+  })
+  const metrics = createMetrics({
+    config: () => loop().state.config,
+    snapshot: () => snapshot(),
+    guardrails: () => monitor,
+    clock,
+    version: of.version,
+    configRefused: () => seen.standing.configRefused,
+    // Of a process that is not ours the figures are not ours to collect.
+    process: of.http !== null,
+  })
+  const traces = new TraceRecorder({ version: of.version })
+  const refused = refusalLines({ log, clock })
+  // Those that are made after the recording are heard by it through what they are called.
+  const recorded = recordingOf(seen, [
+    metrics,
+    traces,
+    { record: (event) => watch.record(event) },
+    { record: (event) => conditions.record(event) },
+    refused,
+    { record: (event) => dashboard?.record(event) },
+  ])
+  const watch = watchGuardrails({ monitor: () => monitor, emit: recorded, clock })
+  const doors = (): Doors => doorsOf(seen)
+  const snapshot = (): Snapshot =>
+    snapshotOf({
+      loop: loop(),
+      guardrails: monitor.readings(clock.now()),
+      clock,
+      instance: seen.instance,
+      version: of.version,
+      startedAt,
+      bus: { kind: of.bus.kind, connected: of.bus.connected() },
+      doors: doors(),
+      configRefused: seen.standing.configRefused,
+      conditions: (read) => conditions.read(read),
+    })
+  const startedAt = clock.now()
+  const conditions = watchConditions({ clock, snapshot })
+  const stalls = stallsOf(seen, { marks, metrics, recorded })
+  let panel: Panel | null = null
+  let dashboard: Feed | null = null
+  return {
+    recording: recorded,
+    metrics,
+    fault,
+    marks,
+    get panel() {
+      return panel
+    },
+    get dashboard() {
+      return dashboard
+    },
+    open() {
+      panel = panelOf(seen)
+      dashboard = of.http === null ? null : feedOf(seen, { snapshot, panel })
+    },
+    snapshot,
+    jobNews: (news) => metrics.jobNews(news),
+    doors,
+    configure({ file: { guardrails: settings }, lanes }) {
+      if (JSON.stringify(settings) !== JSON.stringify(loop().state.config.file.guardrails))
+        monitor = guardrails({ settings, lanes })
+    },
+    close() {
+      for (const one of [watch, conditions, refused, stalls, of.loopDelay]) one?.close()
+    },
+    flush: () => within(clock, SPANS_FLUSH_MS, traces.flush()),
+  }
+}
+
+const recordingOf = (
+  { of, subjects, instance }: Observed,
+  sinks: readonly Recorder[],
+): Recording => {
+  const { bus, clock, log } = of
+  const [metrics, ...others] = sinks
+  return recording({
+    buffer: of.loaded.config.file.events.buffer,
+    sinks: [
+      logRecorder(log),
+      ...(metrics === undefined ? [] : [metrics]),
+      publishEvents({ bus, subjects, instance, clock }),
+      ...others,
+      ...(of.observer === undefined ? [] : [of.observer]),
+    ],
+  })
+}
+
+/** Callers of the HTTP door need no NATS. */
+function doorsOf({ of, standing }: Observed): Doors {
+  const leaving = standing.draining ? ['draining'] : []
+  return {
+    [of.bus.kind]: [...(of.bus.connected() ? [] : ['NATS is not connected']), ...leaving],
+    ...(of.gateway == null ? {} : { http: leaving }),
+  }
+}
+
+function stallsOf(
+  { of: { loopDelay, clock } }: Observed,
+  to: { marks: Rooms; metrics: Metrics; recorded: Recorder },
+) {
+  if (loopDelay === undefined) return null
+  return watchStalls({
+    clock,
+    longestMs: () => loopDelay.longestMs(),
+    culprit: () => to.marks.longest(),
+    observe: (stall) => to.metrics.stall(stall),
+    emit: (event) => to.recorded.record(event),
+  })
+}
+
+/** The simulated provider's controls, if every request goes to it. */
+function panelOf({ of, upstream }: Observed): Panel | null {
+  const url = of.env('HEADGATE_SIMULATED_URL')
+  if (url === undefined) return null
+  const all = Object.keys(of.loaded.config.file.upstreams).map((name) => upstream(name).baseUrl)
+  return all.every((one) => one === url) ? simulatedFaults({ baseUrl: url, clock: of.clock }) : null
+}
+
+function feedOf(
+  { of, instance, loop }: Observed,
+  from: { snapshot: () => Snapshot; panel: Panel | null },
+): Feed {
+  const { panel } = from
+  return feed({
+    instance,
+    version: of.version,
+    clock: of.clock,
+    snapshot: from.snapshot,
+    machines: () => loop().machines(),
+    lifecycleCounts: () => loop().lifecycleCounts(),
+    requests: (asked) => loop().requests(asked),
+    loads: () => loop().state.active,
+    quantiles: quantileWindow,
+    guardrailWindowMs: () => loop().state.config.file.guardrails.window_seconds * 1_000,
+    admin: of.http?.adminToken == null ? 'off' : 'token',
+    faults: panel === null ? null : () => panel.lasting(),
+    onError: (error) =>
+      of.log.error('a frame of the dashboard failed: this is a bug', {
+        error: error instanceof Error ? error.name : 'error',
+      }),
+  })
+}

@@ -1,0 +1,42 @@
+/** Where durable jobs are kept, if the server keeps anything: asked once, at the start. */
+import type { ConfigFile } from '#contracts/config'
+import { storeNames } from '#contracts/store-names'
+import { subjects } from '#contracts/subjects'
+import type { Clock, JobStore, KeptSettings } from '#ports'
+import { natsJobStore, type JobStoreOptions } from '#scheduler/nats/job-store'
+import { natsSettings } from '#scheduler/nats/settings'
+
+export interface JobsKept {
+  store: JobStore
+  /** Where instances say that they live. */
+  members: KeptSettings
+}
+
+const MS = 1_000
+
+/** Null with the reason: nobody answers `submit` then, and requests work as ever. */
+export async function openJobs(of: {
+  file: ConfigFile
+  /** Null: there is no server. */
+  connection: JobStoreOptions['connection'] | null
+  clock: Clock
+}): Promise<{ kept: JobsKept; reason: null } | { kept: null; reason: string }> {
+  const { file, connection, clock } = of
+  if (!file.jobs.enabled) return { kept: null, reason: 'jobs.enabled is false' }
+  if (connection === null) return { kept: null, reason: 'there is no NATS server' }
+  const names = storeNames(file.subject_prefix)
+  const { replicas } = file.jobs
+  try {
+    const store = await natsJobStore({
+      ...{ connection, names, replicas },
+      subjects: subjects(file.subject_prefix),
+      backlogBytes: file.jobs.backlog_bytes ?? null,
+      resultsAgeMs: file.results.max_age * MS,
+      deadAgeMs: file.results.dead_max_age * MS,
+    })
+    const members = await natsSettings({ connection, clock, bucket: names.fleet, replicas })
+    return { kept: { store, members }, reason: null }
+  } catch (error) {
+    return { kept: null, reason: error instanceof Error ? error.message : 'no reason given' }
+  }
+}

@@ -1,0 +1,105 @@
+/** The end of a scheduler, in order: nothing new, what runs ends, what was said leaves, all is given back. */
+import { hasPeer } from '#scheduler/nats/discovery'
+import type { Loop } from '#scheduler/loop/loop'
+import type { Doors } from './doors.ts'
+import type { Observers } from './observers.ts'
+import type { OperatorService } from './operator-service.ts'
+import type { Standing, WireOptions } from './options.ts'
+import type { WiredJobs } from './wire-jobs.ts'
+import { within } from './within.ts'
+
+/** For the last words after a broken law. */
+const ABANDON_MS = 2_000
+
+export interface Shutdown {
+  /** Takes nothing new and lets running requests end within `drain_ms`; begins once. */
+  drain(): Promise<void>
+  stop(): Promise<void>
+  hurry(): void
+  abandon(): Promise<void>
+}
+
+export interface ShutdownParts {
+  of: WireOptions
+  instance: string
+  standing: Standing
+  loop: Loop
+  seen: Observers
+  desk: OperatorService
+  jobs: WiredJobs | null
+  /** They are opened after a drain may be asked for. */
+  doors: () => Doors | null
+}
+
+export function shutdown(parts: ShutdownParts): Shutdown {
+  let drained: Promise<void> | null = null
+  const drain = (): Promise<void> => (drained ??= drainAll(parts))
+  let stopped: Promise<void> | null = null
+  return {
+    drain,
+    stop: () => (stopped ??= endAll(parts, drain)),
+    hurry() {
+      parts.loop.hurry()
+      parts.doors()?.aux.hurry()
+    },
+    async abandon() {
+      const { bus, clock } = parts.of
+      parts.loop.abandon()
+      const left = [
+        bus.flush().catch(() => {}),
+        parts
+          .doors()
+          ?.gateway?.close()
+          .catch(() => {}),
+      ]
+      await within(clock, ABANDON_MS, Promise.all(left))
+    },
+  }
+}
+
+/** Where another instance serves, requests are left to it; alone, each new one is told `draining`. */
+async function drainAll({
+  of,
+  standing,
+  loop,
+  instance,
+  doors,
+  jobs,
+}: ShutdownParts): Promise<void> {
+  standing.leaving = true
+  jobs?.room.drain()
+  const open = doors()
+  if (open !== null && (await hasPeer(of.bus, of.clock, instance))) await open.main.drainRequests()
+  standing.draining = true
+  const aux = open?.aux
+  const { drain_ms: most } = loop.state.config.file
+  const outside = within(of.clock, most, aux?.drain() ?? Promise.resolve())
+  await Promise.all([loop.drain(), outside.then(() => aux?.hurry())])
+}
+
+async function endAll(
+  { of, loop, seen, desk, doors, jobs }: ShutdownParts,
+  drain: () => Promise<void>,
+): Promise<void> {
+  const open = doors()
+  open?.watched?.close()
+  await drain()
+  await jobs?.room.close()
+  await open?.main.close()
+  await open?.local?.close()
+  await open?.gateway?.close()
+  await open?.found.close()
+  await desk.close()
+  seen.close()
+  await of.bus.flush().catch(() => of.log.warn('NATS is away: the last answers may not have left'))
+  seen.dashboard?.close()
+  await open?.inspector?.close()
+  await open?.http?.close()
+  loop.stop()
+  await seen.flush()
+  await of.provider.close()
+  await of.settings.close()
+  await of.jobs?.members.close()
+  await of.cache?.close()
+  await of.bus.close()
+}

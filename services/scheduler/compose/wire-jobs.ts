@@ -1,0 +1,118 @@
+/** The room of durable jobs, put together with the loop that runs them and the bus that tells of them. */
+import { createHash } from 'node:crypto'
+import type { ConfigFile } from '#contracts/config'
+import { isToken } from '#contracts/ids'
+import { HEADER } from '#contracts/messages'
+import type { Subjects } from '#contracts/subjects'
+import type { Bus, Clock, Dice, Incoming, JobNews, StoredJob } from '#ports'
+import { JobsDesk } from '#scheduler/jobs/desk'
+import { JobsRoom, type RoomLimits } from '#scheduler/jobs/room'
+import type { Loop } from '#scheduler/loop/loop'
+import { accountingHeaders, errorMessage } from '#scheduler/nats/outbox'
+import { parseRequest } from '#scheduler/nats/request-parse'
+import { MessageBuilder } from '#scheduler/provider/whole-and-stream'
+import type { JobsKept } from './open-jobs.ts'
+
+export interface WiredJobs {
+  readonly room: JobsRoom
+  readonly desk: JobsDesk
+}
+
+export function wireJobs(of: {
+  kept: JobsKept
+  loop: Loop
+  bus: Bus
+  subjects: Subjects
+  clock: Clock
+  dice: Dice
+  instance: string
+  news: (news: JobNews) => void
+}): WiredJobs {
+  const { loop, bus, subjects, instance } = of
+  const file = (): ConfigFile => loop.state.config.file
+  const room = new JobsRoom({
+    ...of.kept,
+    ...{ scheduler: loop, clock: of.clock, dice: of.dice, instance, news: of.news },
+    limits: () => limitsOf(file()),
+    words: { answer: accountingHeaders, error: errorMessage, message: messageOf },
+    read: (job) => requestOf(job, file()),
+  })
+  const desk = new JobsDesk({
+    room,
+    timeoutOf: (lane) => loop.state.lanesByName.get(lane)?.config.timeoutMs ?? 0,
+    hash: (body) => createHash('sha256').update(body).digest('base64url'),
+    resultSubject: subjects.result,
+    tell: ({ lane, tenant }) =>
+      bus.publish(subjects.peerJob, JSON.stringify({ by: instance, lane, tenant })),
+  })
+  bus.subscribe(subjects.peerJob, ({ data }) => {
+    const told = peerJob(data)
+    if (told === null || told.by === instance) return
+    const flow = room.backlog.flow(told)
+    if (flow === null) return
+    flow.drained = false
+    room.backlog.kick(flow)
+  })
+  return { room, desk }
+}
+
+const limitsOf = ({ jobs }: ConfigFile): RoomLimits => ({
+  window: jobs.window,
+  windowTotal: jobs.window_total,
+  windowBytes: jobs.window_bytes,
+  claimsMax: jobs.claims_max,
+  delayedMax: jobs.delayed_max,
+  flowsMax: jobs.flows_max,
+  submitsMax: jobs.submits_max,
+  fetchesMax: jobs.fetches_max,
+  sweepPerSecond: jobs.sweep_per_second,
+})
+
+/** The stored body, read as a request's is; null: the bounds of a body have become narrower since. */
+function requestOf(
+  job: StoredJob,
+  { limits }: ConfigFile,
+): Omit<Incoming, 'reply' | 'past'> | null {
+  const said: Readonly<Record<string, string | undefined>> = {
+    [HEADER.version]: job.headers.version,
+    [HEADER.beta]: job.headers.beta,
+    [HEADER.traceparent]: job.headers.traceparent,
+    [HEADER.tracestate]: job.headers.tracestate,
+  }
+  const parsed = parseRequest({
+    message: { data: job.body, header: (name) => said[name], names: () => [] },
+    makeId: () => job.id,
+    bytesMax: limits.request_bytes,
+    scan: { depthMax: limits.json_depth, valuesMax: limits.json_values },
+    as: 'job',
+  })
+  if (!parsed.ok) return null
+  const { ok: _, job: __, ...request } = parsed
+  const { tenant, lane, id, deadlineMs, degrade, maxAttempts } = job
+  return { ...request, tenant, lane, id, deadlineMs, degrade, maxAttempts }
+}
+
+/** The Message that a stream's events make; null: none. */
+function messageOf(events: readonly Uint8Array[]): Uint8Array | null {
+  const builder = new MessageBuilder()
+  const decoder = new TextDecoder()
+  try {
+    if (!events.every((event) => builder.take(JSON.parse(decoder.decode(event))))) return null
+  } catch {
+    return null
+  }
+  const message = builder.message()
+  return message === null ? null : Buffer.from(JSON.stringify(message))
+}
+
+function peerJob(data: Uint8Array): { by: string; lane: string; tenant: string } | null {
+  try {
+    const { by, lane, tenant } = JSON.parse(new TextDecoder().decode(data)) as Record<
+      string,
+      unknown
+    >
+    return typeof by === 'string' && isToken(lane) && isToken(tenant) ? { by, lane, tenant } : null
+  } catch {
+    return null
+  }
+}

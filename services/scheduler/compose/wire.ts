@@ -1,0 +1,128 @@
+/** The composition root: sees every room, decides nothing. Builds the scheduler from its parts and
+ *  gives them back in order. */
+import { randomBytes } from 'node:crypto'
+import { subjects as subjectsOf } from '#contracts/subjects'
+import { inspection, type Inspection } from '#machines/inspection'
+import { loadConfig } from '#platform/config/load'
+import type { Operator } from '#ports'
+import { notedProvider, type Notes } from '#scheduler/jobs/noted-provider'
+import { Loop } from '#scheduler/loop/loop'
+import type { Recording } from '#scheduler/observability/record'
+import { openDoors, type Doors } from './doors.ts'
+import { observers, type Observers } from './observers.ts'
+import { operatorService } from './operator-service.ts'
+import type { Standing, WireOptions } from './options.ts'
+import { shutdown } from './shutdown.ts'
+import { upstreams } from './upstreams.ts'
+import { wireJobs } from './wire-jobs.ts'
+import { within } from './within.ts'
+
+export type { WireOptions } from './options.ts'
+
+/** A server that does not answer by then is away; requests come when it is back. */
+const HEARD_MS = 2_000
+
+export interface Wired {
+  readonly instance: string
+  readonly httpUrl: string | null
+  readonly inspectUrl: string | null
+  readonly gatewayUrl: string | null
+  readonly loop: Loop
+  readonly operator: Operator
+  /** Puts a text in force as a changed file would be, for whoever owns the process; throws a `ConfigError`. */
+  configure(text: string): void
+  readonly recording: Recording
+  /** Takes nothing new, lets running requests end within `drain_ms`, gives everything back. */
+  stop(): Promise<void>
+  /** Ends what still runs, now. */
+  hurry(): void
+  /** Says the last word to everybody who waits, without asking the core anything more; resolves when it has
+   *  left, or when it has had `ABANDON_MS` to leave. */
+  abandon(): Promise<void>
+  /** Counts and logs what nobody caught. */
+  fault(room: string, error: unknown): void
+}
+
+export async function wire(of: WireOptions): Promise<Wired> {
+  const { bus, clock } = of
+  const instance = randomBytes(6).toString('hex')
+  const standing: Standing = { draining: false, leaving: false, configRefused: false }
+  const subjects = subjectsOf(of.loaded.config.file.subject_prefix)
+  const upstream = upstreams(() => loop.state.config, of.env)
+  const watching = inspected(of)
+  const seen = observers({ of, instance, subjects, standing, loop: () => loop, upstream })
+  const loop = loopOf(of, { seen, upstream, watching, notes: () => jobs?.room ?? null })
+  const jobs =
+    of.jobs == null
+      ? null
+      : wireJobs({
+          ...{ kept: of.jobs, loop, bus, subjects, clock, instance, dice: of.dice },
+          news: (news) => seen.jobNews(news),
+        })
+  seen.open()
+  let doors: Doors | null = null
+  const desk = operatorService({
+    ...{ instance, loop, bus, subjects, clock },
+    settings: of.settings,
+    loaded: of.loaded,
+    log: of.log,
+    env: of.env,
+    snapshot: () => seen.snapshot(),
+    onConfig: (config) => seen.configure(config),
+    startDrain: () => void end.drain(),
+  })
+  const parts = { of, instance, standing, loop, seen, desk, jobs }
+  const end = shutdown({ ...parts, doors: () => doors })
+  await desk.open()
+  doors = await openDoors({ ...parts, subjects, upstream }, watching)
+  // Whoever hears that it is ready may ask at once: by then the server knows who listens.
+  const heard = bus.flush().catch(() => {})
+  await within(clock, HEARD_MS, heard)
+  await jobs?.room.open()
+  return {
+    instance,
+    httpUrl: doors.http?.url ?? null,
+    inspectUrl: doors.inspector?.url ?? null,
+    gatewayUrl: doors.gateway?.url ?? null,
+    loop,
+    operator: desk.operator,
+    configure(text) {
+      desk.apply(loadConfig({ path: 'config', text, emergency: desk.emergency() }))
+    },
+    recording: seen.recording,
+    fault: seen.fault,
+    stop: () => end.stop(),
+    hurry: () => end.hurry(),
+    abandon: () => end.abandon(),
+  }
+}
+
+/** Who watches the machines; null: nobody. */
+function inspected({ inspection: given, inspectPort, clock }: WireOptions): Inspection | null {
+  if (given !== undefined) return given
+  return inspectPort == null ? null : inspection({ wall: () => clock.wall() })
+}
+
+const loopOf = (
+  of: WireOptions,
+  to: {
+    seen: Observers
+    upstream: ReturnType<typeof upstreams>
+    watching: Inspection | null
+    notes: () => Notes | null
+  },
+): Loop =>
+  new Loop({
+    config: of.loaded.config,
+    clock: of.clock,
+    dice: of.dice,
+    provider: of.jobs == null ? of.provider : notedProvider(of.provider, to.notes),
+    recorder: to.seen.recording,
+    upstream: to.upstream,
+    cache: of.cache ?? null,
+    runner: of.runner ?? 'actors',
+    inspection: to.watching,
+    onBug: of.onBug,
+    onFault: (error) => to.seen.fault('loop', error),
+    run: (step) => to.seen.marks.run('loop', step),
+  })

@@ -1,0 +1,63 @@
+/** Durable jobs (control-laws §15): what ends one, when another instance may take it over, and how long a flow
+ *  rests that was turned away. Everything else about them is the laws of requests. */
+import { NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
+import type { RefusalCode } from '#contracts/refusals'
+import type { Millis } from '#contracts/units'
+import type { Dice } from '#core/estimators/dice'
+
+/** How often an instance says that it lives. */
+export const BEAT: Millis = 1_000
+/** Unheard for so long, it is dead, and others take its jobs. */
+export const DEAD_AFTER: Millis = 6_000
+
+/** Between two tries of a flow whose jobs are turned away, doubling, with jitter. */
+export const REST = { first: 1_000, most: 30_000 } as const
+
+/** Said of what the system is, and not of the job: it waits in the store for better times. */
+const NOT_OF_THE_JOB: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
+  'draining',
+  'queue_full',
+  'breaker_open',
+  'duplicate_id',
+])
+
+/** Whether a refusal is the job's result; else it comes again. A job that was never attempted is ended by its own
+ *  deadline, its owner's word or its own mistakes, and not by the state of the system. */
+export function endsJob(code: RefusalCode, attempts: number): boolean {
+  if (NOT_OF_THE_JOB.has(code)) return false
+  return code !== 'upstream_error' || attempts > 0
+}
+
+/** Why an ended job is kept for an operator, who may have it done again; null: its caller can tell. */
+export function deadBy(code: RefusalCode): DeadReason | null {
+  if (code === 'retries_exhausted') return 'retries_exhausted'
+  return code === 'unknown_lane' ? 'unknown_lane' : null
+}
+
+/** What is known of the instance that holds a claim. */
+export interface Owner {
+  /** When it was last heard, or when we began to listen. */
+  heardAt: Millis
+  /** It said that it goes. */
+  left: boolean
+}
+
+export const isDead = (owner: Owner, now: Millis): boolean =>
+  owner.left || now - owner.heardAt > DEAD_AFTER
+
+/** The claim of a new owner. `died`: the one before never gave it back; `ambiguous`: a call was under way and may
+ *  have run. */
+export function takenOver(
+  { by: before, claims, attempts, calling }: JobClaim,
+  by: string,
+): { claim: JobClaim; died: boolean; ambiguous: boolean } {
+  const died = before !== NOBODY && before !== by
+  const claim = { by, claims: died ? claims + 1 : claims, attempts, calling: false }
+  return { claim, died, ambiguous: calling && before !== by }
+}
+
+/** `inRow`: times that the flow was turned away since something of it started. */
+export function restOf(inRow: number, dice: Dice): Millis {
+  const full = Math.min(REST.most, REST.first * 2 ** Math.min(inRow, 10))
+  return full / 2 + (dice.next() * full) / 2
+}

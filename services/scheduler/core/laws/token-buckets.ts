@@ -1,0 +1,223 @@
+/** When quota lets a request start (control-laws §9): three token buckets, of requests, input tokens and
+ *  output tokens, and the pause that a 429 imposes. Routes of one quota share them, because the provider
+ *  counts their models together.
+ *
+ *  Needs are reserved at the start and settled with the answer, both ways. The provider's headers speak of
+ *  the instant when it admitted the attempt: what was reserved since is taken off. */
+import { routeId } from '#contracts/ids'
+import type { Millis, Tokens } from '#contracts/units'
+import { verdicts, type RateHeaders, type Verdict } from '#contracts/verdict'
+import type { Estimate } from '#core/estimators/cost'
+import type { Dice } from '#core/estimators/dice'
+import { hold } from './held.ts'
+import { fullJitter } from './retry.ts'
+import type { Attempt, Quota, Request, State, Limits, Reservation } from '#core/model/state'
+import type { TokenBucket } from '#core/estimators/token-bucket'
+
+/** `remaining` of tokens is rounded to thousands. */
+const ROUNDING: Tokens = 500
+/** A bucket below this share of its burst explains a 429 that says nothing itself. */
+const LOW = 0.3
+
+/** The earliest instant at which quota allows this to start; now means yes. */
+export const readyAt = (quota: Quota, need: Estimate, now: Millis): Millis =>
+  Math.max(
+    now,
+    quota.pausedUntil,
+    quota.starts.readyAt(now),
+    quota.requests.readyAt(1, now),
+    quota.inputTokens.readyAt(need.inputTokens, now),
+    quota.outputTokens.readyAt(need.outputTokens, now),
+  )
+
+/** This request waits: the buckets that keep it waiting may be slower than they need be. */
+export function noteDelay(quota: Quota, need: Estimate, now: Millis): void {
+  if (quota.starts.readyAt(now) > now) quota.starts.delayed()
+  quota.requests.delayed ||= quota.requests.readyAt(1, now) > now
+  quota.inputTokens.delayed ||= quota.inputTokens.readyAt(need.inputTokens, now) > now
+  quota.outputTokens.delayed ||= quota.outputTokens.readyAt(need.outputTokens, now) > now
+}
+
+export function reserve(quota: Quota, need: Estimate, now: Millis): Reservation {
+  const { requests, inputTokens, outputTokens } = quota
+  quota.starts.started(now)
+  return {
+    quota,
+    inputTokens: need.inputTokens,
+    outputTokens: need.outputTokens,
+    requestsAccepted: requests.reserve(1, now),
+    inputAccepted: inputTokens.reserve(need.inputTokens, now),
+    outputAccepted: outputTokens.reserve(need.outputTokens, now),
+  }
+}
+
+/** A verdict settles what its attempt reserved and teaches the buckets. True when it made the pause longer. */
+export function learnQuota(
+  state: State,
+  quota: Quota,
+  of: {
+    verdict: Verdict
+    request: Request
+    attempt: Attempt
+    now: Millis
+    dice: Dice
+    /** What the route's buckets should learn from its headers. */
+    limits: Limits
+  },
+): boolean {
+  const { verdict, attempt, now, request } = of
+  const by = settle(quota, verdict, attempt, now)
+  if (verdict.rate !== null)
+    learnHeaders(request.route.quota, verdict.rate, { limits: of.limits, attempt, by, now })
+  if (verdict.kind === 'ok') quota.witness.answered(request.traits, now)
+  const act = verdicts[verdict.kind].quota
+  if (act !== 'slow-requests' && act !== 'pause' && act !== 'pause-and-cut') return false
+  const told = verdict.retryAfterMs
+  const until = act === 'slow-requests' ? now : now + (told ?? fullJitter(request, of.dice))
+  const cause = usedUp(quota, verdict.rate, now)
+    ? null
+    : quota.witness.refused(request.traits, now, until)
+  if (cause !== null) {
+    if (until > now) hold(state, quota, cause, until)
+    return false
+  }
+  quota.throttledAt = now
+  if (act === 'slow-requests') {
+    if (verdict.namesConcurrency !== true) quota.requests.slow(now)
+    return false
+  }
+  if (act === 'pause-and-cut') scarcest(quota, verdict.rate).cut(now)
+  for (const bucket of buckets(quota)) bucket.pause(until, now)
+  if (act === 'pause-and-cut' && verdict.rate === null && quota.requests.limit === null)
+    quota.starts.refused(attempt.startedAt, until, now)
+  if (until <= quota.pausedUntil) return false
+  quota.pausedUntil = until
+  return true
+}
+
+/** By what an attempt was put right. */
+interface Settled {
+  requests: number
+  input: Tokens
+  output: Tokens
+}
+
+/** An attempt that the provider refused used no tokens, and was not accepted; one without an answer used
+ *  what nobody knows, and its request counted. */
+function settle(quota: Quota, verdict: Verdict, attempt: Attempt, now: Millis): Settled {
+  const { reserved, startedAt } = attempt
+  const { usage } = verdict
+  if (usage === null && verdict.mayHaveRun && verdict.status !== null) return AS_RESERVED
+  const used = usage === null ? 0 : usage.inputTokens + usage.cacheCreationTokens
+  const input = used - reserved.inputTokens
+  const output = (usage?.outputTokens ?? 0) - reserved.outputTokens
+  quota.inputTokens.settle(input, startedAt, now)
+  quota.outputTokens.settle(output, startedAt, now)
+  if (verdict.status !== 429) return { requests: 0, input, output }
+  // The request itself stays spent; only the count of what was accepted is put right.
+  quota.requests.refused(startedAt, now)
+  return { requests: -1, input, output }
+}
+const AS_RESERVED: Settled = { requests: 0, input: 0, output: 0 }
+
+function learnHeaders(
+  quota: Quota,
+  rate: RateHeaders,
+  of: { limits: Limits; attempt: Attempt; by: Settled; now: Millis },
+): void {
+  const { attempt, by, now } = of
+  const [requestsLimit, inputLimit, outputLimit] = of.limits
+  const { reserved, startedAt } = attempt
+  const told = (
+    bucket: TokenBucket,
+    limit: number | null,
+    own: { remaining: number | null; accepted: number; own: number; margin: number },
+  ): void => {
+    if (limit !== null) bucket.learn(limit, now)
+    // What is left is said of the buckets that it was taken from.
+    if (own.remaining === null || quota !== reserved.quota) return
+    bucket.told({ ...own, remaining: own.remaining - own.margin, startedAt }, now)
+  }
+  const { requestsAccepted, inputAccepted, outputAccepted } = reserved
+  told(quota.requests, requestsLimit, {
+    ...{ remaining: rate.requests.remaining, accepted: requestsAccepted, own: by.requests },
+    margin: 0,
+  })
+  told(quota.inputTokens, inputLimit, {
+    ...{ remaining: rate.inputTokens.remaining, accepted: inputAccepted, own: by.input },
+    margin: ROUNDING,
+  })
+  told(quota.outputTokens, outputLimit, {
+    ...{ remaining: rate.outputTokens.remaining, accepted: outputAccepted, own: by.output },
+    margin: ROUNDING,
+  })
+}
+
+/** What an answer names. */
+export const limitsOf = (rate: RateHeaders | null): Limits =>
+  rate === null
+    ? [null, null, null]
+    : [rate.requests.limit, rate.inputTokens.limit, rate.outputTokens.limit]
+
+/** The provider says that something is used up, or a bucket of ours stands low: then a 429 is everybody's. */
+function usedUp(quota: Quota, rate: RateHeaders | null, now: Millis): boolean {
+  const families = rate === null ? [] : [rate.requests, rate.inputTokens, rate.outputTokens]
+  if (families.some(({ remaining }) => remaining === 0)) return true
+  return buckets(quota).some((bucket) => bucket.below(LOW, now))
+}
+
+/** The dimension of which the provider says that least is left; without its word, requests. */
+function scarcest(quota: Quota, rate: RateHeaders | null): TokenBucket {
+  if (rate === null) return quota.requests
+  const left = (family: RateHeaders['requests']): number =>
+    family.limit === null || family.remaining === null ? 1 : family.remaining / family.limit
+  const [r, i, o] = [left(rate.requests), left(rate.inputTokens), left(rate.outputTokens)]
+  if (i < r && i <= o) return quota.inputTokens
+  return o < r && o < i ? quota.outputTokens : quota.requests
+}
+
+/** Once a second: cut rates grow back. `held` and `slowly` while the provider asked for a slower ramp. */
+export function growRates(state: State, now: Millis): void {
+  for (const quota of state.quotas.values()) {
+    let held = false
+    let slowly = false
+    for (const route of state.routes.values()) {
+      if (route.quota !== quota) continue
+      held ||= now < route.heldUntil
+      slowly ||= now < route.slowUntil
+    }
+    quota.starts.grow(now, now < quota.pausedUntil)
+    for (const bucket of buckets(quota))
+      bucket.grow({ lastThrottle: quota.throttledAt, held, slowly, now })
+  }
+}
+
+/** A 429 that says nothing is explained when a bucket of ours stands low: it was quota after all. The one
+ *  about concurrent connections is not, whatever the buckets say (control-laws §2). */
+export function explained(quota: Quota, verdict: Verdict, now: Millis): Verdict {
+  if (verdict.kind !== 'unexplained' || verdict.namesConcurrency === true) return verdict
+  return buckets(quota).some((bucket) => bucket.below(LOW, now))
+    ? { ...verdict, kind: 'throttled' }
+    : verdict
+}
+
+/** The configured limits of a quota: the least that any of its routes names, asked for or not. */
+export function configureQuota(state: State, quota: Quota, now: Millis): void {
+  let [rpm, itpm, otpm] = [Infinity, Infinity, Infinity]
+  for (const route of state.config.routes ?? []) {
+    if ((route.quota ?? routeId(route)) !== quota.name) continue
+    rpm = Math.min(rpm, route.rpm ?? Infinity)
+    itpm = Math.min(itpm, route.itpm ?? Infinity)
+    otpm = Math.min(otpm, route.otpm ?? Infinity)
+  }
+  const orNull = (limit: number): number | null => (limit === Infinity ? null : limit)
+  quota.requests.configure(orNull(rpm), now)
+  quota.inputTokens.configure(orNull(itpm), now)
+  quota.outputTokens.configure(orNull(otpm), now)
+}
+
+const buckets = (quota: Quota): readonly TokenBucket[] => [
+  quota.requests,
+  quota.inputTokens,
+  quota.outputTokens,
+]

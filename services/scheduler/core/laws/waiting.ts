@@ -1,0 +1,157 @@
+/** Why a request waits: which bound holds it now. The same questions as `select` asks, in an order that names
+ *  the bound that would still hold it if the others did not. */
+import type { Wait, WaitReason, WaitingRow } from '#contracts/waiting'
+import type { Millis } from '#contracts/units'
+import { kept } from './backfill.ts'
+import type { Estimate } from '#core/estimators/cost'
+import { heldUntil } from './held.ts'
+import { wantedByOthers } from './lanes.ts'
+import { bindingCap, freeOn, freeOverall, fits, headroomFor, reserved } from './slots.ts'
+import type { LaneRoute, Request, State, Tenant, Flow } from '#core/model/state'
+import { readyAt } from './token-buckets.ts'
+
+const because = (
+  reason: WaitReason,
+  more: { bound?: number; untilMs?: Millis | null } = {},
+): Wait => ({
+  reason,
+  bound: more.bound ?? null,
+  untilMs: more.untilMs == null ? null : Math.max(0, Math.round(more.untilMs)),
+})
+
+/** What holds this queued request, or keeps it in back-off. O(lanes). */
+export function whyWaits(state: State, request: Request, now: Millis): Wait {
+  const { place } = request
+  if (place.in === 'back-off') return because('retry', { untilMs: place.until - now })
+  return whyFlow(state, request.laneRoute, request.flow, now)
+}
+
+/** What would hold an arrival of this tenant in this laneRoute, which is expected to use so much. */
+export function whyWould(
+  state: State,
+  laneRoute: LaneRoute,
+  of: { tenant: Tenant | undefined; expected: Estimate },
+  now: Millis,
+): Wait {
+  const all = whyAll(laneRoute, now)
+  if (all !== null) return all
+  const { tenant } = of
+  if (tenant?.parked === true) return because('tenant_cap', { bound: bindingCap(state, tenant) })
+  return whyLaneRoute(state, laneRoute, laneRoute.queue.first()?.expected ?? of.expected, now)
+}
+
+function whyFlow(state: State, laneRoute: LaneRoute, flow: Flow, now: Millis): Wait {
+  const all = whyAll(laneRoute, now)
+  if (all !== null) return all
+  const { tenant, head } = flow
+  if (flow.held && head !== null) {
+    const until = heldUntil(laneRoute.route.quota, head.traits, now)
+    return because('pause', { untilMs: until === 0 ? null : until - now })
+  }
+  if (tenant.parked) return because('tenant_cap', { bound: bindingCap(state, tenant) })
+  if (flow.backfilled || head === null)
+    return because('quota', { untilMs: quotaIn(laneRoute, head?.expected ?? null, now) })
+  return whyLaneRoute(state, laneRoute, laneRoute.queue.first()?.expected ?? null, now)
+}
+
+/** What holds everybody in the lane on this route. */
+function whyAll({ lane, route }: LaneRoute, now: Millis): Wait | null {
+  if (lane.paused) return because('lane_paused')
+  const { upstream, quota, gate } = route
+  if (now < upstream.blockedUntil) return because('block', { untilMs: upstream.blockedUntil - now })
+  if (now < quota.pausedUntil) return because('pause', { untilMs: quota.pausedUntil - now })
+  if (route.ofGeneration >= gate.cap)
+    return because('breaker', {
+      bound: gate.cap,
+      untilMs: gate.until === null ? null : gate.until - now,
+    })
+  return null
+}
+
+/** What holds the tenant whose turn it is, and needs so much. */
+function whyLaneRoute(
+  state: State,
+  laneRoute: LaneRoute,
+  need: Estimate | null,
+  now: Millis,
+): Wait {
+  const { lane, route } = laneRoute
+  const untilMs = quotaIn(laneRoute, need, now)
+  if (untilMs !== null && untilMs > 0) return because('quota', { untilMs })
+  if (freeOn(route) <= 0) return because('route_limit', { bound: route.limit })
+  if (freeOverall(state) <= 0) return because('global', { bound: state.config.maxInflight })
+  if (laneRoute.inflight >= laneRoute.cap || lane.inflight >= lane.cap)
+    return because('lane_cap', { bound: Math.min(laneRoute.cap, lane.cap) })
+  if (!fits(state, laneRoute, false)) {
+    const held = reserved(state, laneRoute)
+    const holds = holdsOf(state, laneRoute)
+    return because(holds >= held.overall || held.route > 0 ? 'hold' : 'other_routes', {
+      bound: Math.max(held.route, held.overall),
+    })
+  }
+  if (!lane.config.preemptible) return because('turn')
+  if (wantedByOthers(route, now) || kept(route.quota)) return because('yields')
+  if (!fits(state, laneRoute, true))
+    return because('headroom', { bound: headroomOf(state, laneRoute) })
+  return because('turn')
+}
+
+function headroomOf(state: State, laneRoute: LaneRoute): number {
+  const { route, overall } = headroomFor(state, laneRoute)
+  return Math.max(route, overall)
+}
+
+/** Slots that other lanes hold over all routes. */
+function holdsOf(state: State, laneRoute: LaneRoute): number {
+  let sum = 0
+  for (const other of state.lanes)
+    if (other !== laneRoute.lane) sum += Math.max(0, other.hold - other.inflight)
+  return sum
+}
+
+/** Null: there is nobody whose need is known. */
+const quotaIn = (laneRoute: LaneRoute, need: Estimate | null, now: Millis): Millis | null =>
+  need === null ? null : readyAt(laneRoute.route.quota, need, now) - now
+
+/** Who waits for what, by lane and route; requests in back-off are not in a queue and not here.
+ *  O(tenants that wait): for observers, not for a step. */
+export function waitingBy(state: State, now: Millis): WaitingRow[] {
+  const rows = new Map<string, WaitingRow & { most: number }>()
+  for (const lane of state.lanes)
+    for (const laneRoute of lane.laneRoutes)
+      if (laneRoute.queue.queued > 0) countLaneRoute(state, laneRoute, now, rows)
+  return [...rows.values()].map(({ most: _, ...row }) => row)
+}
+
+function countLaneRoute(
+  state: State,
+  laneRoute: LaneRoute,
+  now: Millis,
+  rows: Map<string, WaitingRow & { most: number }>,
+): void {
+  for (const flow of laneRoute.queue.flows.values()) {
+    if (flow.queued === 0) continue
+    const { reason, bound, untilMs } = whyFlow(state, laneRoute, flow, now)
+    const key = `${laneRoute.lane.config.name} ${laneRoute.route.id} ${reason}`
+    const oldest = flow.head === null ? 0 : Math.round(now - flow.head.queuedAt)
+    const own = reason === 'tenant_cap'
+    const row = rows.get(key) ?? {
+      lane: laneRoute.lane.config.name,
+      route: laneRoute.route.id,
+      reason,
+      count: 0,
+      oldest_ms: 0,
+      tenant: null,
+      bound: bound === null || Number.isFinite(bound) ? bound : null,
+      until_ms: untilMs,
+      most: 0,
+    }
+    rows.set(key, row)
+    row.count += flow.queued
+    row.oldest_ms = Math.max(row.oldest_ms, oldest)
+    if (!own || flow.queued <= row.most) continue
+    row.most = flow.queued
+    row.tenant = flow.tenant.name
+    row.bound = bound
+  }
+}

@@ -1,0 +1,17 @@
+/** Where a live request stands, as those ask who read it. */
+import type { Millis } from '#contracts/units'
+import type { Attempt, Place, Request } from './state.ts'
+
+/** Those that say no more than where: one for all. */
+export const QUEUE: Place = { in: 'queue' }
+export const HAND: Place = { in: 'hand' }
+
+export const waits = ({ place }: Request): boolean => place.in === 'queue'
+
+/** Null: it holds no slot. */
+export const attemptOf = ({ place }: Request): Attempt | null =>
+  place.in === 'slot' ? place.attempt : null
+
+/** When its back-off ends; null: it is in none. */
+export const retryAtOf = ({ place }: Request): Millis | null =>
+  place.in === 'back-off' ? place.until : null

@@ -1,0 +1,239 @@
+/** What callers ask about jobs: submit, fetch, cancel, status, and a request that becomes a job. */
+import {
+  HEADER,
+  refusal,
+  type CancelAnswer,
+  type JobReceipt,
+  type Refusal,
+  type StatusAnswer,
+} from '#contracts/messages'
+import { STORED } from '#contracts/jobs'
+import {
+  JobStoreError,
+  type JobResult,
+  type Jobs,
+  type Millis,
+  type NewJob,
+  type SubmittedJob,
+} from '#ports'
+import type { JobsRoom } from './room.ts'
+
+type Submitted = Awaited<ReturnType<Jobs['submit']>>
+
+export interface DeskOptions {
+  room: JobsRoom
+  /** How long a lane's requests have, unless they say. */
+  timeoutOf: (lane: string) => Millis
+  hash: (body: Uint8Array) => string
+  resultSubject: (tenant: string, id: string) => string
+  /** Tells the other instances that a flow has something new. */
+  tell: (of: { lane: string; tenant: string }) => void
+}
+
+/** How often the store is told that a flow has jobs. */
+const NOTE_EVERY: Millis = 300_000
+
+export class JobsDesk implements Jobs {
+  readonly #of: DeskOptions
+  #submitting = 0
+  #fetching = 0
+
+  constructor(options: DeskOptions) {
+    this.#of = options
+  }
+
+  async submit(job: SubmittedJob): Promise<Submitted> {
+    const { room } = this.#of
+    if (room.draining)
+      return { refused: refusal('draining', 'this instance is stopping; others may serve') }
+    const refused = room.of.scheduler.check(job)
+    if (refused !== null) return { refused }
+    const deadlineMs = job.deadlineMs ?? this.#of.timeoutOf(job.lane)
+    if (job.notBeforeMs >= deadlineMs)
+      return {
+        refused: refusal(
+          'invalid_request',
+          `${HEADER.notBefore}: expected less than the deadline, which is ${deadlineMs} ms`,
+        ),
+      }
+    if (this.#submitting >= room.of.limits().submitsMax)
+      return full(`${this.#submitting} jobs are being stored (jobs.submits_max)`)
+    if (job.notBeforeMs > 0 && room.delayed.size >= room.of.limits().delayedMax)
+      return full(`${room.delayed.size} jobs may not start yet (jobs.delayed_max)`)
+    this.#submitting += 1
+    try {
+      return await this.#store({ ...job, deadlineMs })
+    } catch (error) {
+      room.of.news({ kind: 'store_error', job, error })
+      return { refused: notStored(error) }
+    } finally {
+      this.#submitting -= 1
+    }
+  }
+
+  /** The result; `pending`: it is not there yet; null: nobody knows the id. */
+  async fetch(tenant: string, id: string, waitMs: Millis): Promise<JobResult | 'pending' | null> {
+    const { store, clock, limits } = this.#of.room.of
+    const waits = waitMs > 0 && this.#fetching < limits().fetchesMax
+    if (!waits) return this.#look(tenant, id)
+    this.#fetching += 1
+    const heard = Promise.withResolvers<void>()
+    // Before the store is asked: a result that comes between is heard.
+    const stopHearing = store.onResult(tenant, id, heard.resolve)
+    const stopWaiting = clock.after(waitMs, heard.resolve)
+    try {
+      const found = await this.#look(tenant, id)
+      if (found !== 'pending') return found
+      await heard.promise
+      return await this.#look(tenant, id)
+    } finally {
+      stopHearing()
+      stopWaiting()
+      this.#fetching -= 1
+    }
+  }
+
+  /** Of a job that no scheduler has live. Null: nobody knows the id; `elsewhere`: another instance answers. */
+  async cancel(tenant: string, id: string): Promise<CancelAnswer | null | 'elsewhere'> {
+    const { room } = this.#of
+    const { store } = room.of
+    const settled: CancelAnswer = { cancelled: false, reason: 'already_settled' }
+    if (room.owned(tenant, id)?.state === 'settling') return settled
+    if ((await store.result(tenant, id)) !== null) return settled
+    const job = await store.find(tenant, id)
+    if (job === null) return null
+    const ended = await room.endStored(job, refusal('cancelled', 'cancelled by its owner'))
+    if (ended === 'ended') return { cancelled: true, state: 'queued' }
+    if (ended === 'over') return settled
+    // Being taken by ourselves just now: it is in the scheduler in a moment.
+    if (room.owned(tenant, id) === undefined) return 'elsewhere'
+    return room.of.scheduler.cancel(tenant, id) ?? settled
+  }
+
+  /** Of a job that no scheduler has live; null: nobody knows the id. */
+  async status(tenant: string, id: string): Promise<StatusAnswer | null> {
+    const { store } = this.#of.room.of
+    const result = await store.result(tenant, id)
+    if (result !== null) return settledStatus(result)
+    const job = await store.find(tenant, id)
+    if (job === null) return null
+    const claim = await store.claimOf(tenant, id)
+    return {
+      ...{
+        id,
+        tenant,
+        lane: job.lane,
+        state: claim?.claim.calling === true ? 'running' : 'queued',
+      },
+      model: modelOf(job.body),
+      attempts: claim?.claim.attempts ?? 0,
+      ...{ position: null, estimated_wait_ms: null, waits_for: null },
+      enqueued_at: new Date(job.acceptedAt).toISOString(),
+    }
+  }
+
+  async #look(tenant: string, id: string): Promise<JobResult | 'pending' | null> {
+    const { store } = this.#of.room.of
+    const result = await store.result(tenant, id)
+    if (result !== null) return result
+    if (this.#of.room.owned(tenant, id) !== undefined) return 'pending'
+    if ((await store.find(tenant, id)) !== null) return 'pending'
+    // It ended between the two questions, or nobody knows it.
+    return store.result(tenant, id)
+  }
+
+  async #store(job: SubmittedJob & { deadlineMs: Millis }): Promise<Submitted> {
+    const { room, hash: hashOf } = this.#of
+    const { store, clock, scheduler } = room.of
+    const { tenant, lane, id } = job
+    const flow = room.backlog.flow(job)
+    if (flow === null) return full('as many tenants have jobs as may (jobs.flows_max)')
+    const hash = hashOf(job.body)
+    if (job.named) {
+      const before = await store.result(tenant, id)
+      if (before !== null) return this.#again(job, hash, before.hash)
+      const live = room.owned(tenant, id) === undefined ? scheduler.status(tenant, id) : null
+      if (live !== null && live.state !== 'settled') return DUPLICATE
+    }
+    if (clock.now() - flow.notedAt > NOTE_EVERY) {
+      await store.noteFlow(flow)
+      flow.notedAt = clock.now()
+    }
+    const made: NewJob = {
+      ...{ tenant, lane, id, hash, group: job.group },
+      acceptedAt: clock.wall(),
+      deadlineMs: job.deadlineMs,
+      notBeforeMs: job.notBeforeMs,
+      degrade: job.degrade.filter((step) => step !== 'defer'),
+      maxAttempts: job.maxAttempts ?? null,
+      headers: job.headers,
+    }
+    const added = await store.add(made, job.body)
+    if ('there' in added) return this.#again(job, hash, added.there.hash)
+    room.of.news({ kind: 'accepted', job })
+    const position = flow.stored + flow.waiting
+    if (job.notBeforeMs > 0) room.delayed.add({ ...made, seq: added.seq })
+    else {
+      flow.stored += 1
+      flow.drained = false
+      flow.oldestAt ??= made.acceptedAt
+      room.backlog.kick(flow)
+      this.#of.tell(flow)
+    }
+    return { receipt: this.#receipt(job, false, job.notBeforeMs > 0 ? null : position) }
+  }
+
+  #again(job: SubmittedJob, hash: string, before: string): Submitted {
+    if (hash !== before) return DUPLICATE
+    this.#of.room.of.news({ kind: 'duplicate', job })
+    return { receipt: this.#receipt(job, true, null) }
+  }
+
+  #receipt({ tenant, id }: SubmittedJob, duplicate: boolean, position: number | null): JobReceipt {
+    return {
+      ...{ id, accepted: true, duplicate, position },
+      result_subject: this.#of.resultSubject(tenant, id),
+      estimated_wait_ms: null,
+    }
+  }
+}
+
+const full = (why: string): Submitted => ({
+  refused: refusal('queue_full', why, { retryAfterMs: 1_000 }),
+})
+
+const DUPLICATE: Submitted = {
+  refused: refusal('duplicate_id', 'another job or request of this tenant has this id already'),
+}
+
+function notStored(error: unknown): Refusal {
+  const reason = error instanceof JobStoreError ? error.reason : 'away'
+  if (reason === 'too_large')
+    return refusal('payload_too_large', "the job is larger than the NATS server's max_payload")
+  const why =
+    reason === 'full'
+      ? 'the store of jobs is full'
+      : 'the store of jobs does not answer; the same id may be submitted again'
+  return refusal('queue_full', why, { retryAfterMs: 5_000 })
+}
+
+function settledStatus({ tenant, id, headers }: JobResult): StatusAnswer {
+  const of = new Map(headers.map(([name, value]) => [name.toLowerCase(), value]))
+  const said = (name: string): string => of.get(name.toLowerCase()) ?? ''
+  return {
+    ...{ id, tenant, lane: said(STORED.lane), model: said(HEADER.model), state: 'settled' },
+    attempts: Number(said(HEADER.attempts)) || 0,
+    ...{ position: null, estimated_wait_ms: null, waits_for: null },
+    enqueued_at: new Date(Number(said(STORED.acceptedAt)) || 0).toISOString(),
+  }
+}
+
+/** Of a body that was checked when it was stored. */
+function modelOf(body: Uint8Array): string {
+  try {
+    const { model } = JSON.parse(new TextDecoder().decode(body)) as { model?: unknown }
+    return typeof model === 'string' ? model : ''
+  } catch {
+    return ''
+  }
+}

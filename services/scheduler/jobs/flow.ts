@@ -1,0 +1,44 @@
+/** One tenant's jobs in one lane, as far as they are in memory. The rest is in the store, from `cursor` on. */
+import type { JobFlow, Millis } from '#ports'
+
+export class Flow implements JobFlow {
+  readonly lane: string
+  readonly tenant: string
+  /** Where the store is read next. */
+  cursor = 0
+  /** Nothing was there from `cursor` on when it was last read, and nothing is known to have come since. */
+  drained = false
+  /** Places of jobs whose time has come, from those that were not to start before. */
+  readonly due: number[] = []
+  /** Jobs that are being taken, or wait in the core. */
+  waiting = 0
+  /** Jobs that are taken, in whatever state. */
+  taken = 0
+  /** Jobs in the store that are not taken, as far as is known. */
+  stored = 0
+  /** When the next of them was accepted, ms since 1970; null: there is none, or it was not read yet. */
+  oldestAt: Millis | null = null
+  /** Turned away, in a row. */
+  rests = 0
+  resting = false
+  reading = false
+  /** When the store was last told of the flow; -Infinity: never. */
+  notedAt: Millis = -Infinity
+
+  constructor({ lane, tenant }: JobFlow) {
+    this.lane = lane
+    this.tenant = tenant
+  }
+
+  /** A job of this place is to be read again. */
+  again(seq: number): void {
+    if (seq < this.cursor) this.cursor = seq
+    this.drained = false
+  }
+
+  get idle(): boolean {
+    return this.drained && this.due.length === 0
+  }
+}
+
+export const flowKey = ({ lane, tenant }: JobFlow): string => `${lane}/${tenant}`

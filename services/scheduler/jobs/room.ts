@@ -1,0 +1,548 @@
+/** Durable jobs: a job is a request whose caller is a stream. The room takes it from the store when its turn is
+ *  near, hands it to the scheduler like any request, and stores its one result before it takes the job away.
+ *  What decides about it is in core/laws/jobs; queues, lanes, deadlines and retries are the core's as for all. */
+import { requestKey } from '#contracts/ids'
+import { refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
+import { NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
+import { deadBy, endsJob, takenOver } from '#core/laws/jobs'
+import {
+  JobStoreError,
+  type BusHeaders,
+  type Clock,
+  type Dice,
+  type Incoming,
+  type JobHead,
+  type JobNews,
+  type JobResult,
+  type JobStore,
+  type Millis,
+  type Scheduler,
+  type Settings,
+  type StoredJob,
+} from '#ports'
+import { Backlog } from './backlog.ts'
+import { Delayed } from './delayed.ts'
+import type { Flow } from './flow.ts'
+import { JobReply, type Answered, type JobReplyOptions } from './job-reply.ts'
+import { LiveJob } from './live-job.ts'
+import { Members } from './members.ts'
+import type { Notes } from './noted-provider.ts'
+import { Sweep } from './sweep.ts'
+
+export interface RoomLimits {
+  window: number
+  windowTotal: number
+  windowBytes: number
+  claimsMax: number
+  delayedMax: number
+  flowsMax: number
+  submitsMax: number
+  fetchesMax: number
+  sweepPerSecond: number
+}
+
+export interface RoomOptions {
+  store: JobStore
+  scheduler: Scheduler
+  /** Where instances say that they live. */
+  members: Settings
+  clock: Clock
+  dice: Dice
+  instance: string
+  limits: () => RoomLimits
+  words: JobReplyOptions['words']
+  /** The stored body and headers as a request; null: they are none any more. */
+  read(job: StoredJob): Omit<Incoming, 'reply' | 'past'> | null
+  news: (news: JobNews) => void
+}
+
+/** Between two tries to store a result. */
+const SETTLE_AGAIN: Millis = 250
+const SETTLE_AGAIN_MOST: Millis = 5_000
+/** A job that is given back is released at once; the store has this long at a stop. */
+const STOP_WITHIN: Millis = 3_000
+
+export class JobsRoom implements Notes {
+  readonly backlog: Backlog
+  readonly delayed: Delayed
+  readonly members: Members
+  readonly of: RoomOptions
+  readonly #sweep: Sweep
+  /** By tenant and id; null: it is being taken. */
+  readonly #owned = new Map<string, LiveJob | null>()
+  #draining = false
+  #idle: (() => void) | null = null
+
+  constructor(options: RoomOptions) {
+    this.of = options
+    const { store, clock, dice, limits } = options
+    this.backlog = new Backlog({
+      ...{ store, clock, dice },
+      limits: () => ({
+        window: limits().window,
+        total: limits().windowTotal,
+        bytes: limits().windowBytes,
+        flows: limits().flowsMax,
+      }),
+      take: (flow, job) => this.#take(flow, job),
+      onError: (error) => this.#trouble(null, error),
+    })
+    this.delayed = new Delayed({ clock, due: (head) => this.#due(head) })
+    this.members = new Members({
+      settings: options.members,
+      ...{ clock, instance: options.instance },
+      onDead: () => {
+        this.reload()
+        void this.#loadDelayed()
+      },
+    })
+    this.#sweep = new Sweep({
+      ...{ store, clock },
+      perSecond: () => limits().sweepPerSecond,
+      idle: () => [...this.backlog.flows.values()].every(({ drained }) => drained),
+      expired: (head) => this.#expire(head),
+      onError: (error) => this.#trouble(null, error),
+    })
+  }
+
+  async open(): Promise<void> {
+    await this.members.open()
+    this.reload()
+    void this.#loadDelayed()
+    this.#sweep.start()
+  }
+
+  /** Reads again who has jobs, and all of their jobs. */
+  reload(): void {
+    void this.of.store.flows().then(
+      (flows) => {
+        for (const one of flows) this.backlog.flow(one)
+        this.backlog.rescan()
+      },
+      (error: unknown) => {
+        this.#trouble(null, error)
+        if (!this.#draining) this.of.clock.after(SETTLE_AGAIN_MOST, () => this.reload())
+      },
+    )
+  }
+
+  // ---- what the provider asks ----
+
+  begin(tenant: string, id: string): Promise<boolean> | null {
+    const live = this.#owned.get(requestKey(tenant, id))
+    if (live === undefined || live === null || live.state === 'lost') return null
+    live.state = 'calling'
+    live.flow.rests = 0
+    this.#leftQueue(live)
+    const { claim } = live
+    return this.#write(live, { ...claim, attempts: claim.attempts + 1, calling: true }).then(
+      (mine) => {
+        if (!mine) this.#lose(live)
+        return mine
+      },
+      (error: unknown) => {
+        this.#trouble(live, error)
+        this.#giveBack(live)
+        return false
+      },
+    )
+  }
+
+  ended(tenant: string, id: string): void {
+    const live = this.#owned.get(requestKey(tenant, id))
+    if (live === undefined || live === null || live.state !== 'calling') return
+    live.state = 'waiting'
+    // In this turn the scheduler hears of it. Settled, it stands here no more when this turn is over; else its call is known to be over.
+    queueMicrotask(() => {
+      if (live.state !== 'waiting') return
+      this.#inQueue(live)
+      void this.#write(live, { ...live.claim, calling: false }).catch(() => {})
+    })
+  }
+
+  // ---- what the desk asks ----
+
+  owned(tenant: string, id: string): LiveJob | null | undefined {
+    return this.#owned.get(requestKey(tenant, id))
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  /** Jobs of this instance, by where they stand. */
+  counts(): { waiting: number; calling: number; settling: number } {
+    const counts = { waiting: 0, calling: 0, settling: 0 }
+    for (const live of this.#owned.values()) {
+      if (live === null || live.state === 'waiting') counts.waiting += 1
+      else if (live.state !== 'lost') counts[live.state] += 1
+    }
+    return counts
+  }
+
+  /** Ends a job that is in the store only. False: another instance has it, or it is over. */
+  async endStored(job: StoredJob, said: Refusal): Promise<'ended' | 'over' | 'elsewhere'> {
+    const flow = this.backlog.flow(job)
+    const key = requestKey(job.tenant, job.id)
+    if (flow === null || this.#owned.has(key)) return 'elsewhere'
+    this.#owned.set(key, null)
+    const live = await this.#own(flow, job).catch((error: unknown) => {
+      this.#owned.delete(key)
+      throw error
+    })
+    if (typeof live === 'string') {
+      this.#owned.delete(key)
+      return live
+    }
+    this.#owned.set(key, live)
+    flow.taken += 1
+    this.backlog.bytes += live.bytes
+    this.#end(live, said, {
+      ...unattempted(job.id),
+      ...this.#spent(live),
+      outcome: outcomeOf(said),
+    })
+    return 'ended'
+  }
+
+  /** Nothing more is taken; what waits in the scheduler is given back as it is refused there. */
+  drain(): void {
+    this.#draining = true
+    this.backlog.stop()
+    this.#sweep.stop()
+    this.delayed.stop()
+  }
+
+  /** Results that wait are stored, as far as the store takes them in time; then nothing is ours. */
+  async close(): Promise<void> {
+    this.drain()
+    if (this.#owned.size > 0)
+      await new Promise<void>((resolve) => {
+        const stop = this.of.clock.after(STOP_WITHIN, resolve)
+        this.#idle = () => {
+          stop()
+          resolve()
+        }
+      })
+    await this.members.leave()
+    await this.of.store.close()
+  }
+
+  // ---- one job's way ----
+
+  async #take(flow: Flow, job: StoredJob): Promise<void> {
+    const key = requestKey(job.tenant, job.id)
+    if (this.#owned.has(key)) return
+    this.#owned.set(key, null)
+    flow.waiting += 1
+    flow.taken += 1
+    this.backlog.waiting += 1
+    const { length } = job.body
+    this.backlog.bytes += length
+    let live: LiveJob | 'over' | 'elsewhere' | null = null
+    try {
+      live = await this.#own(flow, job)
+    } catch (error) {
+      this.#trouble(job, error)
+    }
+    if (live !== null && typeof live !== 'string') {
+      this.#owned.set(key, live)
+      live.queued = true
+      return this.#enter(live)
+    }
+    this.#forget(key, flow, length)
+    flow.waiting -= 1
+    this.backlog.waiting -= 1
+    if (live === null) {
+      flow.again(job.seq)
+      this.backlog.rest(flow)
+    } else this.backlog.kick(flow)
+  }
+
+  /** Makes a job ours. `over`: it has its result, and is taken away; `elsewhere`: another instance has it. */
+  async #own(flow: Flow, job: StoredJob): Promise<LiveJob | 'over' | 'elsewhere'> {
+    const { store, instance, clock } = this.of
+    const fresh: JobClaim = { by: instance, claims: 1, attempts: 0, calling: false }
+    const [revision, result] = await Promise.all([
+      store.claim(job, fresh, 0),
+      store.result(job.tenant, job.id),
+    ])
+    if (result !== null) {
+      const found = revision ?? (await store.claimOf(job.tenant, job.id))?.revision ?? null
+      await store.remove({ seq: job.seq, revision: found })
+      return 'over'
+    }
+    const takenAt = clock.now()
+    if (revision !== null) return new LiveJob({ job, flow, claim: fresh, revision, takenAt })
+    const there = await store.claimOf(job.tenant, job.id)
+    if (there === null) {
+      // It ended between the two questions, or its claim was released.
+      flow.again(job.seq)
+      return 'elsewhere'
+    }
+    const { by } = there.claim
+    if (by !== instance && by !== NOBODY && !this.members.dead(by)) return 'elsewhere'
+    const { claim, died, ambiguous } = takenOver(there.claim, instance)
+    const over = await store.claim(job, claim, there.revision)
+    if (over === null) return 'elsewhere'
+    if (died) this.of.news({ kind: 'taken_over', job })
+    if (ambiguous) this.of.news({ kind: 'ambiguous', job })
+    return new LiveJob({ job, flow, claim, revision: over, takenAt })
+  }
+
+  #enter(live: LiveJob): void {
+    const { job, claim } = live
+    const ageMs = this.#age(job)
+    const no = (said: Refusal, reason: DeadReason | null): void => {
+      if (reason !== null) this.#bury(live, reason)
+      this.#end(live, said, {
+        ...unattempted(job.id),
+        ...this.#spent(live),
+        outcome: outcomeOf(said),
+      })
+    }
+    if (this.#draining) return this.#giveBack(live)
+    if (ageMs >= job.deadlineMs) return no(EXPIRED, null)
+    if (claim.claims > this.of.limits().claimsMax) return no(POISON, 'claims_exhausted')
+    const read = this.of.read(job)
+    if (read === null) return no(UNREADABLE, 'unreadable')
+    const past = { ageMs, attempts: claim.attempts }
+    this.of.scheduler.request({ ...read, past, reply: this.#replyOf(live) })
+  }
+
+  #replyOf(live: LiveJob): JobReply {
+    return new JobReply({
+      words: this.of.words,
+      done: (answered) => this.#settle(live, answered, 'completed'),
+      refused: (said, accounting, upstreamBody) => {
+        if (live.state === 'lost') return
+        const attempts = accounting.attempts + accounting.preemptions
+        if (!endsJob(said.code, attempts)) return this.#giveBack(live)
+        const reason = deadBy(said.code)
+        if (reason !== null) this.#bury(live, reason)
+        this.#end(live, said, accounting, upstreamBody)
+      },
+      unreadable: (accounting) =>
+        this.#end(live, BROKEN_STREAM, { ...accounting, outcome: 'failed', servedBy: 'none' }),
+    })
+  }
+
+  #end(
+    live: LiveJob,
+    said: Refusal,
+    accounting: Accounting,
+    upstreamBody: Uint8Array | null = null,
+  ): void {
+    const answered = this.of.words.error({ refusal: said, accounting, upstreamBody })
+    this.#settle(live, answered, accounting.outcome)
+  }
+
+  /** Its result, stored before the job goes; whoever comes second finds it and stops. */
+  #settle(live: LiveJob, answered: Answered, outcome: string): void {
+    if (live.state === 'settling') return
+    const lost = live.state === 'lost'
+    this.#leftQueue(live)
+    if (!lost) live.state = 'settling'
+    const { job } = live
+    const more = answered.body.length
+    this.backlog.bytes += more
+    live.bytes += more
+    void this.#store(live, answered, outcome).then((stored) => {
+      this.of.news(
+        stored === null ? { kind: 'late_result', job } : { kind: 'settled', job, outcome: stored },
+      )
+      if (!lost) this.#gone(live)
+    })
+  }
+
+  /** Until the store has one: this, another's, or why this one cannot be kept. Null: another's. */
+  async #store(live: LiveJob, answered: Answered, outcome: string): Promise<string | null> {
+    const { job } = live
+    let said = answered
+    let how = outcome
+    let kept: boolean | null = null
+    for (let wait = SETTLE_AGAIN; ; wait = Math.min(2 * wait, SETTLE_AGAIN_MOST)) {
+      try {
+        kept ??= await this.of.store.settle(this.#resultOf(job, said))
+        await live.inTurn(async () => {})
+        if (live.state !== 'lost')
+          await this.of.store.remove({ seq: job.seq, revision: live.revision })
+        return kept ? how : null
+      } catch (error) {
+        this.#trouble(live, error)
+        if (error instanceof JobStoreError && error.reason === 'too_large') {
+          this.#bury(live, 'result_too_large')
+          const accounting = {
+            ...unattempted(job.id),
+            ...this.#spent(live),
+            outcome: 'failed' as const,
+          }
+          said = this.of.words.error({ refusal: TOO_LARGE, accounting, upstreamBody: null })
+          how = 'failed'
+        }
+        await new Promise<void>((resolve) => void this.of.clock.after(wait, resolve))
+      }
+    }
+  }
+
+  #resultOf(job: StoredJob, { headers, body }: Answered): JobResult {
+    const { tenant, id, group, hash } = job
+    const own: BusHeaders = [
+      [STORED.hash, hash],
+      [STORED.acceptedAt, String(job.acceptedAt)],
+      [STORED.lane, job.lane],
+    ]
+    return { tenant, id, group, hash, headers: [...headers, ...own], body }
+  }
+
+  // ---- giving back ----
+
+  /** Not ours for now, and still to be done: whoever has room takes it, ourselves too. */
+  #giveBack(live: LiveJob): void {
+    const { job, flow, state } = live
+    if (state === 'lost' || state === 'settling') return
+    const calling = state === 'calling'
+    this.#leftQueue(live)
+    live.state = 'lost'
+    this.of.scheduler.cancel(job.tenant, job.id)
+    void live
+      .inTurn(() => this.#release(live, calling))
+      .catch((error: unknown) => this.#trouble(live, error))
+      .then(() => {
+        this.#forgetLive(live)
+        flow.again(job.seq)
+        this.backlog.rest(flow)
+      })
+  }
+
+  /** What was done of it is left for whoever comes. */
+  async #release({ job, claim, revision }: LiveJob, calling: boolean): Promise<void> {
+    if (claim.attempts === 0 && claim.claims === 1) await this.of.store.release(revision)
+    else await this.of.store.claim(job, { ...claim, by: NOBODY, calling }, revision)
+  }
+
+  /** Another instance has it: no call is made for it here. */
+  #lose(live: LiveJob): void {
+    const { job, state } = live
+    if (state === 'lost') return
+    this.#leftQueue(live)
+    live.state = 'lost'
+    this.of.scheduler.cancel(job.tenant, job.id)
+    this.#forgetLive(live)
+    live.flow.again(job.seq)
+    this.backlog.kick(live.flow)
+  }
+
+  #gone(live: LiveJob): void {
+    this.#forgetLive(live)
+    this.backlog.roomier()
+    this.backlog.kick(live.flow)
+  }
+
+  #forgetLive(live: LiveJob): void {
+    this.#forget(requestKey(live.job.tenant, live.job.id), live.flow, live.bytes)
+  }
+
+  #forget(key: string, flow: Flow, bytes: number): void {
+    this.#owned.delete(key)
+    flow.taken -= 1
+    this.backlog.bytes -= bytes
+    if (this.#owned.size === 0) this.#idle?.()
+  }
+
+  #leftQueue(live: LiveJob): void {
+    if (!live.queued) return
+    live.queued = false
+    live.flow.waiting -= 1
+    this.backlog.waiting -= 1
+    this.backlog.roomier()
+    this.backlog.kick(live.flow)
+  }
+
+  #inQueue(live: LiveJob): void {
+    if (live.queued) return
+    live.queued = true
+    live.flow.waiting += 1
+    this.backlog.waiting += 1
+  }
+
+  // ---- time ----
+
+  #due(head: JobHead): void {
+    const flow = this.backlog.flow(head)
+    if (flow === null) return void this.of.clock.after(SETTLE_AGAIN_MOST, () => this.#due(head))
+    flow.due.push(head.seq)
+    this.backlog.kick(flow)
+  }
+
+  async #loadDelayed(): Promise<void> {
+    try {
+      for (let from = 0; !this.#draining;) {
+        const heads = await this.of.store.heads('later', from, 1_000)
+        for (const head of heads) this.delayed.add(head)
+        const last = heads.at(-1)
+        if (last === undefined) return
+        from = last.seq + 1
+      }
+    } catch (error) {
+      this.#trouble(null, error)
+      this.of.clock.after(SETTLE_AGAIN_MOST, () => void this.#loadDelayed())
+    }
+  }
+
+  /** Its time is over, and its turn has not come. */
+  async #expire(head: JobHead): Promise<void> {
+    if (this.#owned.has(requestKey(head.tenant, head.id))) return
+    if (this.#age(head) < head.deadlineMs) return
+    const job = await this.of.store.at(head.seq)
+    if (job !== null) await this.endStored(job, EXPIRED)
+  }
+
+  #age(job: JobHead): Millis {
+    // A clock that was set back makes nobody younger than new.
+    return Math.max(0, this.of.clock.wall() - job.acceptedAt)
+  }
+
+  // ---- small servants ----
+
+  #write(live: LiveJob, claim: JobClaim): Promise<boolean> {
+    live.claim = claim
+    return live.inTurn(async () => {
+      const revision = await this.of.store.claim(live.job, claim, live.revision)
+      if (revision === null) return false
+      live.revision = revision
+      return true
+    })
+  }
+
+  #spent(live: LiveJob): Pick<Accounting, 'attempts' | 'totalMs'> {
+    return { attempts: live.claim.attempts, totalMs: Math.round(this.#age(live.job)) }
+  }
+
+  #bury({ job }: LiveJob, reason: DeadReason): void {
+    this.of.news({ kind: 'dead', job, reason })
+    void this.of.store.bury(job, reason).catch((error: unknown) => this.#trouble(null, error))
+  }
+
+  #trouble(of: LiveJob | StoredJob | null, error: unknown): void {
+    const job = of === null ? null : 'job' in of ? of.job : of
+    this.of.news({ kind: 'store_error', job, error })
+  }
+}
+
+const outcomeOf = ({ code }: Refusal): Accounting['outcome'] =>
+  code === 'deadline_exceeded' ? 'expired' : code === 'cancelled' ? 'cancelled' : 'refused'
+
+const EXPIRED = refusal('deadline_exceeded', 'the deadline passed before the job could start')
+const POISON = refusal(
+  'upstream_error',
+  'each instance that began this job ended without a result (jobs.claims_max); an operator may look into it',
+  { status: 500, type: 'api_error' },
+)
+const UNREADABLE = refusal('invalid_request', 'the stored job is no request any more')
+const TOO_LARGE = refusal(
+  'upstream_error',
+  "the answer is larger than the NATS server's max_payload",
+  { status: 502, type: 'api_error' },
+)
+const BROKEN_STREAM = refusal('stream_broken', "the answer's events do not make a message")

@@ -1,0 +1,104 @@
+/** The one answer of every request: said, accounted for and recorded here, and nowhere else. */
+import { traceContext } from '#contracts/events'
+import { refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
+import type { Refused } from '#core/model/effects'
+import type { CachedAnswer, Incoming, Millis, Reply, Verdict } from '#ports'
+import { accountingOf, outcomeOf, refusalOf } from './accounting.ts'
+import { spentBy, type LiveRequest } from './live.ts'
+import { ABANDONED } from './own-faults.ts'
+import type { How, NeverLive, RequestEvents } from './request-events.ts'
+
+const COMPLETED: How = { said: null, reason: null, status: 200 }
+const NOTHING = new Uint8Array(0)
+
+export class Answers {
+  readonly #events: RequestEvents
+  readonly #fault: (error: unknown) => void
+
+  constructor(of: { events: RequestEvents; fault: (error: unknown) => void }) {
+    this.#events = of.events
+    this.#fault = of.fault
+  }
+
+  /** Its own attempt's answer. */
+  complete(live: LiveRequest, verdict: Verdict, now: Millis): Accounting {
+    const accounting = accountingOf(live, 'completed', verdict, now)
+    this.#once(live)
+    const { reply, stream } = live.incoming
+    this.say(() => {
+      if (stream) reply.end(accounting)
+      else reply.answer(verdict.body ?? NOTHING, accounting)
+    })
+    this.#events.settled(live, accounting, COMPLETED)
+    return accounting
+  }
+
+  /** An earlier answer to the same question. */
+  fromCache(live: LiveRequest, { parts, requestId }: CachedAnswer, now: Millis): void {
+    const { reply, stream, model } = live.incoming
+    live.model = model
+    const accounting: Accounting = {
+      ...accountingOf(live, 'completed', null, now),
+      servedBy: 'cache',
+      upstreamRequestId: requestId,
+    }
+    this.#once(live)
+    this.say(() => {
+      if (stream) {
+        for (const part of parts) reply.event(part)
+        reply.end(accounting)
+      } else reply.answer(parts[0] ?? NOTHING, accounting)
+    })
+    this.#events.settled(live, accounting, COMPLETED)
+  }
+
+  refuse(live: LiveRequest, refused: Refused, now: Millis): void {
+    const said = refusalOf(refused)
+    const spent = spentBy(live)
+    const made = spent !== null && spent.attempts + spent.preemptions > 0
+    const verdict = refused.verdict ?? spent?.lastVerdict ?? null
+    const accounting = accountingOf(live, outcomeOf(said, made), verdict, now)
+    this.#once(live)
+    this.say(() => live.incoming.reply.refuse(said, accounting, refused.verdict?.body ?? null))
+    this.#events.settled(live, accounting, { said, reason: refused.reason, status: said.status })
+  }
+
+  /** What is no request: malformed, or of an id that is live already. */
+  refuseEarly(
+    of: NeverLive & { reply: Reply },
+    said: Refusal,
+    reason: Refused['reason'] | null,
+  ): void {
+    const accounting = unattempted(of.id, of.model)
+    this.say(() => of.reply.refuse(said, accounting, null))
+    this.#events.refused(of, accounting, { said, reason, status: said.status })
+  }
+
+  /** A live request of this id exists already; it goes on, untouched. */
+  refuseDuplicate(incoming: Incoming): void {
+    const message = 'a request of this tenant with this id is live already'
+    const trace = traceContext(incoming.headers)
+    this.refuseEarly({ ...incoming, trace }, refusal('duplicate_id', message), 'DUPLICATE_ID')
+  }
+
+  /** The last word after a broken law, when nothing may be asked of the state any more. */
+  abandon(live: LiveRequest): void {
+    if (live.answered) return
+    live.answered = true
+    this.say(() => live.incoming.reply.refuse(ABANDONED, unattempted(live.id, live.model), null))
+  }
+
+  /** What a reply throws is its own trouble. */
+  say(word: () => void): void {
+    try {
+      word()
+    } catch (error) {
+      this.#fault(error)
+    }
+  }
+
+  #once(live: LiveRequest): void {
+    if (live.answered) throw new Error(`${live.key}: a request has one outcome`)
+    live.answered = true
+  }
+}

@@ -1,0 +1,373 @@
+/** The two machines of one route, fed with what its attempts prove, read as a limit and a gate.
+ *  As actors (the service: few, long-lived, watchable) or as compiled tables (the simulator). */
+import {
+  BAND,
+  breakerMachine,
+  capOf,
+  type BreakerEvent,
+  type BreakerSnapshot,
+} from '#machines/breaker'
+import type { BreakerSettings } from '#machines/breaker'
+import { peakOf, type LimitSettings } from '#machines/aimd'
+import { clearTimers, compile, type Cell } from '#machines/compile'
+import { limitMachine, type LimitEvent, type LimitSnapshot } from '#machines/concurrency-limit'
+import { countEdges, edgePlaces, type InspectionEvent } from '#machines/edges'
+import type { Inspection, Watched } from '#machines/inspection'
+import { run, type After } from '#machines/run'
+import type { Config, RouteConfig } from '#contracts/config'
+import { verdicts } from '#contracts/verdict'
+import type { Gate, RouteControl } from '#core/model/inputs'
+import type { HeadgateEvent, Millis, Verdict } from '#ports'
+
+/** What either way of running a machine offers. */
+interface Machine<Snapshot, Event> {
+  send(event: Event): void
+  get(): Snapshot
+  /** How often each edge of its chart was taken; a table keeps no count of its own. */
+  readonly counts: readonly number[]
+  stop(): void
+}
+
+/** Where a machine stands, for who draws it. */
+export interface MachineView {
+  readonly state: string
+  /** When it came there, on the clock's `now`. */
+  readonly since: Millis
+  readonly counts: readonly number[]
+}
+type BreakerView = Pick<BreakerSnapshot, 'value' | 'context'>
+type LimitView = Pick<LimitSnapshot, 'value' | 'context'>
+
+export interface ControllersOptions {
+  route: { id: string; config: RouteConfig }
+  config: Config
+  now: () => Millis
+  /** Wall time, for events. */
+  wall: () => Millis
+  after: After
+  random: () => number
+  runner: 'actors' | 'tables'
+  /** How many attempts of the route are in flight. */
+  inflight: () => number
+  record: (event: HeadgateEvent) => void
+  /** A machine moved by itself: the core must hear of it. */
+  onMoved: () => void
+  onError: (error: unknown) => void
+  /** Who watches the machines; null: nobody. */
+  inspection: Inspection | null
+}
+
+/** Share of the limit that a provider serves which is full, and not ill. */
+const SERVING = 0.8
+
+export class Controllers {
+  readonly #options: ControllersOptions
+  readonly #breaker: Machine<BreakerView, BreakerEvent>
+  readonly #limit: Machine<LimitView, LimitEvent>
+  #settings: LimitSettings
+  #lastBreaker: BreakerView
+  #lastLimit: LimitView
+  #openedAt: Millis
+  #breakerSince: Millis
+  #limitSince: Millis
+  #slow = false
+
+  constructor(options: ControllersOptions) {
+    this.#options = options
+    const { config, route } = options
+    const settings = limitSettings(config, route.config)
+    this.#settings = settings
+    const after: After = (ms, call) =>
+      options.after(ms, () => {
+        call()
+        this.#review()
+        options.onMoved()
+      })
+    const breakerInput = { settings: breakerSettings(config), random: options.random }
+    const limitInput = { settings, at: options.now() }
+    const { onError } = options
+    const watch = (machine: string): Watched | null =>
+      options.inspection?.watch(`${machine} ${route.id}`) ?? null
+    this.#breaker =
+      options.runner === 'actors'
+        ? actorOf(breakerPlaces, watch('breaker'), (inspect) =>
+            run(breakerMachine, { input: breakerInput, after, onError, inspect }),
+          )
+        : cellOf(breakerTable, breakerInput, after)
+    this.#limit =
+      options.runner === 'actors'
+        ? actorOf(limitPlaces, watch('limit'), (inspect) =>
+            run(limitMachine, { input: limitInput, after, onError, inspect }),
+          )
+        : cellOf(limitTable, limitInput, after)
+    this.#lastBreaker = this.#breaker.get()
+    this.#lastLimit = this.#limit.get()
+    this.#openedAt = options.now()
+    this.#breakerSince = this.#openedAt
+    this.#limitSince = this.#openedAt
+  }
+
+  /** An attempt started; `probe` when the gate is half-open. */
+  started(inflight: number): void {
+    if (inflight > this.#limit.get().context.aimd.window.peak)
+      this.#limit.send({ type: 'attempt.started', inflight })
+    if (this.#breaker.get().value === 'halfOpen') {
+      this.#breaker.send({ type: 'probe.started' })
+      this.#review()
+    }
+  }
+
+  /** An attempt ended; it still counts in `inflight`. */
+  ended(
+    verdict: Verdict,
+    attempt: {
+      epoch: number
+      generation: number
+      tenant: string
+      /** The tenant first. */
+      traits: readonly string[]
+      at: Millis
+      inflight: number
+      /** Of them, how many the provider has certainly taken. */
+      accepted: number
+    },
+  ): void {
+    const { at, epoch, inflight, tenant, traits } = attempt
+    const classic429 = this.#settings.mode === 'classic' && is429(verdict)
+    const rule = verdicts[verdict.kind]
+    const vote = classic429 ? 'throttle' : rule.limit
+    const limitBefore = this.#limit.get().context.aimd.limit
+    if (vote === 'ok') this.#limit.send({ type: 'attempt.ok', at, traits })
+    else if (vote === 'throttle')
+      this.#limit.send({
+        type: 'attempt.throttled',
+        ...{ epoch, at, inflight, traits },
+        accepted: attempt.accepted,
+      })
+    else if (vote === 'hold') {
+      this.#limit.send({ type: 'ramp.limited', at, retryAfterMs: verdict.retryAfterMs ?? 0 })
+      this.#slowDown(true)
+    }
+    // A provider that serves most of what it has is full, not ill: that is the limit's to learn. One call that it
+    // counts and we do not, and the next in line is refused within milliseconds, and the next.
+    const full =
+      vote === 'throttle' &&
+      this.#breaker.get().value === 'closed' &&
+      attempt.accepted > limitBefore * SERVING
+    const health = classic429 ? 'fail' : full ? 'neutral' : rule.breaker
+    if (health !== 'neutral')
+      this.#breaker.send({
+        type: health === 'ok' ? 'attempt.ok' : 'attempt.failed',
+        generation: attempt.generation,
+        tenant,
+        at,
+        limit: this.#limit.get().context.aimd.limit,
+        inflight,
+      })
+    this.#review()
+  }
+
+  tick(now: { at: Millis; inflight: number; wanted: boolean; jumped: boolean }): void {
+    const { at, inflight, wanted } = now
+    if (this.#breaker.get().value === 'probing') this.#breaker.send({ type: 'tick' })
+    if (now.jumped) this.#limit.send({ type: 'clock.jumped', at, inflight })
+    else this.#limit.send({ type: 'tick', at, inflight, wanted })
+    if (this.#slow && at >= this.#limit.get().context.aimd.slowUntil) this.#slowDown(false)
+    this.#review()
+  }
+
+  configure(config: Config, route: RouteConfig): void {
+    const settings = limitSettings(config, route)
+    this.#settings = settings
+    this.#limit.send({ type: 'settings.changed', settings, at: this.#options.now() })
+    this.#breaker.send({ type: 'settings.changed', settings: breakerSettings(config) })
+    this.#review()
+  }
+
+  control(): RouteControl {
+    const { aimd } = this.#limit.get().context
+    return {
+      route: this.#options.route.id,
+      limit: aimd.limit,
+      epoch: aimd.epoch,
+      gate: this.#gate(),
+      peak: peakOf(aimd, this.#settings),
+      heldUntil: aimd.heldUntil,
+      slowUntil: aimd.slowUntil,
+    }
+  }
+
+  get limitState(): string {
+    return this.#limit.get().value
+  }
+
+  view(): { breaker: MachineView; limit: MachineView } {
+    const [breaker, limit] = [this.#breaker, this.#limit]
+    return {
+      breaker: { state: breaker.get().value, since: this.#breakerSince, counts: breaker.counts },
+      limit: { state: limit.get().value, since: this.#limitSince, counts: limit.counts },
+    }
+  }
+
+  stop(): void {
+    this.#breaker.stop()
+    this.#limit.stop()
+  }
+
+  #gate(): Gate {
+    const breaker = this.#breaker.get()
+    const { limit, best } = this.#limit.get().context.aimd
+    return {
+      state: BAND[breaker.value],
+      cap: capOf(breaker, limit, best),
+      generation: breaker.context.generation,
+      until: breaker.value === 'open' ? this.#openedAt + breaker.context.openFor : null,
+    }
+  }
+
+  #slowDown(slow: boolean): void {
+    this.#slow = slow
+    this.#breaker.send({ type: 'ramp.slowed', slow })
+  }
+
+  /** Tells the world, and each machine of the other, what has changed. */
+  #review(): void {
+    this.#reviewBreaker()
+    const limit = this.#limit.get()
+    const before = this.#lastLimit
+    this.#lastLimit = limit
+    if (before.value !== limit.value) this.#limitSince = this.#options.now()
+    const [from, to] = [before.context.aimd.limit, limit.context.aimd.limit]
+    if (from === to && before.value === limit.value) return
+    this.#options.record({
+      name: 'limit',
+      at: this.#options.wall(),
+      data: {
+        route: this.#options.route.id,
+        state: limit.value,
+        from,
+        limit: to,
+        inflight: this.#options.inflight(),
+        reason: limit.context.reason,
+      },
+    })
+  }
+
+  #reviewBreaker(): void {
+    const breaker = this.#breaker.get()
+    const before = this.#lastBreaker
+    this.#lastBreaker = breaker
+    if (before.value === breaker.value && before.context.rampStep === breaker.context.rampStep)
+      return
+    const at = this.#options.now()
+    if (before.value !== breaker.value) this.#breakerSince = at
+    if (breaker.value === 'open') {
+      this.#openedAt = at
+      this.#limit.send({ type: 'breaker.opened', at })
+    }
+    if (breaker.value === 'ramp' && before.value !== 'ramp')
+      this.#limit.send({
+        type: 'breaker.ramping',
+        at,
+        inflight: this.#options.inflight(),
+        steady: breaker.context.settings.steady === true,
+      })
+    if (
+      breaker.value === 'closed' &&
+      before.value === 'ramp' &&
+      breaker.context.settings.steady === true
+    )
+      this.#limit.send({ type: 'breaker.ramped', at, earned: before.context.earned + 1 })
+    if (BAND[before.value] === BAND[breaker.value] && breaker.value !== 'ramp') return
+    this.#options.record({
+      name: 'breaker',
+      at: this.#options.wall(),
+      data: {
+        route: this.#options.route.id,
+        from: BAND[before.value],
+        state: BAND[breaker.value],
+        reason: breaker.context.reason,
+        open_ms: breaker.value === 'open' ? breaker.context.openFor : null,
+      },
+    })
+  }
+}
+
+const is429 = (verdict: Verdict): boolean =>
+  verdict.status === 429 || verdict.kind === 'throttled' || verdict.kind === 'ramp_limited'
+
+export const limitSettings = (config: Config, route: RouteConfig): LimitSettings => ({
+  mode: config.file.concurrency_limit.mode,
+  initial: route.initial,
+  floor: route.floor,
+  ceiling: config.file.concurrency_limit.ceiling,
+  windowMs: config.file.concurrency_limit.window_seconds * 1_000,
+})
+
+/** Twenty failures without one success between them: a storm and a hang are known before they outweigh the
+ *  good half minute before them. */
+const IN_ROW = 20
+
+export const breakerSettings = (config: Config): BreakerSettings => ({
+  ...config.breaker,
+  steady: config.file.concurrency_limit.mode === 'default',
+  inRow: Math.max(IN_ROW, config.breaker.minSamples),
+})
+
+const breakerTable = compile(breakerMachine)
+const limitTable = compile(limitMachine)
+
+const breakerPlaces = edgePlaces(breakerMachine)
+const limitPlaces = edgePlaces(limitMachine)
+
+function actorOf<Snapshot, Event>(
+  places: ReturnType<typeof edgePlaces>,
+  watched: Watched | null,
+  start: (inspect: (event: InspectionEvent) => void) => {
+    send(event: Event): void
+    getSnapshot(): Snapshot
+    stop(): unknown
+  },
+): Machine<Snapshot, Event> {
+  const { counts, inspect } = countEdges(places)
+  const actor = start(
+    watched === null
+      ? inspect
+      : (event) => {
+          inspect(event)
+          watched.inspect(event)
+        },
+  )
+  return {
+    send: (event) => actor.send(event),
+    get: () => actor.getSnapshot(),
+    counts,
+    stop() {
+      actor.stop()
+      watched?.end()
+    },
+  }
+}
+
+function cellOf<S extends string, C, Event, Input>(
+  table: {
+    start(input: Input, after: After): Cell<C, S>
+    send(cell: Cell<C, S>, event: Event, after: After): boolean
+  },
+  input: Input,
+  after: After,
+): Machine<{ value: S; context: C }, Event> {
+  const cell = table.start(input, after)
+  // Asked many times for each move: a new one only when the cell has moved.
+  let view = { value: cell.state, context: cell.context }
+  return {
+    send: (event) => void table.send(cell, event, after),
+    get() {
+      if (view.value !== cell.state || view.context !== cell.context)
+        view = { value: cell.state, context: cell.context }
+      return view
+    },
+    counts: [],
+    stop: () => clearTimers(cell),
+  }
+}

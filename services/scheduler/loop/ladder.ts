@@ -1,0 +1,128 @@
+/** The ladder of lesser answers (control-laws §13): the core chooses the step, here it is taken. A request on its way
+ *  down stands on no route; what comes of a step is an answer, another step, or the refusal. */
+import { carriedFrom, chainOf } from '#core/laws/admission'
+import { refuse } from '#core/laws/refusal'
+import { nextStep, saysMore, type Lesser } from '#core/laws/degradation'
+import type { Refused } from '#core/model/effects'
+import type { CachedAnswer, Millis } from '#ports'
+import type { Answers } from './answers.ts'
+import type { KeptAnswers } from './kept-answers.ts'
+import { spentBy, type LiveRequest } from './live.ts'
+import type { Spine } from './spine.ts'
+
+/** A cache that has not answered by then has nothing. */
+const CONSULT: Millis = 500
+const DEFER_MISSING = '; defer is not to be had: this Headgate keeps no durable jobs'
+
+export class Ladder {
+  readonly #spine: Spine
+  readonly #answers: Answers
+  readonly #kept: KeptAnswers
+
+  constructor(of: { spine: Spine; answers: Answers; kept: KeptAnswers }) {
+    this.#spine = of.spine
+    this.#answers = of.answers
+    this.#kept = of.kept
+  }
+
+  /** Refused: something less may still come, else this is its answer and its end. */
+  refused(live: LiveRequest, refused: Refused, now: Millis): void {
+    if (this.#reroute(live, refused, now)) return
+    const said = this.#sayingMost(live, refused)
+    // What no other model took up is the refusal of the one asked for.
+    if (said === live.refused?.refusal && said.verdict === null) live.model = live.incoming.model
+    this.#answers.refuse(live, said, now)
+    this.#spine.end(live, now)
+  }
+
+  /** Its time has come while an earlier answer was looked for; false: none is. */
+  wake(live: LiveRequest): boolean {
+    if (!live.consulting) return false
+    live.consulting = false
+    this.#stillRefused(live)
+    return true
+  }
+
+  /** Nobody wants it any more while an earlier answer is looked for; false: none is. */
+  withdraw(live: LiveRequest): boolean {
+    if (!live.consulting) return false
+    live.consulting = false
+    const now = this.#spine.now()
+    this.#answers.refuse(live, refuse('CANCELLED', 'cancelled, or the caller is gone'), now)
+    this.#spine.end(live, now)
+    return true
+  }
+
+  #reroute(live: LiveRequest, refused: Refused, now: Millis): boolean {
+    const { incoming } = live
+    if (incoming.degrade.length === 0 || live.answered) return false
+    const { state } = this.#spine
+    const next = nextStep({
+      steps: incoming.degrade,
+      rung: live.rung,
+      reason: refused.reason,
+      forwarded: live.cell.state === 'forwarding',
+      chain: chainOf(state, incoming.model),
+    })
+    if (next === null) return false
+    live.refused = { refusal: this.#sayingMost(live, refused), attempts: attemptsOf(live) }
+    live.carried = carriedFrom(state, live, live.request, now)
+    live.request = null
+    live.rung = next.rung
+    if (live.cell.state === 'running') this.#spine.move(live, 'attempt.rerouted', now)
+    this.#descend(live, next, now)
+    return true
+  }
+
+  #descend(live: LiveRequest, next: Lesser, now: Millis): void {
+    switch (next.step) {
+      case 'fallback':
+        live.model = next.model
+        // After the effects of the present step: they are about a world without it.
+        return this.#spine.enter(() => {
+          if (!live.answered) this.#spine.step({ type: 'request', request: live })
+        })
+      case 'cache':
+        return this.#consult(live, now)
+      case 'defer':
+        return this.#spine.enter(() => this.#stillRefused(live, DEFER_MISSING))
+    }
+  }
+
+  /** Looks for an earlier answer, for as long as there is time. */
+  #consult(live: LiveRequest, now: Millis): void {
+    const asked = this.#kept.find(live.incoming)
+    if (asked === null) return this.#spine.enter(() => this.#stillRefused(live))
+    live.consulting = true
+    this.#spine.heap.set(live.timer, Math.min(now + CONSULT, live.carried?.deadline ?? now))
+    const found = (answer: CachedAnswer | null): void =>
+      this.#spine.enter(() => {
+        if (!live.consulting || live.answered) return
+        live.consulting = false
+        if (answer === null) return this.#stillRefused(live)
+        const at = this.#spine.now()
+        this.#answers.fromCache(live, answer, at)
+        this.#spine.end(live, at)
+      })
+    asked.then(found, () => found(null))
+  }
+
+  /** A step of the ladder led nowhere: the next one, or the refusal. */
+  #stillRefused(live: LiveRequest, why = ''): void {
+    const { refused } = live
+    if (refused === null || live.answered) return
+    const refusal =
+      why === '' ? refused.refusal : { ...refused.refusal, message: refused.refusal.message + why }
+    live.refused = { ...refused, refusal }
+    this.refused(live, refusal, this.#spine.now())
+  }
+
+  #sayingMost(live: LiveRequest, refused: Refused): Refused {
+    return saysMore({ before: live.refused, now: refused, attempts: attemptsOf(live) })
+  }
+}
+
+const attemptsOf = (live: LiveRequest): number => {
+  const spent = spentBy(live)
+  return spent === null ? 0 : spent.attempts + spent.preemptions
+}

@@ -1,0 +1,185 @@
+/** A store of jobs that lasts as long as the process: for virtual time, and for tests. It outlives the schedulers
+ *  that use it, as a server would. */
+import type { DeadReason, JobClaim } from '#contracts/jobs'
+import { requestKey } from '#contracts/ids'
+import {
+  JobStoreError,
+  type JobFlow,
+  type JobHead,
+  type JobResult,
+  type JobStore,
+  type NewJob,
+  type StoredJob,
+} from '#ports'
+
+interface Kept {
+  head: JobHead
+  body: Uint8Array
+}
+
+export interface MemoryJobStore extends JobStore {
+  /** Every act fails with it until it is null again. */
+  trouble: JobStoreError['reason'] | null
+  readonly jobs: number
+  readonly results: ReadonlyMap<string, JobResult>
+  readonly dead: readonly { job: StoredJob; reason: DeadReason }[]
+}
+
+export function memoryJobStore(of: {
+  /** Called for each result that is stored. */
+  published?: (result: JobResult) => void
+}): MemoryJobStore {
+  let last = 0
+  /** By place, in order: what is put in later has a larger one. */
+  const jobs = new Map<number, Kept>()
+  const byKey = new Map<string, number>()
+  /** Places of each flow that may start, in order. */
+  const byFlow = new Map<string, number[]>()
+  const claims = new Map<string, { claim: JobClaim; revision: number }>()
+  const revisions = new Map<number, string>()
+  const results = new Map<string, JobResult>()
+  const flows = new Map<string, JobFlow>()
+  const listeners = new Map<string, Set<() => void>>()
+  const dead: { job: StoredJob; reason: DeadReason }[] = []
+
+  const stored = (seq: number, behind: number | null = null): StoredJob | null => {
+    const kept = jobs.get(seq)
+    return kept === undefined ? null : { ...kept.head, body: kept.body, behind }
+  }
+  const placesOf = (flow: JobFlow): number[] => {
+    const key = requestKey(flow.lane, flow.tenant)
+    const places = byFlow.get(key) ?? []
+    byFlow.set(key, places)
+    return places
+  }
+  const drop = (seq: number): void => {
+    const kept = jobs.get(seq)
+    if (kept === undefined) return
+    jobs.delete(seq)
+    byKey.delete(requestKey(kept.head.tenant, kept.head.id))
+    const places = placesOf(kept.head)
+    const at = firstFrom(places, seq)
+    if (places[at] === seq) places.splice(at, 1)
+  }
+  const unclaim = (revision: number): void => {
+    const key = revisions.get(revision)
+    if (key === undefined) return
+    revisions.delete(revision)
+    claims.delete(key)
+  }
+
+  const store: MemoryJobStore = {
+    trouble: null,
+    get jobs() {
+      return jobs.size
+    },
+    results,
+    dead,
+
+    add: act((job: NewJob, body: Uint8Array) => {
+      const key = requestKey(job.tenant, job.id)
+      const there = byKey.get(key)
+      const before = there === undefined ? null : stored(there)
+      if (before !== null) return { there: before }
+      const seq = ++last
+      jobs.set(seq, { head: { ...job, seq }, body })
+      byKey.set(key, seq)
+      if (job.notBeforeMs === 0) placesOf(job).push(seq)
+      return { seq }
+    }),
+
+    next: act((flow: JobFlow, from: number) => {
+      const places = placesOf(flow)
+      const at = firstFrom(places, from)
+      const seq = places[at]
+      return seq === undefined ? null : stored(seq, places.length - at - 1)
+    }),
+
+    at: act((seq: number) => stored(seq)),
+
+    find: act((tenant: string, id: string) => {
+      const seq = byKey.get(requestKey(tenant, id))
+      return seq === undefined ? null : stored(seq)
+    }),
+
+    claim: act(({ tenant, id }: { tenant: string; id: string }, claim: JobClaim, over: number) => {
+      const key = requestKey(tenant, id)
+      const before = claims.get(key)?.revision ?? 0
+      if (before !== over) return null
+      revisions.delete(before)
+      const revision = ++last
+      claims.set(key, { claim, revision })
+      revisions.set(revision, key)
+      return revision
+    }),
+
+    claimOf: act((tenant: string, id: string) => claims.get(requestKey(tenant, id)) ?? null),
+
+    release: act((revision: number) => unclaim(revision)),
+
+    settle: act((result: JobResult) => {
+      const key = requestKey(result.tenant, result.id)
+      if (results.has(key)) return false
+      results.set(key, result)
+      of.published?.(result)
+      for (const call of listeners.get(key) ?? []) call()
+      return true
+    }),
+
+    result: act((tenant: string, id: string) => results.get(requestKey(tenant, id)) ?? null),
+
+    remove: act(({ seq, revision }: { seq: number; revision: number | null }) => {
+      drop(seq)
+      if (revision !== null) unclaim(revision)
+    }),
+
+    bury: act((job: StoredJob, reason: DeadReason) => void dead.push({ job, reason })),
+
+    flows: act(() => [...flows.values()]),
+
+    noteFlow: act((flow: JobFlow) => void flows.set(requestKey(flow.lane, flow.tenant), flow)),
+
+    heads: act((when: 'now' | 'later', from: number, count: number) => {
+      const heads: JobHead[] = []
+      for (const [seq, { head }] of jobs) {
+        if (heads.length >= count) break
+        if (seq >= from && (when === 'later') === head.notBeforeMs > 0) heads.push(head)
+      }
+      return heads
+    }),
+
+    onResult(tenant, id, call) {
+      const key = requestKey(tenant, id)
+      const calls = listeners.get(key) ?? new Set()
+      listeners.set(key, calls.add(call))
+      return () => {
+        calls.delete(call)
+        if (calls.size === 0) listeners.delete(key)
+      }
+    },
+
+    close: async () => {},
+  }
+
+  /** As a server would answer it: later, or not at all. */
+  function act<A extends unknown[], R>(perform: (...args: A) => R): (...args: A) => Promise<R> {
+    return async (...args) => {
+      if (store.trouble !== null) throw new JobStoreError(store.trouble, 'the test says so')
+      return perform(...args)
+    }
+  }
+
+  return store
+}
+
+/** Index of the first place that is not before `from`. */
+function firstFrom(places: readonly number[], from: number): number {
+  let low = 0
+  let high = places.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (places[middle]! < from) low = middle + 1
+    else high = middle
+  }
+  return low
+}

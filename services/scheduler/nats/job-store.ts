@@ -1,0 +1,463 @@
+/** The store of durable jobs, over JetStream: one stream of jobs, claims and flows, one of results, one of the dead.
+ *  Each is a message of its own subject; "expect to be the first" and "expect this one before" make every write a
+ *  compare-and-set, and reads are direct gets. What is stored as a result is published on its result subject by
+ *  the server itself, once, when it is stored. */
+import {
+  DiscardPolicy,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type JetStreamManager,
+  type StreamConfig,
+} from '@nats-io/jetstream'
+import { headers as natsHeaders, type Msg, type NatsConnection } from '@nats-io/transport-node'
+import { HEADER, type DegradeStep, type UpstreamHeaders } from '#contracts/messages'
+import { jobClaim, NO_GROUP, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
+import type { StoreNames } from '#contracts/store-names'
+import type { Subjects } from '#contracts/subjects'
+import {
+  JobStoreError,
+  type BusHeaders,
+  type JobFlow,
+  type JobHead,
+  type JobResult,
+  type JobStore,
+  type Millis,
+  type NewJob,
+  type StoredJob,
+} from '#ports'
+
+/** A store that has not answered by then is away. */
+const WITHIN: Millis = 5_000
+/** JetStream's own code for a write that expected another message before it. */
+const WRONG_LAST = 10_071
+const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077, 10_122, 10_123])
+const TOO_LARGE_CODE = 10_054
+const NS_PER_MS = 1_000_000
+/** What the headers of a stored message may take beside its body. */
+export const STORED_OVERHEAD_BYTES = 4_096
+
+export interface JobStoreOptions {
+  connection: NatsConnection
+  subjects: Subjects
+  names: StoreNames
+  replicas: number
+  /** Null: as the server has room. */
+  backlogBytes: number | null
+  /** How long results and the dead are kept, ms. */
+  resultsAgeMs: Millis
+  deadAgeMs: Millis
+}
+
+/** Rejects where there is no JetStream, with the reason. */
+export async function natsJobStore(of: JobStoreOptions): Promise<JobStore> {
+  const jsm = await jetstreamManager(of.connection, { timeout: WITHIN })
+  await openStreams(jsm, of)
+  return new NatsJobStore(jsm, of)
+}
+
+export const streamsOf = ({ subjects, names, ...of }: JobStoreOptions): Partial<StreamConfig>[] => {
+  const { every, doneAsResult } = subjects.stored
+  const all: Partial<StreamConfig> = {
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    num_replicas: of.replicas,
+    allow_direct: true,
+    max_msgs_per_subject: 1,
+    max_msgs: -1,
+  }
+  return [
+    {
+      ...all,
+      name: names.jobs,
+      description: "Headgate's durable jobs, their claims, and who has any",
+      subjects: [every.job, every.claim, every.flow],
+      discard: DiscardPolicy.New,
+      max_bytes: of.backlogBytes ?? -1,
+    },
+    {
+      ...all,
+      name: names.results,
+      description: 'The results of durable jobs',
+      subjects: [every.done],
+      discard: DiscardPolicy.Old,
+      max_age: of.resultsAgeMs * NS_PER_MS,
+      republish: { src: every.done, dest: doneAsResult },
+    },
+    {
+      ...all,
+      name: names.dead,
+      description: 'Durable jobs that were given up, with the reason',
+      subjects: [every.dead],
+      discard: DiscardPolicy.Old,
+      max_age: of.deadAgeMs * NS_PER_MS,
+    },
+  ]
+}
+
+async function openStreams(jsm: JetStreamManager, of: JobStoreOptions): Promise<void> {
+  for (const config of streamsOf(of)) {
+    const { name = '' } = config
+    try {
+      await jsm.streams.add({ ...config, name })
+    } catch (error) {
+      // It is there with other settings, an operator's perhaps: they stay.
+      const there = await jsm.streams.info(name).catch(() => null)
+      if (there === null) throw error
+    }
+  }
+}
+
+class NatsJobStore implements JobStore {
+  readonly #of: JobStoreOptions
+  readonly #jsm: JetStreamManager
+  readonly #nc: NatsConnection
+  /** Opened again after they were found missing. */
+  #opening: Promise<void> | null = null
+
+  constructor(jsm: JetStreamManager, of: JobStoreOptions) {
+    this.#of = of
+    this.#jsm = jsm
+    this.#nc = of.connection
+  }
+
+  async add(job: NewJob, body: Uint8Array): Promise<{ seq: number } | { there: JobHead }> {
+    const { stored } = this.#of.subjects
+    const when = job.notBeforeMs > 0 ? 'later' : 'now'
+    const subject = stored.job(when, job.lane, job.tenant, job.id)
+    const any = stored.job('*', '*', job.tenant, job.id)
+    const headers: BusHeaders = [
+      ...headersOf(job),
+      ['Nats-Expected-Last-Subject-Sequence', '0'],
+      ['Nats-Expected-Last-Subject-Sequence-Subject', any],
+    ]
+    // A server before 2.11 does not know the last of these, and looks at the one lane only.
+    for (let tries = 0; tries < 2; tries++) {
+      const seq = await this.#publish(subject, body, headers)
+      if (seq !== null) return { seq }
+      const there = await this.find(job.tenant, job.id)
+      if (there !== null) return { there }
+    }
+    throw new JobStoreError('away', 'the job that has this id is there and is not there')
+  }
+
+  async next({ lane, tenant }: JobFlow, from: number): Promise<StoredJob | null> {
+    const subject = this.#of.subjects.stored.job('now', lane, tenant, '*')
+    const query = { seq: Math.max(1, from), next_by_subj: subject, batch: 1 }
+    return this.#job(await this.#get(this.#of.names.jobs, query))
+  }
+
+  async at(seq: number): Promise<StoredJob | null> {
+    return this.#job(await this.#get(this.#of.names.jobs, { seq }))
+  }
+
+  async find(tenant: string, id: string): Promise<StoredJob | null> {
+    const subject = this.#of.subjects.stored.job('*', '*', tenant, id)
+    return this.#job(await this.#get(this.#of.names.jobs, { last_by_subj: subject }))
+  }
+
+  claim(
+    { tenant, id }: { tenant: string; id: string },
+    claim: JobClaim,
+    over: number,
+  ): Promise<number | null> {
+    const subject = this.#of.subjects.stored.claim(tenant, id)
+    const headers: BusHeaders = [['Nats-Expected-Last-Subject-Sequence', String(over)]]
+    return this.#publish(subject, Buffer.from(JSON.stringify(claim)), headers)
+  }
+
+  async claimOf(tenant: string, id: string): Promise<{ claim: JobClaim; revision: number } | null> {
+    const subject = this.#of.subjects.stored.claim(tenant, id)
+    const message = await this.#get(this.#of.names.jobs, { last_by_subj: subject })
+    if (message === null) return null
+    const revision = seqOf(message)
+    const read = jobClaim.safeParse(jsonOf(message))
+    // Not written by a version that we know: whoever it was, it holds the job until it is dead.
+    const claim = read.success ? read.data : UNREADABLE_CLAIM
+    return { claim, revision }
+  }
+
+  release(revision: number): Promise<void> {
+    return this.#delete(revision)
+  }
+
+  async settle(result: JobResult): Promise<boolean> {
+    const { tenant, group, id } = result
+    const subject = this.#of.subjects.stored.done(tenant, group, id)
+    const headers: BusHeaders = [...result.headers, ['Nats-Expected-Last-Subject-Sequence', '0']]
+    return (await this.#publish(subject, result.body, headers)) !== null
+  }
+
+  async result(tenant: string, id: string): Promise<JobResult | null> {
+    const subject = this.#of.subjects.stored.done(tenant, '*', id)
+    const message = await this.#get(this.#of.names.results, { last_by_subj: subject })
+    if (message === null) return null
+    const group = header(message, 'Nats-Subject').split('.').at(-2) ?? NO_GROUP
+    const hash = header(message, STORED.hash)
+    return { tenant, id, group, hash, headers: ownHeaders(message), body: message.data }
+  }
+
+  async remove({ seq, revision }: { seq: number; revision: number | null }): Promise<void> {
+    await Promise.all([this.#delete(seq), ...(revision === null ? [] : [this.#delete(revision)])])
+  }
+
+  async bury(job: StoredJob, reason: DeadReason): Promise<void> {
+    const subject = this.#of.subjects.stored.dead(job.lane, job.tenant, job.id)
+    await this.#publish(subject, job.body, [...headersOf(job), [STORED.reason, reason]])
+  }
+
+  async flows(): Promise<JobFlow[]> {
+    const { jobs } = this.#of.names
+    const subjects_filter = this.#of.subjects.stored.every.flow
+    const info = await this.#try(() => this.#jsm.streams.info(jobs, { subjects_filter }))
+    return Object.keys(info.state.subjects ?? {}).map((subject) => {
+      const [lane = '', tenant = ''] = subject.split('.').slice(-2)
+      return { lane, tenant }
+    })
+  }
+
+  async noteFlow({ lane, tenant }: JobFlow): Promise<void> {
+    await this.#publish(this.#of.subjects.stored.flow(lane, tenant), NOTHING, [])
+  }
+
+  async heads(when: 'now' | 'later', from: number, count: number): Promise<JobHead[]> {
+    const { jobs } = this.#of.names
+    const filter_subject = this.#of.subjects.stored.job(when, '*', '*', '*')
+    return this.#try(async () => {
+      const consumer = await this.#jsm.consumers.add(jobs, {
+        filter_subject,
+        deliver_policy: 'by_start_sequence' as never,
+        opt_start_seq: Math.max(1, from),
+        headers_only: true,
+        ack_policy: 'none' as never,
+        mem_storage: true,
+        inactive_threshold: 10_000 * NS_PER_MS,
+      })
+      try {
+        return await this.#pull(consumer.name, Math.min(count, consumer.num_pending))
+      } finally {
+        await this.#jsm.consumers.delete(jobs, consumer.name).catch(() => {})
+      }
+    })
+  }
+
+  onResult(tenant: string, id: string, call: () => void): () => void {
+    const subject = this.#of.subjects.result(tenant, id)
+    const subscription = this.#nc.subscribe(subject, { max: 1, callback: () => call() })
+    return () => subscription.unsubscribe()
+  }
+
+  async close(): Promise<void> {}
+
+  // ---- what JetStream is asked ----
+
+  /** The sequence, or null where another message stands before it than was expected. */
+  async #publish(subject: string, body: Uint8Array, headers: BusHeaders): Promise<number | null> {
+    const message = natsHeaders()
+    for (const [name, value] of headers) message.append(name, value)
+    return this.#try(async () => {
+      const answer = await this.#request(subject, body, message)
+      const { error, seq } = answer.json<PublishAnswer>()
+      if (error === undefined) return seq
+      if (error.err_code === WRONG_LAST) return null
+      throw problemOf(error)
+    })
+  }
+
+  async #get(stream: string, query: object): Promise<Msg | null> {
+    return this.#try(async () => {
+      const answer = await this.#request(
+        `$JS.API.DIRECT.GET.${stream}`,
+        Buffer.from(JSON.stringify(query)),
+      )
+      const code = answer.headers?.code ?? 0
+      if (code === 0) return answer
+      if (code === 404) return null
+      throw new JobStoreError('away', `JetStream: ${answer.headers?.description ?? code}`)
+    })
+  }
+
+  /** What is gone already is gone. */
+  async #delete(seq: number): Promise<void> {
+    await this.#try(async () => {
+      const subject = `$JS.API.STREAM.MSG.DELETE.${this.#of.names.jobs}`
+      const body = Buffer.from(JSON.stringify({ seq, no_erase: true }))
+      const { error } = (await this.#request(subject, body)).json<PublishAnswer>()
+      if (error !== undefined && error.code !== 404 && error.err_code !== NO_MESSAGE)
+        throw problemOf(error)
+    })
+  }
+
+  async #pull(consumer: string, count: number): Promise<JobHead[]> {
+    if (count === 0) return []
+    const heads: JobHead[] = []
+    const { jobs } = this.#of.names
+    const { root } = this.#of.subjects
+    const body = JSON.stringify({ batch: count, expires: WITHIN * NS_PER_MS, no_wait: true })
+    const answers = await this.#nc.requestMany(
+      `$JS.API.CONSUMER.MSG.NEXT.${jobs}.${consumer}`,
+      body,
+      {
+        strategy: 'count',
+        maxMessages: count,
+        maxWait: WITHIN,
+      } as never,
+    )
+    for await (const message of answers) {
+      if ((message.headers?.code ?? 0) !== 0) break
+      const seq = Number(ACK_SEQ.exec(message.reply ?? '')?.[1] ?? 0)
+      const head = headOf(message, { subject: message.subject, seq, root })
+      if (head !== null) heads.push(head)
+    }
+    return heads
+  }
+
+  #request(
+    subject: string,
+    body: Uint8Array,
+    headers?: ReturnType<typeof natsHeaders>,
+  ): Promise<Msg> {
+    return this.#nc.request(subject, body, {
+      timeout: WITHIN,
+      ...(headers === undefined ? {} : { headers }),
+    })
+  }
+
+  #job(message: Msg | null): StoredJob | null {
+    if (message === null) return null
+    const { root } = this.#of.subjects
+    const head = headOf(message, {
+      subject: header(message, 'Nats-Subject'),
+      seq: seqOf(message),
+      root,
+    })
+    if (head === null) return null
+    const behind = header(message, 'Nats-Num-Pending')
+    return { ...head, body: message.data, behind: behind === '' ? null : Number(behind) }
+  }
+
+  /** One act; where nobody answers for a stream it is made anew, and the act is tried once more. */
+  async #try<T>(act: () => Promise<T>): Promise<T> {
+    try {
+      return await act()
+    } catch (error) {
+      if (!isMissing(error)) throw storeError(error)
+      try {
+        await (this.#opening ??= openStreams(this.#jsm, this.#of).finally(() => {
+          this.#opening = null
+        }))
+        return await act()
+      } catch (again) {
+        throw storeError(again)
+      }
+    }
+  }
+}
+
+const NOTHING = new Uint8Array(0)
+const NO_MESSAGE = 10_057
+const UNREADABLE_CLAIM: JobClaim = { by: 'unknown', claims: 1, attempts: 0, calling: true }
+/** `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`, with a domain and an account before the stream or
+ *  without. */
+const ACK_SEQ = /\.(\d+)\.\d+\.\d+\.\d+(?:\.[^.]+)?$/
+
+interface PublishAnswer {
+  seq: number
+  error?: { code: number; err_code: number; description: string }
+}
+
+const header = (message: Msg, name: string): string => message.headers?.get(name) ?? ''
+const seqOf = (message: Msg): number => Number(header(message, 'Nats-Sequence'))
+
+function jsonOf(message: Msg): unknown {
+  try {
+    return message.json()
+  } catch {
+    return null
+  }
+}
+
+/** All but the server's own. */
+function ownHeaders(message: Msg): BusHeaders {
+  const headers: [string, string][] = []
+  for (const [name, values] of message.headers ?? [])
+    if (!/^Nats-(?!Service-)/i.test(name)) for (const value of values) headers.push([name, value])
+  return headers
+}
+
+function headersOf(job: NewJob): [string, string][] {
+  const headers: [string, string][] = [
+    [STORED.hash, job.hash],
+    [STORED.acceptedAt, String(job.acceptedAt)],
+    [HEADER.deadline, String(job.deadlineMs)],
+  ]
+  if (job.notBeforeMs > 0) headers.push([HEADER.notBefore, String(job.notBeforeMs)])
+  if (job.group !== NO_GROUP) headers.push([HEADER.batch, job.group])
+  if (job.degrade.length > 0) headers.push([HEADER.degrade, job.degrade.join(',')])
+  if (job.maxAttempts !== null) headers.push([HEADER.maxAttempts, String(job.maxAttempts)])
+  for (const name of UPSTREAM) {
+    const value = job.headers[name]
+    if (value !== undefined) headers.push([HEADER[name], value])
+  }
+  return headers
+}
+
+const UPSTREAM = ['version', 'beta', 'traceparent', 'tracestate'] as const
+
+/** Null: it is none of ours. */
+function headOf(
+  message: Msg,
+  { subject, seq, root }: { subject: string; seq: number; root: string },
+): JobHead | null {
+  const [kind, , lane, tenant, id, ...more] = subject.slice(root.length + 1).split('.')
+  if (kind !== 'job' || lane === undefined || tenant === undefined || id === undefined) return null
+  if (more.length > 0) return null
+  const number = (name: string, otherwise: number): number => {
+    const value = Number(header(message, name) || otherwise)
+    return Number.isFinite(value) ? value : otherwise
+  }
+  const maxAttempts = number(HEADER.maxAttempts, 0)
+  const upstream: UpstreamHeaders = {}
+  for (const name of UPSTREAM) {
+    const value = header(message, HEADER[name])
+    if (value !== '') upstream[name] = value
+  }
+  return {
+    ...{ lane, tenant, id, seq },
+    group: header(message, HEADER.batch) || NO_GROUP,
+    hash: header(message, STORED.hash),
+    acceptedAt: number(STORED.acceptedAt, Date.parse(header(message, 'Nats-Time-Stamp')) || 0),
+    deadlineMs: number(HEADER.deadline, 86_400_000),
+    notBeforeMs: number(HEADER.notBefore, 0),
+    degrade: header(message, HEADER.degrade).split(',').filter(Boolean) as DegradeStep[],
+    maxAttempts: maxAttempts === 0 ? null : maxAttempts,
+    headers: upstream,
+  }
+}
+
+const problemOf = ({
+  err_code,
+  description,
+}: NonNullable<PublishAnswer['error']>): JobStoreError => {
+  if (err_code === TOO_LARGE_CODE) return new JobStoreError('too_large', description)
+  return new JobStoreError(FULL_CODES.has(err_code) ? 'full' : 'away', `JetStream: ${description}`)
+}
+
+/** Nobody listens where a stream should: it is not there. */
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error &&
+  /no ?responders|stream not found/i.test(`${error.name} ${error.message} ${String(error.cause)}`)
+
+function storeError(error: unknown): JobStoreError {
+  if (error instanceof JobStoreError) return error
+  if (!(error instanceof Error)) return new JobStoreError('away', 'no reason given')
+  if (/max_payload|size exceeded/i.test(error.message))
+    return new JobStoreError('too_large', error.message, { cause: error })
+  return new JobStoreError(
+    'away',
+    isMissing(error) ? 'no JetStream, or not its streams' : error.message,
+    {
+      cause: error,
+    },
+  )
+}

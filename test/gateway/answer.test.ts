@@ -1,0 +1,32 @@
+/** What an SDK is told about asking again. */
+import { describe, expect, test } from 'vitest'
+import { refusal, type Refusal } from '#contracts/messages'
+import { HeadgateError } from '#client'
+import { errorAnswer } from '../../services/gateway/answer.ts'
+
+const toldOf = (said: Refusal, deadlineMs: number | null) =>
+  errorAnswer(new HeadgateError({ ...said }), 'r_1', deadlineMs).headers['x-should-retry']
+
+describe('deadline_unreachable', () => {
+  const behind = refusal('deadline_unreachable', 'm', { retryAfterMs: 31_000 })
+
+  test('is asked again where the wait is shorter than the deadline of its caller', () => {
+    expect(toldOf(behind, 60_000)).toBeUndefined()
+    expect(toldOf(behind, null)).toBeUndefined()
+  })
+  test('is not where that wait is longer', () => {
+    expect(toldOf(behind, 10_000)).toBe('false')
+  })
+  test('is not where the call alone takes longer than its deadline', () => {
+    const inVain = refusal('deadline_unreachable', 'm', { inVain: true })
+    expect(inVain).toMatchObject({ status: 429, retryable: false, retryAfterMs: null })
+    expect(toldOf(inVain, 60_000)).toBe('false')
+  })
+})
+
+test('what the upstream says not again of keeps the wait that it told', () => {
+  const said = { status: 529, retryAfterMs: 7_000, inVain: true }
+  const refused = refusal('retries_exhausted', 'm', said)
+  expect(refused).toMatchObject({ retryable: false, retryAfterMs: 7_000 })
+  expect(toldOf(refused, 600_000)).toBe('false')
+})
