@@ -18,10 +18,10 @@ export const STORED = {
 /** The group of a job that stands alone. */
 export const NO_GROUP = '_'
 
-/** Who works on a job, and how far it got. Attempts and claims count over all owners. */
 /** Who holds a claim that was given back: whoever comes first may have the job. */
 export const NOBODY = '-'
 
+/** Who works on a job, and how far it got. Attempts and claims count over all owners. */
 export const jobClaim = z.object({
   /** The instance; `NOBODY`: it was given back, with what had been done. */
   by: z.string().max(64),
@@ -31,6 +31,8 @@ export const jobClaim = z.object({
   attempts: z.int().min(0),
   /** The last of them may be under way. */
   calling: z.boolean(),
+  /** Calls whose instance died under them: each may have run. */
+  ambiguous: z.int().min(0).default(0),
 })
 export type JobClaim = z.infer<typeof jobClaim>
 
