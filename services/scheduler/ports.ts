@@ -331,19 +331,32 @@ export interface JobName {
 export interface SubmittedJob extends Omit<Incoming, 'reply' | 'past'> {
   /** The caller gave the id, and may give it again. */
   named: boolean
+  /** The live request of this id is to become this job. */
+  deferred?: true
   notBeforeMs: Millis
   group: string
 }
 
 /** What a door may ask about durable jobs. */
 export interface Jobs {
-  submit(job: SubmittedJob): Promise<{ receipt: JobReceipt } | { refused: Refusal }>
+  submit(job: SubmittedJob): Promise<Deferred>
   /** The result, for which it waits so long; `pending`: it is not there yet; null: nobody knows the id. */
   fetch(tenant: string, id: string, waitMs: Millis): Promise<JobResult | 'pending' | null>
   /** Of a job that no scheduler has live. Null: nobody knows the id; `elsewhere`: another instance answers. */
   cancel(tenant: string, id: string): Promise<CancelAnswer | null | 'elsewhere'>
   /** Of a job that no scheduler has live; null: nobody knows the id. */
   status(tenant: string, id: string): Promise<StatusAnswer | null>
+}
+
+/** A request as a job: its receipt, or why not. */
+export type Deferred = { receipt: JobReceipt } | { refused: Refusal }
+
+/** What becomes of requests that allow to be deferred. */
+export interface Deferrals {
+  /** Never a rejection. */
+  defer(incoming: Incoming): Promise<Deferred>
+  /** The job is not wanted after all. */
+  takeBack(of: { tenant: string; id: string }): void
 }
 
 /** What a door may ask of the scheduler. */

@@ -7,6 +7,7 @@ import type { Subjects } from '#contracts/subjects'
 import type { Bus, Clock, Dice, Incoming, JobNews, StoredJob } from '#ports'
 import { JobsDesk } from '#scheduler/jobs/desk'
 import { JobsRoom, type RoomLimits } from '#scheduler/jobs/room'
+import { deferLane } from '#core/laws/jobs'
 import type { Loop } from '#scheduler/loop/loop'
 import { accountingHeaders, errorMessage } from '#scheduler/nats/outbox'
 import { parseRequest } from '#scheduler/nats/request-parse'
@@ -39,6 +40,7 @@ export function wireJobs(of: {
   })
   const desk = new JobsDesk({
     room,
+    deferLane: (tenant) => deferLane(loop.state, tenant),
     timeoutOf: (lane) => loop.state.lanesByName.get(lane)?.config.timeoutMs ?? 0,
     hash: (body) => createHash('sha256').update(body).digest('base64url'),
     resultSubject: subjects.result,

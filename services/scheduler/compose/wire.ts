@@ -5,7 +5,7 @@ import { subjects as subjectsOf } from '#contracts/subjects'
 import { inspection, type Inspection } from '#machines/inspection'
 import { loadConfig } from '#platform/config/load'
 import type { Operator } from '#ports'
-import { notedProvider, type Notes } from '#scheduler/jobs/noted-provider'
+import { notedProvider } from '#scheduler/jobs/noted-provider'
 import { Loop } from '#scheduler/loop/loop'
 import type { Recording } from '#scheduler/observability/record'
 import { openDoors, type Doors } from './doors.ts'
@@ -14,7 +14,7 @@ import { operatorService } from './operator-service.ts'
 import type { Standing, WireOptions } from './options.ts'
 import { shutdown } from './shutdown.ts'
 import { upstreams } from './upstreams.ts'
-import { wireJobs } from './wire-jobs.ts'
+import { wireJobs, type WiredJobs } from './wire-jobs.ts'
 import { within } from './within.ts'
 
 export type { WireOptions } from './options.ts'
@@ -51,7 +51,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   const upstream = upstreams(() => loop.state.config, of.env)
   const watching = inspected(of)
   const seen = observers({ of, instance, subjects, standing, loop: () => loop, upstream })
-  const loop = loopOf(of, { seen, upstream, watching, notes: () => jobs?.room ?? null })
+  const loop = loopOf(of, { seen, upstream, watching, jobs: () => jobs })
   const jobs =
     of.jobs == null
       ? null
@@ -109,17 +109,19 @@ const loopOf = (
     seen: Observers
     upstream: ReturnType<typeof upstreams>
     watching: Inspection | null
-    notes: () => Notes | null
+    jobs: () => WiredJobs | null
   },
 ): Loop =>
   new Loop({
     config: of.loaded.config,
     clock: of.clock,
     dice: of.dice,
-    provider: of.jobs == null ? of.provider : notedProvider(of.provider, to.notes),
+    provider:
+      of.jobs == null ? of.provider : notedProvider(of.provider, () => to.jobs()?.room ?? null),
     recorder: to.seen.recording,
     upstream: to.upstream,
     cache: of.cache ?? null,
+    deferrals: () => to.jobs()?.desk ?? null,
     runner: of.runner ?? 'actors',
     inspection: to.watching,
     onBug: of.onBug,

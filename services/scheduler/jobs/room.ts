@@ -346,6 +346,7 @@ export class JobsRoom implements Notes {
     if (live.state === 'settling') return
     const lost = live.state === 'lost'
     this.#leftQueue(live)
+    live.flow.ends.add(this.of.clock.now())
     if (!lost) live.state = 'settling'
     const { job } = live
     const more = answered.body.length

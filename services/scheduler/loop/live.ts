@@ -38,8 +38,9 @@ export interface LiveRequest extends NewRequest {
   rung: Rung
   /** What it is told if no lesser answer is to be had, and the attempts that had been made then. */
   refused: { refusal: Refused; attempts: number } | null
-  /** An earlier answer is being looked for: it stands on no route, and nothing of it is in the core. */
-  consulting: boolean
+  /** What is being sought instead of an answer of its own: it stands on no route, and nothing of it is in the
+   *  core. */
+  seeks: 'cached' | 'place' | null
   /** What is passed on, for the cache; null: nothing is kept. */
   kept: KeptParts | null
   /** The route that took it in, the last one if more did; null: none has. */

@@ -23,6 +23,7 @@ import type {
   AttemptCall,
   Cache,
   Clock,
+  Deferrals,
   Dice,
   Incoming,
   Millis,
@@ -60,6 +61,8 @@ export interface LoopOptions {
   upstream: (name: string) => AttemptCall['upstream']
   /** Earlier answers; absent: none are kept. */
   cache?: Cache | null
+  /** What becomes of a request as a job; absent, or null: there are no jobs. */
+  deferrals?: () => Deferrals | null
   /** How the controllers run; the service uses actors, the simulator tables. */
   runner: 'actors' | 'tables'
   /** Who watches the machines; absent: nobody. */
@@ -139,7 +142,8 @@ export class Loop implements Scheduler {
     this.#answers = new Answers({ events: this.#events, fault: spine.fault })
     this.#kept = new KeptAnswers(options.cache ?? null)
     const parts = { spine, answers: this.#answers, kept: this.#kept }
-    this.#ladder = new Ladder(parts)
+    const deferrals = options.deferrals ?? (() => null)
+    this.#ladder = new Ladder({ ...parts, deferrals })
     this.#attempts = new Attempts({
       ...parts,
       ...{ provider, upstream },
@@ -202,7 +206,7 @@ export class Loop implements Scheduler {
         carried: pastOf(incoming, now, this.state),
         rung: TOP,
         refused: null,
-        consulting: false,
+        seeks: null,
         kept: this.#kept.begin(incoming),
         route: null,
       }

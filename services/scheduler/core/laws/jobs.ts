@@ -4,6 +4,8 @@ import { NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { RefusalCode } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import type { Dice } from '#core/estimators/dice'
+import type { Lane, State } from '#core/model/state'
+import { tenantConfig } from './admission.ts'
 
 /** How often an instance says that it lives. */
 export const BEAT: Millis = 1_000
@@ -20,6 +22,7 @@ const NOT_OF_THE_JOB: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   'draining',
   'queue_full',
   'breaker_open',
+  'deadline_unreachable',
   'duplicate_id',
 ])
 
@@ -34,6 +37,18 @@ export function endsJob(code: RefusalCode, attempts: number): boolean {
 export function deadBy(code: RefusalCode): DeadReason | null {
   if (code === 'retries_exhausted') return 'retries_exhausted'
   return code === 'unknown_lane' ? 'unknown_lane' : null
+}
+
+/** Where a deferred request goes: the heaviest preemptible lane that its tenant may use; null: none is open to it. */
+export function deferLane(state: State, tenant: string): string | null {
+  const open = tenantConfig(state, tenant)?.lanes ?? null
+  let best: Lane | null = null
+  for (const lane of state.lanes) {
+    if (!lane.config.preemptible || lane.retired) continue
+    if (open !== null && !open.includes(lane.config.name)) continue
+    if (best === null || lane.config.weight > best.config.weight) best = lane
+  }
+  return best?.config.name ?? null
 }
 
 /** What is known of the instance that holds a claim. */
