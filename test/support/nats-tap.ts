@@ -7,13 +7,12 @@ export interface NatsTap {
   readonly url: string
   /** At the first message that leaves and looks so: `cut` is called, and the message is let through first, or is
    *  not. With `answered`, the server has it, and its answer is what does not come through. */
-  at(looks: RegExp, then: 'withheld' | 'sent' | 'answered', cut: () => void): void
+  at(looks: RegExp, how: 'withheld' | 'sent' | 'answered', cut: () => void): void
   close(): Promise<void>
 }
 
 export async function natsTap(port: number): Promise<NatsTap> {
-  let watch: { looks: RegExp; then: 'withheld' | 'sent' | 'answered'; cut: () => void } | null =
-    null
+  let watch: { looks: RegExp; how: 'withheld' | 'sent' | 'answered'; cut: () => void } | null = null
   const sockets = new Set<Socket>()
   const server = createServer((near) => {
     const far = connect(port, '127.0.0.1')
@@ -30,10 +29,10 @@ export async function natsTap(port: number): Promise<NatsTap> {
     }
     near.on('data', (chunk) => {
       if (watch === null || !watch.looks.test(chunk.toString('latin1'))) return far.write(chunk)
-      const { then, cut } = watch
+      const { how, cut } = watch
       watch = null
-      if (then === 'withheld') return cut()
-      if (then === 'sent') return far.write(chunk, cut)
+      if (how === 'withheld') return cut()
+      if (how === 'sent') return far.write(chunk, cut)
       deaf = true
       far.once('data', cut)
       return far.write(chunk)
@@ -45,8 +44,8 @@ export async function natsTap(port: number): Promise<NatsTap> {
   const { port: own } = server.address() as AddressInfo
   return {
     url: `nats://127.0.0.1:${own}`,
-    at(looks, then, cut) {
-      watch = { looks, then, cut }
+    at(looks, how, cut) {
+      watch = { looks, how, cut }
     },
     async close() {
       for (const socket of sockets) socket.destroy()
