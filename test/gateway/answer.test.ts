@@ -1,11 +1,12 @@
 /** What an SDK is told about asking again. */
 import { describe, expect, test } from 'vitest'
-import { refusal, type Refusal } from '#contracts/messages'
-import { HeadgateError } from '#client'
+import { refusal, unattempted, type Refusal } from '#contracts/messages'
+import { HeadgateError, type AnswerAccounting } from '#client'
 import { errorAnswer } from '../../services/gateway/answer.ts'
 
-const toldOf = (said: Refusal, deadlineMs: number | null) =>
-  errorAnswer(new HeadgateError({ ...said }), 'r_1', deadlineMs).headers['x-should-retry']
+const toldOf = (said: Refusal, deadlineMs: number | null, accounting?: AnswerAccounting) =>
+  errorAnswer(new HeadgateError({ ...said, ...(accounting && { accounting }) }), 'r_1', deadlineMs)
+    .headers['x-should-retry']
 
 describe('deadline_unreachable', () => {
   const behind = refusal('deadline_unreachable', 'm', { retryAfterMs: 31_000 })
@@ -21,6 +22,22 @@ describe('deadline_unreachable', () => {
     const inVain = refusal('deadline_unreachable', 'm', { inVain: true })
     expect(inVain).toMatchObject({ status: 429, retryable: false, retryAfterMs: null })
     expect(toldOf(inVain, 60_000)).toBe('false')
+  })
+})
+
+describe('retries_exhausted', () => {
+  const tried = refusal('retries_exhausted', 'm', { retryAfterMs: 2_000 })
+  const rest = { requestId: null, servedBy: 'none', events: null } as const
+  const after = (totalMs: number) => ({ ...unattempted('r_1', 'm'), ...rest, totalMs })
+
+  test('is asked again where its caller has more time than Headgate used and the wait takes', () => {
+    expect(toldOf(tried, 60_000, after(57_999))).toBeUndefined()
+    expect(toldOf(tried, 60_000, after(58_000))).toBe('false')
+    expect(toldOf(tried, 1_000, after(0))).toBe('false')
+  })
+  test('is not where nobody said a deadline, nor where nobody says what was used', () => {
+    expect(toldOf(tried, null, after(1_000))).toBe('false')
+    expect(toldOf(tried, 60_000)).toBe('false')
   })
 })
 

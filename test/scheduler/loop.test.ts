@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { seededDice } from '#core/estimators/dice'
 import { violations } from '#core/invariants'
-import type { VerdictKind } from '#contracts/verdict'
+import type { Verdict, VerdictKind } from '#contracts/verdict'
 import { handProvider } from '../support/hand-provider.ts'
 import { LoopWorld } from '../support/loop-world.ts'
 import { rolledScript, verdictOf, type Act } from '../support/scripted-provider.ts'
@@ -382,6 +382,30 @@ test('who ends between two attempts is told the request id of the last one', asy
   world.loop.cancel('a', id)
   expect(world.answers.get(id)).toMatchObject([
     { refusal: { code: 'cancelled' }, accounting: { upstreamRequestId: 'req_last', attempts: 1 } },
+  ])
+})
+
+test('who is refused for what another met is told of it, and has nothing of it in its account', async () => {
+  const usage = { inputTokens: 7, outputTokens: 1 } as Verdict['usage']
+  const spent: Act = {
+    firstByteMs: 10,
+    end: { kind: 'key_stop', status: 402, requestId: 'req_first', usage },
+  }
+  const world = new LoopWorld({ script: () => spent })
+  const first = world.request({ tenant: 'one' })
+  await world.pass(50, 10)
+  const second = world.request({ tenant: 'two' })
+  expect(world.answers.get(first)).toMatchObject([
+    {
+      refusal: { status: 402 },
+      accounting: { upstreamRequestId: 'req_first', inputTokens: 7, attempts: 1 },
+    },
+  ])
+  expect(world.answers.get(second)).toMatchObject([
+    {
+      refusal: { status: 402 },
+      accounting: { upstreamRequestId: null, inputTokens: null, attempts: 0 },
+    },
   ])
 })
 
