@@ -11,7 +11,8 @@ export interface MutantTree {
   write(path: string, source: string): void
   /** Runs these test files until the first fails. */
   test(files: readonly string[], limitMs: number): Promise<TestEnd>
-  typeChecks(limitMs: number): Promise<boolean>
+  /** The files of which the compiler says that they are wrong. */
+  typeErrors(limitMs: number): Promise<Set<string>>
   remove(): void
 }
 
@@ -29,13 +30,17 @@ export function mutantTree(): MutantTree {
   const run = (args: readonly string[], limitMs: number) => runNode(args, { cwd: at, limitMs })
   return {
     write: (path, source) => writeFileSync(join(at, path), source),
-    test(files, limitMs) {
+    async test(files, limitMs) {
       const settings = ['--config', 'test/vitest.config.ts', '--bail', '1', '--reporter', 'dot']
-      return run(['node_modules/vitest/vitest.mjs', 'run', ...settings, ...files], limitMs)
+      const args = ['node_modules/vitest/vitest.mjs', 'run', ...settings, ...files]
+      return (await run(args, limitMs)).end
     },
-    async typeChecks(limitMs) {
-      const end = await run(['node_modules/typescript/bin/tsc', '--noEmit', '-p', '.'], limitMs)
-      return end !== 'failed'
+    async typeErrors(limitMs) {
+      const { said } = await run(
+        ['node_modules/typescript/bin/tsc', '--noEmit', '-p', '.'],
+        limitMs,
+      )
+      return new Set([...said.matchAll(/^(\S+?)\(\d+,\d+\): error/gm)].map(([, file]) => file!))
     },
     remove: () => rmSync(at, { recursive: true, force: true }),
   }
@@ -45,21 +50,24 @@ export function mutantTree(): MutantTree {
 function runNode(
   args: readonly string[],
   { cwd, limitMs }: { cwd: string; limitMs: number },
-): Promise<TestEnd> {
+): Promise<{ end: TestEnd; said: string }> {
   return new Promise((resolve, reject) => {
     const env = { ...process.env, NODE_COMPILE_CACHE: join(cwd, '.compiled') }
-    const child = spawn(process.execPath, args, { cwd, env, stdio: 'ignore', detached: true })
+    const stdio = ['ignore', 'pipe', 'ignore'] as const
+    const child = spawn(process.execPath, args, { cwd, env, stdio: [...stdio], detached: true })
     const { pid } = child
     if (pid !== undefined) setPriority(pid, NICENESS)
+    let said = ''
+    child.stdout.on('data', (piece: Buffer) => (said += piece.toString()))
     let late = false
     const limit = setTimeout(() => {
       late = true
       if (pid !== undefined) process.kill(-pid, 'SIGKILL')
     }, limitMs)
     child.once('error', reject)
-    child.once('exit', (status) => {
+    child.once('close', (status) => {
       clearTimeout(limit)
-      resolve(late ? 'late' : status === 0 ? 'passed' : 'failed')
+      resolve({ end: late ? 'late' : status === 0 ? 'passed' : 'failed', said })
     })
   })
 }

@@ -4,7 +4,7 @@ import { nameOf, type Mutant } from './mutant-sample.ts'
 export type Fate = 'killed' | 'survived' | 'timed out' | 'not a program'
 export interface Judged {
   room: string
-  mutant: Pick<Mutant, 'file' | 'line' | 'was' | 'now' | 'operator'>
+  mutant: Mutant
   fate: Fate
 }
 /** Why no test can notice it, or need. */
@@ -18,7 +18,7 @@ export interface Explained {
 export const unexplained = (all: readonly Judged[], explained: readonly Explained[]): Judged[] =>
   all.filter(({ fate, mutant }) => fate === 'survived' && whyOf(mutant, explained) === null)
 
-const whyOf = (mutant: Judged['mutant'], explained: readonly Explained[]): string | null =>
+const whyOf = (mutant: Mutant, explained: readonly Explained[]): string | null =>
   explained.find((one) => nameOf(one) === nameOf(mutant))?.why ?? null
 
 /** Of those that are programs, the part that was noticed. */
