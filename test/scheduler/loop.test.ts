@@ -352,7 +352,10 @@ test('after ramp_limit_exceeded the limit is held and the breaker ramps more slo
 
 test('an abort that the transport has not confirmed is told after 1 s, once, and not where it was in time', async () => {
   const alarms = (world: LoopWorld): number =>
-    world.events.filter((e) => e.name === 'alarm' && e.data.name === 'abort_unconfirmed').length
+    world.events.filter(
+      ({ name, data }) =>
+        name === 'alarm' && data.name === 'abort_unconfirmed' && data.route === 'default-m',
+    ).length
   const hands = handProvider()
   const world = new LoopWorld({ script: () => good, provider: hands })
   const cancelled = (id: string): void => {
