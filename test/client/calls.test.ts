@@ -131,6 +131,26 @@ describe('a call that has left', () => {
     },
   )
 
+  test('a question is waited for 2 s', async () => {
+    const { client, server, clock } = opened({ connected: true })
+    const asked = [client.status('mine'), client.cancel('mine')]
+    let over = 0
+    for (const one of asked) one.catch(() => over++)
+    await server.sent.take(2)
+    clock.advance(1_999)
+    await settle()
+    expect(over).toBe(0)
+    clock.advance(1)
+    for (const one of asked) await expect(one).rejects.toMatchObject({ code: 'no_answer' })
+  })
+
+  test('leaves at once where its transport says that it is ready', () => {
+    const { transport, sent } = handTransport()
+    const ready = { ...transport, isReady: () => true }
+    void new HeadgateClient({ tenant: 'acme', transport: ready }).status('mine').catch(() => {})
+    expect(sent.all.length).toBe(1)
+  })
+
   test('a job whose receipt does not come is left alone, for it may be submitted again', async () => {
     const { client, server, clock } = opened({ connected: true })
     const asked = client.submit(body, { id: 'j' })

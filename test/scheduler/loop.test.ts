@@ -350,6 +350,22 @@ test('after ramp_limit_exceeded the limit is held and the breaker ramps more slo
   expect(await ramped()).toBeLessThanOrEqual(16_000)
 })
 
+test('the limit is held after ramp_limit_exceeded for as long as the upstream asks', async () => {
+  const heldFor = async (retryAfterMs: number): Promise<number> => {
+    const end = { kind: 'ramp_limited', status: 429, retryAfterMs } as const
+    const world = new LoopWorld({ script: (i) => (i === 0 ? { firstByteMs: 0, end } : good) })
+    world.request({ deadlineMs: 3_600_000 })
+    let seconds = 0
+    do await world.pass(1_000, 1_000)
+    while (world.loop.limitState('default-m') === 'held' && ++seconds < 3_600)
+    return seconds
+  }
+  const least = await heldFor(1_000)
+  expect(least).toBeGreaterThan(0)
+  const asked = 2 * least
+  expect(Math.abs((await heldFor(1_000 * asked)) - asked)).toBeLessThanOrEqual(2)
+})
+
 test('an abort that the transport has not confirmed is told after 1 s, once, and not where it was in time', async () => {
   const alarms = (world: LoopWorld): number =>
     world.events.filter(
