@@ -350,6 +350,26 @@ test('after ramp_limit_exceeded the limit is held and the breaker ramps more slo
   expect(await ramped()).toBeLessThanOrEqual(16_000)
 })
 
+test('each machine says where it stands, and since when', async () => {
+  const limited: Act = { firstByteMs: 0, end: { kind: 'ramp_limited', status: 429 } }
+  const world = new LoopWorld({ script: () => limited })
+  const view = () => world.loop.machines().get('default-m')
+  await world.pass(5_000)
+  world.request()
+  const opened = world.clock.now()
+  expect(view()?.limit).toMatchObject({ state: 'steady', since: opened })
+  await world.pass(1_000)
+  expect(view()?.limit).toMatchObject({ state: 'held' })
+  const { since } = view()!.limit
+  expect(since).toBeGreaterThanOrEqual(opened)
+  expect(since).toBeLessThan(opened + 1_000)
+  await world.pass(20_000, 1_000)
+  expect(view()).toMatchObject({
+    limit: { state: 'held', since },
+    breaker: { state: 'closed', since: opened },
+  })
+})
+
 test('the limit is held after ramp_limit_exceeded for as long as the upstream asks', async () => {
   const heldFor = async (retryAfterMs: number): Promise<number> => {
     const end = { kind: 'ramp_limited', status: 429, retryAfterMs } as const

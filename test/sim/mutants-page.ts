@@ -53,7 +53,7 @@ A law that no test holds can be broken unseen. So the code is broken on purpose,
 \`\`\`
 npm run sim -- mutants --seed ${seed} --sample ${sample}     # writes this page; hours on a small machine
 npm run sim -- mutants --room gateway             # one room, and no page
-npm run sim -- mutants --again                    # only what was not killed the last time
+npm run sim -- mutants --again                    # only what is new, and survivors not explained
 npm run sim -- mutants --at services/client/relay.ts:95   # all mutants of a line, or of a file
 \`\`\`
 

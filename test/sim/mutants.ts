@@ -51,8 +51,8 @@ export async function mutantsCommand(args: readonly string[]): Promise<void> {
     process.exitCode = 2
     return
   }
-  const known = values.again && present(KNOWN) ? knownFates() : new Map<string, Fate>()
   const explained = JSON.parse(read(EXPLAINED)) as Explained[]
+  const settled = values.again ? settledFates(explained) : new Map<string, Fate>()
   const judged: Judged[] = []
   const places = new Map<string, number>()
   const tree = mutantTree()
@@ -64,7 +64,7 @@ export async function mutantsCommand(args: readonly string[]): Promise<void> {
         values.at === undefined
           ? drawn(all, Math.floor(sample / MUTANT_ROOMS.length), seed)
           : all.filter(({ file, line }) => [file, `${file}:${line}`].includes(values.at!))
-      judged.push(...(await judgeRoom(tree, room, chosen, known)))
+      judged.push(...(await judgeRoom(tree, room, chosen, settled)))
     }
     await typeCheck(tree, judged)
   } finally {
@@ -81,13 +81,13 @@ async function judgeRoom(
   tree: MutantTree,
   room: MutantRoom,
   mutants: readonly Mutant[],
-  known: ReadonlyMap<string, Fate>,
+  settled: ReadonlyMap<string, Fate>,
 ): Promise<Judged[]> {
-  const isNew = (mutant: Mutant) => known.get(nameOf(mutant)) !== 'killed'
-  const limits = mutants.some(isNew) ? await usualTimes(tree, room) : []
+  const isOpen = (mutant: Mutant) => !settled.has(nameOf(mutant))
+  const limits = mutants.some(isOpen) ? await usualTimes(tree, room) : []
   const judged: Judged[] = []
   for (const mutant of mutants) {
-    const fate = isNew(mutant) ? await fateOf(tree, mutant, limits) : 'killed'
+    const fate = settled.get(nameOf(mutant)) ?? (await fateOf(tree, mutant, limits))
     judged.push({ room: room.name, mutant, fate })
     remember(mutant, fate)
     const { file, line, was, now } = mutant
@@ -145,15 +145,27 @@ async function typeCheck(tree: MutantTree, judged: readonly Judged[]): Promise<v
     for (const { mutant } of round) tree.write(mutant.file, mutant.source)
     const wrong = await tree.typeErrors(TYPES_LIMIT_MS)
     for (const { mutant } of round) tree.write(mutant.file, read(mutant.file))
-    for (const one of round) if (wrong.has(one.mutant.file)) one.fate = 'not a program'
+    for (const one of round)
+      if (wrong.has(one.mutant.file)) {
+        one.fate = 'not a program'
+        remember(one.mutant, one.fate)
+      }
   }
 }
 
-const knownFates = (): Map<string, Fate> => new Map(JSON.parse(read(KNOWN)) as [string, Fate][])
+function knownFates(): Map<string, Fate> {
+  return new Map(present(KNOWN) ? (JSON.parse(read(KNOWN)) as [string, Fate][]) : [])
+}
+
+/** What was found before and needs no second look: all but survivors that nobody has explained. */
+function settledFates(explained: readonly Explained[]): Map<string, Fate> {
+  const names = new Set(explained.map(nameOf))
+  return new Map([...knownFates()].filter(([name, fate]) => fate !== 'survived' || names.has(name)))
+}
 
 /** At once: it may take hours, and may be ended. */
 function remember(mutant: Mutant, fate: Fate): void {
-  const all = present(KNOWN) ? knownFates() : new Map<string, Fate>()
+  const all = knownFates()
   all.set(nameOf(mutant), fate)
   mkdirSync(dirname(inRoot(KNOWN)), { recursive: true })
   writeFileSync(inRoot(KNOWN), JSON.stringify([...all], null, 1))
