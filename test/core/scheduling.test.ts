@@ -359,6 +359,18 @@ describe('preemption', () => {
     expect(world.effects.some((e) => e.type === 'abort-attempt')).toBe(false)
   }) // prettier-ignore
 
+  test.each([
+    [2_001, 1],
+    [2_000, 0],
+  ])('nor when a victim would be done in 2 s: with %i ms left, %i yields', (leftMs, yields) => {
+    const world = full()
+    const [first] = world.state.requests.values()
+    world.advance(1_000 * attemptOf(first!)!.estimate.duration - leftMs - 250)
+    world.submit({ tenant: 'i' })
+    world.advance(250)
+    expect(world.effects.filter((e) => e.type === 'abort-attempt').length).toBe(yields)
+  })
+
   test('nor when one slot would not be enough', () => {
     const world = full()
     world.setLimit('default-m', 50)

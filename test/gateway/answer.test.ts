@@ -47,3 +47,11 @@ test('what the upstream says not again of keeps the wait that it told', () => {
   expect(refused).toMatchObject({ retryable: false, retryAfterMs: 7_000 })
   expect(toldOf(refused, 600_000)).toBe('false')
 })
+
+test('what may stand in a header is cut to 256 characters of printable ASCII', () => {
+  const id = `\u0000a\r\nb é ${'c'.repeat(300)}`
+  const told = errorAnswer(new HeadgateError({ code: 'no_answer', message: 'm' }), id)
+  const { 'headgate-id': said = '' } = told.headers
+  expect(said.length).toBe(256)
+  expect(said).toMatch(/^[\x20-\x7e]+$/)
+})
