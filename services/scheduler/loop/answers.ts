@@ -77,7 +77,8 @@ export class Answers {
     const said = refusalOf(refused)
     const spent = spentBy(live)
     const made = spent !== null && spent.attempts + spent.preemptions > 0
-    const verdict = refused.verdict ?? spent?.lastVerdict ?? null
+    // The refusal may say what another request met; its account is its own.
+    const verdict = spent?.lastVerdict ?? null
     const accounting = accountingOf(live, outcomeOf(said, made), verdict, now)
     this.#once(live)
     this.say(() => live.incoming.reply.refuse(said, accounting, refused.verdict?.body ?? null))
