@@ -156,8 +156,8 @@ export const runbook = {
   alarm: entry(
     'An alarm',
     'Something that should not happen did: its name and detail say what.',
-    'read the log line of the same time; an alarm about an abort or a shadow is worth an issue',
-    'Names: `upstream` and `upstream_blocked` (what the upstream said of the account), `abort_unconfirmed` (a connection that did not close in time), `shadow_disagrees` (a bug), and others of the log.',
+    'read the log line of the same time; an alarm about an abort is worth an issue',
+    'Names: `upstream` and `upstream_blocked` (what the upstream said of the account), `abort_unconfirmed` (a connection that did not close in time), and others of the log.',
   ),
 } as const satisfies Record<string, RunbookEntry>
 

@@ -5,6 +5,7 @@ import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
 import type { HeadgateEvent } from '#contracts/events'
 import type { DeadReason, JobClaim } from '#contracts/jobs'
+import type { LastWords } from '#contracts/reply-fields'
 import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import type {
@@ -33,11 +34,13 @@ export interface Bus {
     on: (message: BusMessage) => void,
     options?: { queue?: string },
   ): Subscription
-  /** Fire and forget. With `probe`, `onNobody` hears that word if nobody listens to the subject. */
+  /** Fire and forget. With `probe`, `onNobody` hears that word if nobody listens to the subject. `last` is what the
+   *  headers say, as fields: a bus that stays in this process hands them on, and reads `headers` only where
+   *  somebody asks for one. */
   publish(
     subject: string,
     data: Uint8Array | string,
-    options?: { headers?: BusHeaders; reply?: string; probe?: string },
+    options?: { headers?: BusHeaders; last?: LastWords; reply?: string; probe?: string },
   ): void
   /** The one listener for probes that found nobody. */
   onNobody(listener: (probe: string) => void): void
@@ -58,6 +61,8 @@ export interface BusMessage {
   header(name: string): string | undefined
   /** Of all headers, in any case, each as often as it stands. */
   names(): Iterable<string>
+  /** What was published with it; absent where it came over a wire. */
+  last?: LastWords | undefined
   /** True for the bus's own word to a `reply` that nobody listens to the subject it came with. */
   nobody?: boolean
 }

@@ -19,10 +19,10 @@ const storm: Act = {
 }
 const zero = { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 } // prettier-ignore
 
-describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => {
+describe('the machines of a route', () => {
   test('a storm opens the breaker, probes close it again, and traffic returns in steps', async () => {
     let sick = true
-    const world = new LoopWorld({ runner, script: () => (sick ? storm : good) })
+    const world = new LoopWorld({ script: () => (sick ? storm : good) })
     const traffic = async (ms: number): Promise<void> => {
       for (let t = 0; t < ms; t += 100) {
         world.request({ tenant: `t${(t / 100) % 7}`, deadlineMs: 60_000 })
@@ -52,7 +52,7 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
 
   test('half-open never has more probes than its cap, and closes on probes that succeed', async () => {
     let act: Act = storm
-    const world = new LoopWorld({ runner, script: () => act })
+    const world = new LoopWorld({ script: () => act })
     for (let i = 0; i < 60; i++) world.request({ tenant: `t${i % 7}` })
     await world.pass(3_000)
     act = { firstByteMs: Infinity }
@@ -78,7 +78,7 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
   })
 
   test('silence while the machine slept proves nothing against the upstream', async () => {
-    const world = new LoopWorld({ runner, script: () => ({ firstByteMs: Infinity }) })
+    const world = new LoopWorld({ script: () => ({ firstByteMs: Infinity }) })
     for (let i = 0; i < 40; i++) world.request({ tenant: `t${i % 7}`, deadlineMs: 100_000 })
     await world.pass(2_000)
     world.jumpMs = 3_600_000
@@ -92,7 +92,6 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
   test('one congestion event shrinks the limit once', async () => {
     let sick = false
     const world = new LoopWorld({
-      runner,
       file: { llm_gateway: { circuit_breaker: { min_samples: 10_000 } } },
       script: () => (sick ? storm : good),
     })

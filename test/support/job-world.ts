@@ -139,7 +139,6 @@ export class Instance {
       recorder: null,
       deferrals: () => this.jobs.desk,
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
-      runner: 'tables',
       onBug: (bug) => bugs.push(bug),
     })
     this.jobs = wireJobs({

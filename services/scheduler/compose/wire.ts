@@ -98,10 +98,8 @@ export async function wire(of: WireOptions): Promise<Wired> {
 }
 
 /** Who watches the machines; null: nobody. */
-function inspected({ inspection: given, inspectPort, clock }: WireOptions): Inspection | null {
-  if (given !== undefined) return given
-  return inspectPort == null ? null : inspection({ wall: () => clock.wall() })
-}
+const inspected = ({ inspection: given, inspectPort }: WireOptions): Inspection | null =>
+  given ?? (inspectPort == null ? null : inspection())
 
 const loopOf = (
   of: WireOptions,
@@ -122,7 +120,6 @@ const loopOf = (
     upstream: to.upstream,
     cache: of.cache ?? null,
     deferrals: () => to.jobs()?.desk ?? null,
-    runner: of.runner ?? 'actors',
     inspection: to.watching,
     onBug: of.onBug,
     onFault: (error) => to.seen.fault('loop', error),

@@ -14,15 +14,12 @@ import { whyWaits } from '#core/laws/waiting'
 import { waitWords } from '#contracts/waiting'
 import type { Cell } from '#machines/compile'
 import type { Incoming, Millis, RunningAttempt } from '#ports'
-import type { Shadow } from './shadow-requests.ts'
 import type { Timer } from './timer-heap.ts'
 import { retryAtOf, waits } from '#core/model/place'
 
 export interface LiveRequest extends NewRequest {
   readonly incoming: Incoming
   readonly cell: Cell<{ since: Millis }, RequestState>
-  /** Beside the cell, for whoever inspects; null: not sampled. */
-  readonly shadow: Shadow | null
   readonly timer: Timer
   readonly arrivedWall: Millis
   readonly trace: TraceContext | null
