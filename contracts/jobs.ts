@@ -53,8 +53,7 @@ export type DeadReason = (typeof DEAD_REASONS)[number]
 export const LONGEST_MS: Millis = 604_800_000
 
 /** How an entry of a batch ends. */
-export const BATCH_ENDS = ['succeeded', 'errored', 'expired', 'canceled'] as const
-export type BatchEnd = (typeof BATCH_ENDS)[number]
+export type BatchEnd = 'succeeded' | 'errored' | 'expired' | 'canceled'
 
 /** Jobs that go to the provider as one batch, as this is noted before and after each step that cannot be taken back.
  *  A job is known by its place in the store; its custom id is `customIdOf`. */

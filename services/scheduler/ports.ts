@@ -4,7 +4,7 @@ import type { Dice } from '#core/estimators/dice'
 import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
 import type { HeadgateEvent } from '#contracts/events'
-import type { DeadReason, JobClaim } from '#contracts/jobs'
+import type { DeadReason, Gathering, JobClaim } from '#contracts/jobs'
 import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import type {
@@ -306,12 +306,44 @@ export interface JobStore {
   close(): Promise<void>
 }
 
+/** A gathering as it is noted, and of which write. */
+export interface NotedGathering {
+  readonly gathering: Gathering
+  readonly revision: number
+}
+
+/** What is noted of gatherings: who works on each, and how far it got. Each act is one, whole or not at all, also
+ *  between instances; each rejects with a `JobStoreError`, in bounded time. */
+export interface GatheringStore {
+  all(): Promise<NotedGathering[]>
+  /** Writes it over the one of a revision, 0 for none; its own revision, or null: somebody was faster. */
+  put(gathering: Gathering, over: number): Promise<number | null>
+  /** False: somebody wrote it since. */
+  remove(id: string, over: number): Promise<boolean>
+  close(): Promise<void>
+}
+
 /** What happened to jobs, for counters and events. */
 export type JobNews =
+  | { kind: 'batch'; what: BatchNews; entries: number; job: null }
   | { kind: 'accepted' | 'duplicate' | 'taken_over' | 'ambiguous' | 'late_result'; job: JobName }
   | { kind: 'settled'; job: JobName; outcome: string }
   | { kind: 'dead'; job: JobName; reason: DeadReason }
   | { kind: 'store_error'; job: JobName | null; error: unknown }
+
+/** `found`: an unanswered create, in the provider's list; `not_made`: it is not there; `not_ours`: what was found was
+ *  another's; `given_up`: cancelled, since a deadline comes near; `adopted`: the instance that had it died. */
+export type BatchNews =
+  | 'created'
+  | 'refused'
+  | 'unanswered'
+  | 'found'
+  | 'not_made'
+  | 'not_ours'
+  | 'given_up'
+  | 'adopted'
+  | 'again'
+  | 'ended'
 
 export interface JobName {
   tenant: string

@@ -101,9 +101,9 @@ export const CREATE_WITHIN: Millis = 5_000
 
 // ---- what becomes of an entry ----
 
-/** `answer`: its result. `refuse`: the provider's error is its result. `line`: it goes in line like any job.
+/** `refuse`: the provider's error is its result. `line`: it goes in line like any job.
  *  `again`: into another batch. `dead`: given up, kept for an operator. */
-export type EntryFate = 'answer' | 'refuse' | 'line' | 'again' | 'dead'
+export type EntryFate = 'refuse' | 'line' | 'again' | 'dead'
 
 /** Errors that are the request's own, and the same whenever it is sent. */
 const OF_THE_REQUEST: ReadonlySet<string> = new Set([
@@ -112,12 +112,12 @@ const OF_THE_REQUEST: ReadonlySet<string> = new Set([
   'request_too_large',
 ])
 
+/** Of an entry without an answer. */
 export function fateOf(
-  end: BatchEnd,
+  end: Exclude<BatchEnd, 'succeeded'>,
   of: { errorType: string | null; round: number; leftMs: Millis },
   knobs: BatchKnobs,
 ): EntryFate {
-  if (end === 'succeeded') return 'answer'
   if (end === 'errored') return OF_THE_REQUEST.has(of.errorType ?? '') ? 'refuse' : 'line'
   if (end === 'canceled') return 'line'
   if (of.round >= ROUNDS_MAX) return 'dead'

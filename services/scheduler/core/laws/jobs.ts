@@ -1,6 +1,6 @@
 /** Durable jobs (control-laws §15): what ends one, when another instance may take it over, and how long a flow
  *  rests that was turned away. Everything else about them is the laws of requests. */
-import { NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
+import { isHeldByBatch, NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { RefusalCode } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import type { Dice } from '#core/estimators/dice'
@@ -51,7 +51,7 @@ export function takenOver(
   { by: before, claims, attempts, calling }: JobClaim,
   by: string,
 ): { claim: JobClaim; died: boolean; ambiguous: boolean } {
-  const died = before !== NOBODY && before !== by
+  const died = before !== NOBODY && before !== by && !isHeldByBatch(before)
   const claim = { by, claims: died ? claims + 1 : claims, attempts, calling: false }
   return { claim, died, ambiguous: calling && before !== by }
 }
