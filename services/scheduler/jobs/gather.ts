@@ -41,7 +41,7 @@ export interface GathererOptions extends Omit<GatheringRunOptions, 'knobs' | 're
 
 /** Between two pages of the backlog, and two looks whether a gathering is to go. */
 const EVERY: Millis = 1_000
-/** Between the end of the backlog and its beginning. */
+/** Between the end of the backlog and its beginning; less where jobs wait less before they are gathered. */
 const ROUND: Millis = 10_000
 /** Between two looks whether somebody's gathering was left behind. */
 const LEFT_BEHIND: Millis = 10_000
@@ -163,7 +163,7 @@ export class Gatherer {
     const last = heads.at(-1)
     const more = last !== undefined && heads.length >= count
     this.#from = more ? last.seq + 1 : 0
-    this.#lookAt = now + (more ? 0 : ROUND)
+    this.#lookAt = now + (more ? 0 : Math.min(ROUND, limits().waitMs))
     for (const head of heads) if (this.#mayGather(head)) await this.#gather(head)
   }
 
