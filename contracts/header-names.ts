@@ -17,6 +17,7 @@ const ANSWERED: ReadonlySet<string> = new Set(
     HEADER.model,
     HEADER.attempts,
     HEADER.preemptions,
+    HEADER.ambiguous,
     HEADER.queueMs,
     HEADER.upstreamMs,
     HEADER.totalMs,

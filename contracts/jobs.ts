@@ -36,6 +36,8 @@ export const jobClaim = z.object({
   attempts: z.int().min(0),
   /** The last of them may be under way. */
   calling: z.boolean(),
+  /** Calls whose instance died under them: each may have run. */
+  ambiguous: z.int().min(0).default(0),
 })
 export type JobClaim = z.infer<typeof jobClaim>
 

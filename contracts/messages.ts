@@ -25,6 +25,7 @@ export const HEADER = {
   model: 'Headgate-Model',
   attempts: 'Headgate-Attempts',
   preemptions: 'Headgate-Preemptions',
+  ambiguous: 'Headgate-Ambiguous',
   queueMs: 'Headgate-Queue-Ms',
   upstreamMs: 'Headgate-Upstream-Ms',
   totalMs: 'Headgate-Total-Ms',

@@ -100,6 +100,9 @@ export const accountingHeaderBlock = z.object({
     .describe('Absent: it was refused before a model was known.'),
   [HEADER.attempts]: whole('Attempts that were made.'),
   [HEADER.preemptions]: whole('Attempts that were ended for someone more urgent.'),
+  [HEADER.ambiguous]: whole(
+    'Of a job: attempts whose instance died under them, so that each may have run beside the one that is told. Absent: none.',
+  ).optional(),
   [HEADER.queueMs]: whole('Milliseconds of waiting.'),
   [HEADER.upstreamMs]: whole('Milliseconds of attempts.'),
   [HEADER.totalMs]: whole('Milliseconds from arrival to answer.'),

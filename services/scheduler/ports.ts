@@ -277,6 +277,12 @@ export class JobStoreError extends Error {
 
 /** Where jobs, their claims and their results are kept. Each act is one, whole or not at all, also between
  *  instances; each rejects with a `JobStoreError`, in bounded time. */
+export interface FoundClaim {
+  tenant: string
+  id: string
+  revision: number
+}
+
 export interface JobStore {
   /** The place of the job, or the job that has its tenant and id already, in whatever lane. */
   add(job: NewJob, body: Uint8Array): Promise<{ seq: number } | { there: JobHead }>
@@ -288,6 +294,8 @@ export interface JobStore {
   claim(job: { tenant: string; id: string }, claim: JobClaim, over: number): Promise<number | null>
   claimOf(tenant: string, id: string): Promise<{ claim: JobClaim; revision: number } | null>
   release(revision: number): Promise<void>
+  /** The first claim from a revision on; null: none. */
+  nextClaim(from: number): Promise<FoundClaim | null>
   /** False: there is a result already, which stays. */
   settle(result: JobResult): Promise<boolean>
   result(tenant: string, id: string): Promise<JobResult | null>

@@ -94,7 +94,6 @@ export class GatherWorld {
       upstream: () => ({ name: 'anthropic', baseUrl: 'http://x', apiKey: 'k', version: 'v' }),
       dead: (who) => this.instances.some((one) => one.name === who && one.killed()),
       makeId: () => `g${(this.#ids++).toString(36)}`,
-      opened: () => {},
       news: (what, entries) => void news.push({ kind: 'batch', what, entries, job: null }),
       onError: (error) => void errors.push(error),
     })

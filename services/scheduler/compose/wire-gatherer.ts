@@ -35,7 +35,7 @@ export function wireGatherer(of: {
   const jobs = new BatchJobs({
     ...{ store: of.store, clock, instance, room, words, read, news },
   })
-  return new Gatherer({
+  const gatherer = new Gatherer({
     ...{ jobs, clock, dice, instance, store: of.gatherings },
     ...{ batches: of.batches, upstream: of.upstream },
     limits: () => limitsOf(of.file()),
@@ -49,10 +49,11 @@ export function wireGatherer(of: {
     streams: (job: StoredJob) => read(job)?.stream ?? false,
     dead: (who) => room.members.dead(who),
     makeId: () => randomBytes(8).toString('hex'),
-    opened: (count) => (room.inBatches = count > 0),
     news: (what, entries) => news({ kind: 'batch', what, entries, job: null }),
     onError: (error) => news({ kind: 'store_error', job: null, error }),
   })
+  room.inBatch = (seq) => gatherer.holds(seq)
+  return gatherer
 }
 
 const S = 1_000

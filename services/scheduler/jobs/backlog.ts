@@ -58,7 +58,7 @@ export class Backlog {
   /** Everything is looked at again: somebody died, or the store was away. */
   rescan(): void {
     for (const flow of this.flows.values()) {
-      flow.again(0)
+      flow.back(0)
       this.kick(flow)
     }
   }

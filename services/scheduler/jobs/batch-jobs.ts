@@ -146,8 +146,10 @@ export class BatchJobs {
   ): Promise<void> {
     const { store, room, news } = this.#of
     const attempts = claim.attempts + of.attempts
+    const ambiguous = claim.ambiguous + (of.ambiguous === true ? 1 : 0)
+    const back = { ...claim, by: NOBODY, attempts, calling: false, ambiguous }
     if (attempts === 0 && claim.claims === 1) await store.release(revision)
-    else await store.claim(job, { ...claim, by: NOBODY, attempts, calling: false }, revision)
+    else await store.claim(job, back, revision)
     if (of.ambiguous === true) news({ kind: 'ambiguous', job })
     room.again(job)
   }
@@ -173,7 +175,7 @@ export class BatchJobs {
   }
 }
 
-const FRESH: JobClaim = { by: NOBODY, claims: 1, attempts: 0, calling: false }
+const FRESH: JobClaim = { by: NOBODY, claims: 1, attempts: 0, calling: false, ambiguous: 0 }
 
 /** Nobody but that instance has it, and no call was made for it. */
 const isFree = ({ by, attempts, calling }: JobClaim, instance: string): boolean =>

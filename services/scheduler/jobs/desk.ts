@@ -169,7 +169,11 @@ export class JobsDesk implements Jobs {
       headers: job.headers,
     }
     const added = await store.add(made, job.body)
-    if ('there' in added) return this.#again(job, hash, added.there.hash)
+    if ('there' in added) {
+      // Whoever stored it may have died before it told anybody.
+      room.noticed(added.there)
+      return this.#again(job, hash, added.there.hash)
+    }
     room.of.news({ kind: 'accepted', job })
     const position = flow.stored + flow.waiting
     if (job.notBeforeMs > 0) room.delayed.add({ ...made, seq: added.seq })

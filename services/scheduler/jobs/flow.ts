@@ -1,5 +1,5 @@
 /** One tenant's jobs in one lane, as far as they are in memory. The rest is in the store, from `cursor` on. */
-import type { JobFlow, Millis } from '#ports'
+import type { JobFlow, JobHead, Millis } from '#ports'
 
 export class Flow implements JobFlow {
   readonly lane: string
@@ -30,8 +30,14 @@ export class Flow implements JobFlow {
     this.tenant = tenant
   }
 
-  /** A job of this place is to be read again. */
-  again(seq: number): void {
+  /** A job is to be read again. */
+  again({ seq, notBeforeMs }: Pick<JobHead, 'seq' | 'notBeforeMs'>): void {
+    if (notBeforeMs === 0) this.back(seq)
+    else if (!this.due.includes(seq)) this.due.push(seq)
+  }
+
+  /** The store is to be read from this place on, if not from an earlier one. */
+  back(seq: number): void {
     if (seq < this.cursor) this.cursor = seq
     this.drained = false
   }

@@ -34,8 +34,6 @@ export interface GathererOptions extends Omit<GatheringRunOptions, 'knobs' | 're
   /** An instance that holds a gathering will not go on with it. */
   dead: (instance: string) => boolean
   makeId: () => string
-  /** How many gatherings are under way, whenever that changes. */
-  opened: (count: number) => void
   news: GatheringRunOptions['news']
 }
 
@@ -67,8 +65,9 @@ export class Gatherer {
   readonly #begun = new Map<string, Begun>()
   /** By id. */
   readonly #runs = new Map<string, { run: GatheringRun; over: Promise<void> }>()
-  /** Places of jobs that are gathered, here or by anybody. */
+  /** Places of jobs that are gathered here: all, and those that are claimed or about to be. */
   readonly #known = new Set<number>()
+  readonly #sent = new Set<number>()
   #elsewhere: ReadonlySet<number> = new Set()
   #from = 0
   #lookAt: Millis = 0
@@ -105,6 +104,11 @@ export class Gatherer {
         resolve()
       })
     })
+  }
+
+  /** The job of that place is in a gathering, here or elsewhere, as far as is known. */
+  holds(seq: number): boolean {
+    return this.#sent.has(seq) || this.#elsewhere.has(seq)
   }
 
   /** Gatherings that are not over, and jobs in them. */
@@ -234,7 +238,10 @@ export class Gatherer {
   #start(gathering: Gathering, revision: number): void {
     const { limits, clock, dice } = this.#of
     const { id, upstream, jobs } = gathering
-    for (const seq of jobs) this.#known.add(seq)
+    for (const seq of jobs) {
+      this.#known.add(seq)
+      this.#sent.add(seq)
+    }
     const run = new GatheringRun(gathering, revision, {
       ...this.#of,
       knobs: limits,
@@ -247,10 +254,11 @@ export class Gatherer {
     })
     const over = run.run().finally(() => {
       this.#runs.delete(id)
-      this.#of.opened(this.#runs.size)
-      for (const seq of jobs) this.#known.delete(seq)
+      for (const seq of jobs) {
+        this.#known.delete(seq)
+        this.#sent.delete(seq)
+      }
     })
     this.#runs.set(id, { run, over })
-    this.#of.opened(this.#runs.size)
   }
 }

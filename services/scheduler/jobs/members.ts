@@ -1,7 +1,7 @@
 /** Who of the instances lives. Each writes its own record once a second; who is not heard for `DEAD_AFTER`, on our
  *  own clock, is dead. */
 import { z } from 'zod'
-import { BEAT, isDead, type Owner } from '#core/laws/jobs'
+import { BEAT, DOUBT_AFTER, isDead, type Owner } from '#core/laws/jobs'
 import type { Clock, Millis, Settings } from '#ports'
 
 /** Raised when an older instance could not read what a newer one writes. */
@@ -28,6 +28,8 @@ export class Members {
   readonly #heard = new Map<string, Owner>()
   readonly #buried = new Set<string>()
   #beat = 0
+  /** When we last said something that was heard. */
+  #heardAt: Millis = -Infinity
   #stop = (): void => {}
   #closed = false
 
@@ -53,6 +55,11 @@ export class Members {
     const owner = this.#heard.get(instance) ?? { heardAt: now, left: false }
     this.#heard.set(instance, owner)
     return isDead(owner, now)
+  }
+
+  /** Whether others may take us for dead. */
+  doubted(): boolean {
+    return this.#of.clock.now() - this.#heardAt > DOUBT_AFTER
   }
 
   /** Says that we go: others need not wait. */
@@ -103,8 +110,14 @@ export class Members {
   async #say(left: boolean): Promise<void> {
     const { settings, instance } = this.#of
     const said = { version: RECORD_VERSION, instance, beat: this.#beat++, left }
-    // Unheard, it is taken for dead: a store that is away is everybody's trouble.
-    await settings.put(KEY + instance, JSON.stringify(said)).catch(() => {})
+    const saidAt = this.#of.clock.now()
+    await settings.put(KEY + instance, JSON.stringify(said)).then(
+      () => {
+        this.#heardAt = saidAt
+      },
+      // Unheard, it is taken for dead: a store that is away is everybody's trouble.
+      () => {},
+    )
   }
 }
 

@@ -2,14 +2,14 @@
  *  near, hands it to the scheduler like any request, and stores its one result before it takes the job away.
  *  What decides about it is in core/laws/jobs; queues, lanes, deadlines and retries are the core's as for all. */
 import { requestKey } from '#contracts/ids'
-import { refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
+import { HEADER, refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
 import { isHeldByBatch, NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
 import { deadBy, endsJob, takenOver } from '#core/laws/jobs'
 import {
   JobStoreError,
-  type BusHeaders,
   type Clock,
   type Dice,
+  type FoundClaim,
   type Incoming,
   type JobHead,
   type JobNews,
@@ -68,8 +68,8 @@ export class JobsRoom implements Notes, Lender {
   readonly delayed: Delayed
   readonly members: Members
   readonly of: RoomOptions
-  /** Jobs are in batches of the provider's, where nobody watches their deadlines. */
-  inBatches = false
+  /** Whether the job of that place is in a batch of the provider's, as far as is known. */
+  inBatch: (seq: number) => boolean = () => false
   readonly #sweep: Sweep
   /** By tenant and id; null: it is being taken. */
   readonly #owned = new Map<string, LiveJob | null>()
@@ -102,9 +102,8 @@ export class JobsRoom implements Notes, Lender {
     this.#sweep = new Sweep({
       ...{ store, clock },
       perSecond: () => limits().sweepPerSecond,
-      idle: () =>
-        !this.inBatches && [...this.backlog.flows.values()].every(({ drained }) => drained),
-      expired: (head) => this.#expire(head),
+      stored: (head) => this.#seen(head),
+      claimed: (claim) => this.#clear(claim),
       onError: (error) => this.#trouble(null, error),
     })
   }
@@ -229,7 +228,7 @@ export class JobsRoom implements Notes, Lender {
   again(job: JobHead): void {
     const flow = this.backlog.flow(job)
     if (flow === null) return
-    flow.again(job.seq)
+    flow.again(job)
     this.backlog.kick(flow)
   }
 
@@ -284,7 +283,7 @@ export class JobsRoom implements Notes, Lender {
     flow.waiting -= 1
     this.backlog.waiting -= 1
     if (live === null) {
-      flow.again(job.seq)
+      flow.again(job)
       this.backlog.rest(flow)
     } else this.backlog.kick(flow)
   }
@@ -296,7 +295,7 @@ export class JobsRoom implements Notes, Lender {
     batch: 'from a batch too' | 'from no batch' = 'from no batch',
   ): Promise<LiveJob | 'over' | 'elsewhere'> {
     const { store, instance, clock } = this.of
-    const fresh: JobClaim = { by: instance, claims: 1, attempts: 0, calling: false }
+    const fresh: JobClaim = { by: instance, claims: 1, attempts: 0, calling: false, ambiguous: 0 }
     const [revision, result] = await Promise.all([
       store.claim(job, fresh, 0),
       store.result(job.tenant, job.id),
@@ -311,7 +310,7 @@ export class JobsRoom implements Notes, Lender {
     const there = await store.claimOf(job.tenant, job.id)
     if (there === null) {
       // It ended between the two questions, or its claim was released.
-      flow.again(job.seq)
+      flow.again(job)
       return 'elsewhere'
     }
     const { by } = there.claim
@@ -320,7 +319,11 @@ export class JobsRoom implements Notes, Lender {
     } else if (by !== instance && by !== NOBODY && !this.members.dead(by)) return 'elsewhere'
     const { claim, died, ambiguous } = takenOver(there.claim, instance)
     const over = await store.claim(job, claim, there.revision)
-    if (over === null) return 'elsewhere'
+    if (over === null) {
+      // Its owner wrote it, or it is gone.
+      flow.again(job)
+      return 'elsewhere'
+    }
     if (died) this.of.news({ kind: 'taken_over', job })
     if (ambiguous) this.of.news({ kind: 'ambiguous', job })
     return new LiveJob({ job, flow, claim, revision: over, takenAt })
@@ -399,7 +402,7 @@ export class JobsRoom implements Notes, Lender {
     let kept: boolean | null = null
     for (let wait = SETTLE_AGAIN; ; wait = Math.min(2 * wait, SETTLE_AGAIN_MOST)) {
       try {
-        kept ??= await this.of.store.settle(this.#resultOf(job, said))
+        kept ??= await this.of.store.settle(this.#resultOf(job, said, await this.#doubtful(live)))
         await live.inTurn(async () => {})
         if (live.state !== 'lost')
           await this.of.store.remove({ seq: job.seq, revision: live.revision })
@@ -421,13 +424,22 @@ export class JobsRoom implements Notes, Lender {
     }
   }
 
-  #resultOf(job: StoredJob, { headers, body }: Answered): JobResult {
+  /** Calls of the job that may have run beside those that we know. */
+  async #doubtful({ job, claim }: LiveJob): Promise<number> {
+    if (!this.members.doubted()) return claim.ambiguous
+    // Taken for dead, we may have been followed.
+    const there = await this.of.store.claimOf(job.tenant, job.id)
+    return Math.max(claim.ambiguous, there?.claim.ambiguous ?? 0)
+  }
+
+  #resultOf(job: StoredJob, { headers, body }: Answered, ambiguous: number): JobResult {
     const { tenant, id, group, hash } = job
-    const own: BusHeaders = [
+    const own: [string, string][] = [
       [STORED.hash, hash],
       [STORED.acceptedAt, String(job.acceptedAt)],
       [STORED.lane, job.lane],
     ]
+    if (ambiguous > 0) own.push([HEADER.ambiguous, String(ambiguous)])
     return { tenant, id, group, hash, headers: [...headers, ...own], body }
   }
 
@@ -446,7 +458,7 @@ export class JobsRoom implements Notes, Lender {
       .catch((error: unknown) => this.#trouble(live, error))
       .then(() => {
         this.#forgetLive(live)
-        flow.again(job.seq)
+        flow.again(job)
         this.backlog.rest(flow)
       })
   }
@@ -465,7 +477,7 @@ export class JobsRoom implements Notes, Lender {
     live.state = 'lost'
     this.of.scheduler.cancel(job.tenant, job.id)
     this.#forgetLive(live)
-    live.flow.again(job.seq)
+    live.flow.again(job)
     this.backlog.kick(live.flow)
   }
 
@@ -507,7 +519,7 @@ export class JobsRoom implements Notes, Lender {
   #due(head: JobHead): void {
     const flow = this.backlog.flow(head)
     if (flow === null) return void this.of.clock.after(SETTLE_AGAIN_MOST, () => this.#due(head))
-    flow.due.push(head.seq)
+    flow.again(head)
     this.backlog.kick(flow)
   }
 
@@ -526,12 +538,29 @@ export class JobsRoom implements Notes, Lender {
     }
   }
 
-  /** Its time is over, and its turn has not come. */
-  async #expire(head: JobHead): Promise<void> {
+  /** A job in the store: its time may be over before its turn came, and whoever stored it may have told nobody. */
+  async #seen(head: JobHead): Promise<void> {
     if (this.#owned.has(requestKey(head.tenant, head.id))) return
-    if (this.#age(head) < head.deadlineMs) return
-    const job = await this.of.store.at(head.seq)
-    if (job !== null) await this.endStored(job, EXPIRED)
+    if (this.#age(head) >= head.deadlineMs) {
+      const job = await this.of.store.at(head.seq)
+      if (job !== null) await this.endStored(job, EXPIRED)
+    } else if (!this.inBatch(head.seq)) this.noticed(head)
+  }
+
+  /** A job is in the store, of which we may not have heard. */
+  noticed(head: JobHead): void {
+    if (head.notBeforeMs > 0) return this.delayed.add(head)
+    const flow = this.backlog.flow(head)
+    if (flow === null || !flow.idle) return
+    flow.again(head)
+    this.backlog.kick(flow)
+  }
+
+  /** A claim that came too late, or whose owner died in the end, has no job any more. */
+  async #clear({ tenant, id, revision }: FoundClaim): Promise<void> {
+    if (this.#owned.has(requestKey(tenant, id))) return
+    const { store } = this.of
+    if ((await store.find(tenant, id)) === null) await store.release(revision)
   }
 
   #age(job: JobHead): Millis {

@@ -21,6 +21,7 @@ export interface MemoryJobStore extends JobStore {
   /** Every act fails with it until it is null again. */
   trouble: JobStoreError['reason'] | null
   readonly jobs: number
+  readonly claims: number
   readonly results: ReadonlyMap<string, JobResult>
   readonly dead: readonly { job: StoredJob; reason: DeadReason }[]
 }
@@ -73,6 +74,9 @@ export function memoryJobStore(of: {
     get jobs() {
       return jobs.size
     },
+    get claims() {
+      return claims.size
+    },
     results,
     dead,
 
@@ -114,6 +118,16 @@ export function memoryJobStore(of: {
     }),
 
     claimOf: act((tenant: string, id: string) => claims.get(requestKey(tenant, id)) ?? null),
+
+    nextClaim: act((from: number) => {
+      // In the order of their revisions, as a stream has them.
+      for (const [revision, key] of revisions)
+        if (revision >= from) {
+          const [tenant = '', id = ''] = key.split('/')
+          return { tenant, id, revision }
+        }
+      return null
+    }),
 
     release: act((revision: number) => unclaim(revision)),
 

@@ -3,14 +3,22 @@
  *  compare-and-set, and reads are direct gets. What is stored as a result is published on its result subject by
  *  the server itself, once, when it is stored. */
 import {
+  AckPolicy,
+  DeliverPolicy,
   DiscardPolicy,
   jetstreamManager,
   RetentionPolicy,
   StorageType,
+  type ConsumerInfo,
   type JetStreamManager,
   type StreamConfig,
 } from '@nats-io/jetstream'
-import { headers as natsHeaders, type Msg, type NatsConnection } from '@nats-io/transport-node'
+import {
+  headers as natsHeaders,
+  type Msg,
+  type MsgHdrs,
+  type NatsConnection,
+} from '@nats-io/transport-node'
 import { HEADER, type DegradeStep, type UpstreamHeaders } from '#contracts/messages'
 import { jobClaim, NO_GROUP, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { StoreNames } from '#contracts/store-names'
@@ -18,6 +26,7 @@ import type { Subjects } from '#contracts/subjects'
 import {
   JobStoreError,
   type BusHeaders,
+  type FoundClaim,
   type JobFlow,
   type JobHead,
   type JobResult,
@@ -177,6 +186,14 @@ class NatsJobStore implements JobStore {
     return { claim, revision }
   }
 
+  async nextClaim(from: number): Promise<FoundClaim | null> {
+    const query = { seq: Math.max(1, from), next_by_subj: this.#of.subjects.stored.every.claim }
+    const message = await this.#get(this.#of.names.jobs, query)
+    if (message === null) return null
+    const [tenant = '', id = ''] = header(message, 'Nats-Subject').split('.').slice(-2)
+    return { tenant, id, revision: seqOf(message) }
+  }
+
   release(revision: number): Promise<void> {
     return this.#delete(revision)
   }
@@ -224,19 +241,19 @@ class NatsJobStore implements JobStore {
     const { jobs } = this.#of.names
     const filter_subject = this.#of.subjects.stored.job(when, '*', '*', '*')
     return this.#try(async () => {
-      const consumer = await this.#jsm.consumers.add(jobs, {
+      const made = await this.#jsm.consumers.add(jobs, {
         filter_subject,
-        deliver_policy: 'by_start_sequence' as never,
+        deliver_policy: DeliverPolicy.StartSequence,
         opt_start_seq: Math.max(1, from),
         headers_only: true,
-        ack_policy: 'none' as never,
+        ack_policy: AckPolicy.None,
         mem_storage: true,
         inactive_threshold: 10_000 * NS_PER_MS,
       })
       try {
-        return await this.#pull(consumer.name, Math.min(count, consumer.num_pending))
+        return await this.#pull(made, Math.min(count, made.num_pending))
       } finally {
-        await this.#jsm.consumers.delete(jobs, consumer.name).catch(() => {})
+        await this.#jsm.consumers.delete(jobs, made.name).catch(() => {})
       }
     })
   }
@@ -283,30 +300,18 @@ class NatsJobStore implements JobStore {
       const subject = `$JS.API.STREAM.MSG.DELETE.${this.#of.names.jobs}`
       const body = Buffer.from(JSON.stringify({ seq, no_erase: true }))
       const { error } = (await this.#request(subject, body)).json<PublishAnswer>()
-      if (error !== undefined && error.code !== 404 && error.err_code !== NO_MESSAGE)
-        throw problemOf(error)
+      if (error !== undefined && !GONE_CODES.has(error.err_code)) throw problemOf(error)
     })
   }
 
-  async #pull(consumer: string, count: number): Promise<JobHead[]> {
+  async #pull(of: ConsumerInfo, count: number): Promise<JobHead[]> {
     if (count === 0) return []
     const heads: JobHead[] = []
-    const { jobs } = this.#of.names
     const { root } = this.#of.subjects
-    const body = JSON.stringify({ batch: count, expires: WITHIN * NS_PER_MS, no_wait: true })
-    const answers = await this.#nc.requestMany(
-      `$JS.API.CONSUMER.MSG.NEXT.${jobs}.${consumer}`,
-      body,
-      {
-        strategy: 'count',
-        maxMessages: count,
-        maxWait: WITHIN,
-      } as never,
-    )
-    for await (const message of answers) {
-      if ((message.headers?.code ?? 0) !== 0) break
-      const seq = Number(ACK_SEQ.exec(message.reply ?? '')?.[1] ?? 0)
-      const head = headOf(message, { subject: message.subject, seq, root })
+    const consumer = this.#jsm.jetstream().consumers.getConsumerFromInfo(of)
+    const messages = await consumer.fetch({ max_messages: count, expires: WITHIN })
+    for await (const message of messages) {
+      const head = headOf(message, { subject: message.subject, seq: message.seq, root })
       if (head !== null) heads.push(head)
     }
     return heads
@@ -355,18 +360,21 @@ class NatsJobStore implements JobStore {
 }
 
 const NOTHING = new Uint8Array(0)
-const NO_MESSAGE = 10_057
-const UNREADABLE_CLAIM: JobClaim = { by: 'unknown', claims: 1, attempts: 0, calling: true }
-/** `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`, with a domain and an account before the stream or
- *  without. */
-const ACK_SEQ = /\.(\d+)\.\d+\.\d+\.\d+(?:\.[^.]+)?$/
+/** No message of that sequence: it was deleted before, or there never was one. */
+const GONE_CODES: ReadonlySet<number> = new Set([10_037, 10_043, 10_057])
+const UNREADABLE_CLAIM: JobClaim = {
+  ...{ by: 'unknown', claims: 1, attempts: 0, calling: true, ambiguous: 0 },
+}
+interface WithHeaders {
+  headers?: MsgHdrs | undefined
+}
 
 interface PublishAnswer {
   seq: number
   error?: { code: number; err_code: number; description: string }
 }
 
-const header = (message: Msg, name: string): string => message.headers?.get(name) ?? ''
+const header = (message: WithHeaders, name: string): string => message.headers?.get(name) ?? ''
 const seqOf = (message: Msg): number => Number(header(message, 'Nats-Sequence'))
 
 function jsonOf(message: Msg): unknown {
@@ -406,7 +414,7 @@ const UPSTREAM = ['version', 'beta', 'traceparent', 'tracestate'] as const
 
 /** Null: it is none of ours. */
 function headOf(
-  message: Msg,
+  message: WithHeaders,
   { subject, seq, root }: { subject: string; seq: number; root: string },
 ): JobHead | null {
   const [kind, , lane, tenant, id, ...more] = subject.slice(root.length + 1).split('.')

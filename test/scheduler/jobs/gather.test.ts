@@ -58,7 +58,7 @@ test('who may not wait, or may not be there, is left in line', async () => {
   await world.job('denied', { tenant: 'strict' })
   await world.job('other-model', { model: 'claude-b' })
   await world.job('attempted')
-  const claim = { by: NOBODY, claims: 1, attempts: 1, calling: false }
+  const claim = { by: NOBODY, claims: 1, attempts: 1, calling: false, ambiguous: 0 }
   await world.store.claim({ tenant: 'acme', id: 'attempted' }, claim, 0)
   await world.job('taken')
   await world.store.claim({ tenant: 'acme', id: 'taken' }, { ...claim, by: 'b', attempts: 0 }, 0)
@@ -73,7 +73,7 @@ test('a job that waits in our own line leaves it for the batch, and one whose tu
   const world = new GatherWorld()
   const a = world.instance('a')
   await world.jobs(2)
-  const claim = { by: 'a', claims: 1, attempts: 0, calling: false }
+  const claim = { by: 'a', claims: 1, attempts: 0, calling: false, ambiguous: 0 }
   for (const id of ['j0', 'j1'])
     await world.store.claim({ tenant: 'acme', id }, claim, 0).then((revision) => {
       a.lent.set(id, id === 'j0' ? { claim, revision: revision! } : 'busy')
@@ -295,7 +295,7 @@ describe('an entry', () => {
     await world.pass(2 * HOUR, 5_000)
     expect(world.batches.creates).toBe(1)
     expect((await world.store.claimOf('acme', 'j0'))?.claim).toEqual({
-      ...{ by: NOBODY, claims: 1, attempts: 1, calling: false },
+      ...{ by: NOBODY, claims: 1, attempts: 1, calling: false, ambiguous: 0 },
     })
   })
 })

@@ -9,6 +9,8 @@ import type { Dice } from '#core/estimators/dice'
 export const BEAT: Millis = 1_000
 /** Unheard for so long, it is dead, and others take its jobs. */
 export const DEAD_AFTER: Millis = 6_000
+/** Unheard for so long, an instance must look whether its jobs are still its own. */
+export const DOUBT_AFTER: Millis = DEAD_AFTER / 2
 
 /** Between two tries of a flow whose jobs are turned away, doubling, with jitter. */
 export const REST = { first: 1_000, most: 30_000 } as const
@@ -48,12 +50,16 @@ export const isDead = (owner: Owner, now: Millis): boolean =>
 /** The claim of a new owner. `died`: the one before never gave it back; `ambiguous`: a call was under way and may
  *  have run. */
 export function takenOver(
-  { by: before, claims, attempts, calling }: JobClaim,
+  { by: before, claims, attempts, calling, ambiguous: others }: JobClaim,
   by: string,
 ): { claim: JobClaim; died: boolean; ambiguous: boolean } {
   const died = before !== NOBODY && before !== by && !isHeldByBatch(before)
-  const claim = { by, claims: died ? claims + 1 : claims, attempts, calling: false }
-  return { claim, died, ambiguous: calling && before !== by }
+  const ambiguous = calling && before !== by
+  const claim: JobClaim = {
+    ...{ by, claims: died ? claims + 1 : claims, attempts, calling: false },
+    ambiguous: ambiguous ? others + 1 : others,
+  }
+  return { claim, died, ambiguous }
 }
 
 /** `inRow`: times that the flow was turned away since something of it started. */

@@ -1,0 +1,4 @@
+import { memoryJobStore } from '#scheduler/memory/job-store'
+import { jobStoreConformance } from '../../conformance/job-store.ts'
+
+jobStoreConformance('memory', async () => ({ store: memoryJobStore({}), stop: async () => {} }))
