@@ -3,7 +3,8 @@ import Anthropic from '@anthropic-ai/sdk'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { connectHeadgate, type Headgate } from '#client'
 import { jetstreamManager } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
+import { HEADER } from '#contracts/messages'
+import { connect, headers } from '@nats-io/transport-node'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -69,12 +70,19 @@ describe('in one house', () => {
     Promise.all(ids.map((id) => client.submit(prompt(id, more), { id, lane: 'batch' })))
   const result = (id: string, client = house.client) => client.result(id, { waitMs: 20_000 })
 
-  test('a backlog has one batch and one result each, streamed or not', async () => {
+  test('a backlog goes through batches, and each job has one result, streamed or not', async () => {
     await open({ batchMs: 1_000 })
     // More than the window: some of them wait in the scheduler, some in the store.
     const ids = Array.from({ length: 9 }, (_, i) => `half${i}`)
     await submit(ids.slice(0, 6))
-    await submit(ids.slice(6), { stream: true })
+    const nc = await connect({ servers: house.nats.url })
+    for (const id of ids.slice(6)) {
+      const given = headers()
+      given.set(HEADER.id, id)
+      const text = JSON.stringify(prompt(id, { stream: true }))
+      await nc.request('llm.v1.submit.acme.batch', text, { headers: given, timeout: 5_000 })
+    }
+    await nc.close()
     for (const id of ids) {
       const { accounting, body: message } = await result(id)
       expect(accounting).toMatchObject({

@@ -30,8 +30,8 @@ export function wireJobs(of: {
   clock: Clock
   dice: Dice
   instance: string
-  batches: Batches | null
-  upstream: (name: string) => BatchAsk['upstream']
+  /** The provider's own, for jobs that can wait; null or absent: none is made. */
+  provided?: { batches: Batches; upstream: (name: string) => BatchAsk['upstream'] } | null
   news: (news: JobNews) => void
 }): WiredJobs {
   const { loop, bus, subjects, instance } = of
@@ -60,10 +60,11 @@ export function wireJobs(of: {
     flow.drained = false
     room.backlog.kick(flow)
   })
+  const { provided = null } = of
   const gatherer =
-    of.batches === null || gatherings === undefined
+    provided === null || gatherings === undefined
       ? null
-      : wireGatherer({ ...of, batches: of.batches, store, gatherings, room, file })
+      : wireGatherer({ ...of, ...provided, store, gatherings, room, file })
   return { room, desk, gatherer }
 }
 

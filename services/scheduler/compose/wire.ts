@@ -57,7 +57,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
       ? null
       : wireJobs({
           ...{ kept: of.jobs, loop, bus, subjects, clock, instance, dice: of.dice },
-          ...{ batches: of.batches ?? null, upstream },
+          provided: of.batches == null ? null : { batches: of.batches, upstream },
           news: (news) => seen.jobNews(news),
         })
   seen.open()

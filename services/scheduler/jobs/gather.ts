@@ -42,7 +42,7 @@ const EVERY: Millis = 1_000
 /** Between the end of the backlog and its beginning; less where jobs wait less before they are gathered. */
 const ROUND: Millis = 10_000
 /** Between two looks whether somebody's gathering was left behind. */
-const LEFT_BEHIND: Millis = 10_000
+const LEFT_BEHIND: Millis = 5_000
 /** Models, with their versions and betas, that are gathered for at once. */
 const KINDS_MAX = 1_000
 /** At a stop, a step that is under way has so long. */
