@@ -1,41 +1,14 @@
 /** Each knob of `headgate.yaml`: schema, default, unit, range, why and source, written once. `config` makes of
  *  it what runs. */
 import { z } from 'zod'
+import { batches } from './config-batches.ts'
 import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
+import { int, knob, ms, real } from './knob.ts'
 import type { Millis } from './units.ts'
-
-/** What it takes to change a knob. `restart`: it is read at the start, and never again. `file`: it is an address,
- *  or names a secret; a changed file puts it in force at once, and a text that an operator sends may not. Absent:
- *  a changed file or an operator's text. */
-export type ChangeTakes = 'restart' | 'file'
-
-interface Doc {
-  unit?: string
-  why: string
-  source: string
-  takes?: ChangeTakes
-}
-
-const knob = <S extends z.ZodType>(schema: S, doc: Doc) => schema.meta({ ...doc })
 
 const LAWS = 'control-laws'
 const WIRE = 'wire-contract'
 const ASKED = 'requirements'
-
-const ms = (range: { default: Millis; min: Millis; max: Millis } & Doc) =>
-  knob(z.int().min(range.min).max(range.max).default(range.default), {
-    ...docOf(range),
-    unit: 'ms',
-  })
-const int = (range: { default: number; min: number; max: number } & Doc) =>
-  knob(z.int().min(range.min).max(range.max).default(range.default), docOf(range))
-const real = (range: { default: number; min: number; max: number } & Doc) =>
-  knob(z.number().min(range.min).max(range.max).default(range.default), docOf(range))
-const docOf = ({ unit, why, source, takes }: Doc): Doc => ({
-  ...(unit === undefined ? {} : { unit }),
-  ...{ why, source },
-  ...(takes === undefined ? {} : { takes }),
-})
 
 const token = z.string().regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
 const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
@@ -275,6 +248,10 @@ const tenantFile = z.strictObject({
     why: 'the lanes it may use; absent: all',
     source: `${WIRE}: Configuration`,
   }),
+  batches: knob(z.boolean().default(true), {
+    why: "whether its jobs may wait in batches of the provider's, where their route says `batches`",
+    source: 'operations: half price',
+  }),
 })
 
 const tenantsFile = z
@@ -353,6 +330,10 @@ const routeFile = z.strictObject({
   fallback: knob(z.array(model).max(8).default([]), {
     why: 'models to try instead, for callers that ask for it',
     source: `${LAWS} §13`,
+  }),
+  batches: knob(z.boolean().default(false), {
+    why: "jobs of the model that can wait may go to the provider's Message Batches API, at half the price",
+    source: 'operations: half price',
   }),
 })
 
@@ -713,6 +694,7 @@ export const configFile = z.strictObject({
         why: 'how fast the backlog is looked through for jobs whose deadline has passed, so that they are told before their turn',
         source: 'benchmarks: durable jobs',
       }),
+      batches,
       replicas: int({
         default: 1,
         min: 1,

@@ -1,9 +1,11 @@
 /** What runs: the complete `Config` that `resolve` makes of a file, and what may not stand together in one. */
 import { TOKEN, TOKEN_SHAPE } from './ids.ts'
-import { configFile, type ChangeTakes, type ConfigFile, type ConfigInput } from './config-file.ts'
+import { configFile, type ConfigFile, type ConfigInput } from './config-file.ts'
+import type { ChangeTakes } from './knob.ts'
 import type { Millis } from './units.ts'
 
-export { configFile, type ChangeTakes, type ConfigFile, type ConfigInput }
+export { configFile, type ConfigFile, type ConfigInput }
+export type { ChangeTakes }
 
 type RouteFile = NonNullable<ConfigFile['routes']>[number]
 
@@ -33,6 +35,8 @@ export interface TenantConfig {
   maxInflight: number | null
   /** Null: all lanes. */
   lanes: readonly string[] | null
+  /** Its jobs may wait in the provider's batches. */
+  batches: boolean
 }
 
 export interface RouteConfig {
@@ -45,6 +49,8 @@ export interface RouteConfig {
   itpm: number | null
   otpm: number | null
   fallback: readonly string[]
+  /** Jobs of the model may go to the provider's batches. */
+  batches: boolean
 }
 
 export interface Config {
@@ -141,6 +147,7 @@ export function resolve(
     itpm: null,
     otpm: null,
     fallback: [],
+    batches: false,
   }
   const named = new Map<string, TenantConfig>()
   for (const [name, tenant] of Object.entries(file.tenants)) {
@@ -186,7 +193,12 @@ function lower<Own extends object, Block extends { readonly [K in keyof Block]: 
 }
 
 const tenantConfig = (
-  of: { weight: number; max_inflight?: number | undefined; lanes?: string[] | undefined },
+  of: {
+    weight: number
+    max_inflight?: number | undefined
+    lanes?: string[] | undefined
+    batches: boolean
+  },
   emergency: boolean,
 ): TenantConfig => ({
   weight: of.weight,
@@ -194,6 +206,7 @@ const tenantConfig = (
     ? Math.min(of.max_inflight ?? Infinity, EMERGENCY.max_inflight_per_tenant)
     : (of.max_inflight ?? null),
   lanes: of.lanes ?? null,
+  batches: of.batches,
 })
 
 const routeConfig = (of: RouteFile, defaults: Omit<RouteConfig, 'model'>): RouteConfig => ({
@@ -206,6 +219,7 @@ const routeConfig = (of: RouteFile, defaults: Omit<RouteConfig, 'model'>): Route
   itpm: of.itpm ?? null,
   otpm: of.otpm ?? null,
   fallback: of.fallback,
+  batches: of.batches,
 })
 
 type Block = {
@@ -282,6 +296,11 @@ function contradictions(config: Config): string[] {
         `${at}.base_backoff_ms: ${one.retryBaseMs} is more than its cap_backoff_ms, ${one.retryCapMs}`,
       )
   }
+  const { reserve, deadline_min: least } = config.file.jobs.batches
+  if (2 * reserve > least)
+    found.push(
+      `jobs.batches.reserve: ${reserve} is more than half of jobs.batches.deadline_min, ${least}`,
+    )
   const limit = config.file.concurrency_limit
   if (limit.initial > limit.ceiling)
     found.push(

@@ -21,6 +21,11 @@ export const NO_GROUP = '_'
 /** Who holds a claim that was given back: whoever comes first may have the job. */
 export const NOBODY = '-'
 
+/** Who holds the claim of a job that is in a batch of the provider's: no instance, but the gathering, which outlives
+ *  each of them. */
+export const heldByBatch = (gathering: string): string => `batch:${gathering}`
+export const isHeldByBatch = (by: string): boolean => by.startsWith('batch:')
+
 /** Who works on a job, and how far it got. Attempts and claims count over all owners. */
 export const jobClaim = z.object({
   /** The instance; `NOBODY`: it was given back, with what had been done. */
@@ -48,3 +53,51 @@ export type DeadReason = (typeof DEAD_REASONS)[number]
 
 /** The largest `Headgate-Not-Before-Ms`, and the largest `Headgate-Wait-Ms`: 7 days. */
 export const LONGEST_MS: Millis = 604_800_000
+
+/** How an entry of a batch ends. */
+export type BatchEnd = 'succeeded' | 'errored' | 'expired' | 'canceled'
+
+/** Jobs that go to the provider as one batch, as this is noted before and after each step that cannot be taken back.
+ *  A job is known by its place in the store; its custom id is `customIdOf`. */
+export const gathering = z.object({
+  version: z.literal(1),
+  id: z.string().regex(/^[a-z0-9]{1,32}$/),
+  /** The instance that works on it. */
+  by: z.string().max(64),
+  model: z.string(),
+  upstream: z.string(),
+  /** Of the provider's API; absent: as configured. */
+  headers: z.object({ version: z.string().optional(), beta: z.string().optional() }),
+  /** 1, and 2 where entries whose turn never came are sent again. */
+  round: z.int().min(1),
+  /** Places of the jobs, in order. */
+  jobs: z.array(z.int().min(0)),
+  /** When this state began, ms since 1970. */
+  at: z.number(),
+  /** When what is not done goes in line, ms since 1970. */
+  giveUpAt: z.number(),
+  /** `claiming`: nothing was sent. `creating`: it may have been. `created`: the provider said its id, or the list
+   *  did. */
+  state: z.enum(['claiming', 'creating', 'created']),
+  /** The provider's id. */
+  batch: z.string().nullable(),
+  /** It was found in the list and not told to us: its results must bear our custom ids, or it is another. */
+  found: z.boolean(),
+  /** Batches of the list that turned out to be others. */
+  others: z.array(z.string()),
+})
+export type Gathering = z.infer<typeof gathering>
+
+/** By which the results of a gathering are known: at most 64 of `a-z A-Z 0-9 _ -`. */
+export const customIdOf = ({ id, round }: Pick<Gathering, 'id' | 'round'>, seq: number): string =>
+  `${id}-${round}-${seq}`
+
+/** The job's place; null: it is none of the gathering's. */
+export function seqOf(
+  { id, round }: Pick<Gathering, 'id' | 'round'>,
+  customId: string,
+): number | null {
+  const prefix = `${id}-${round}-`
+  const seq = Number(customId.startsWith(prefix) ? customId.slice(prefix.length) : NaN)
+  return Number.isSafeInteger(seq) ? seq : null
+}

@@ -9,8 +9,9 @@ export const OUTCOMES = [
 ] as const
 export type Outcome = (typeof OUTCOMES)[number]
 
-/** Who gave the answer: the model asked for, another one, an earlier answer to the same words, or nobody. */
-export const SERVED_BY = ['upstream', 'fallback', 'cache', 'none'] as const
+/** Who gave the answer: the model asked for, another one, an earlier answer to the same words, a batch of the
+ *  provider's at half the price, or nobody. */
+export const SERVED_BY = ['upstream', 'fallback', 'cache', 'batch', 'none'] as const
 export type ServedBy = (typeof SERVED_BY)[number]
 
 /** Where a live request stands: the states of `machines/request-lifecycle`. */

@@ -9,6 +9,7 @@ export const storeNames = (prefix: string) => ({
   config: `headgate_config_${prefix}`,
   cache: `headgate_cache_${prefix}`,
   fleet: `headgate_fleet_${prefix}`,
+  gatherings: `headgate_gatherings_${prefix}`,
   /** Streams of durable jobs. */
   jobs: `HEADGATE_JOBS_${prefix}`,
   results: `HEADGATE_RESULTS_${prefix}`,

@@ -16,6 +16,7 @@ import { SHARED_CONFIG_BUCKET, storeNames } from '#contracts/store-names'
 import { framesOf, nameOf } from './observability/faults.ts'
 import { createLog, logLevel, type Log } from '#platform/log'
 import type { Bus, KeptSettings } from './ports.ts'
+import { anthropicBatches } from './provider/batches.ts'
 import { anthropicProvider } from './provider/anthropic.ts'
 import { startLine } from './compose/start-line.ts'
 import { systemClock, systemDice, systemLoopDelay, systemSoon } from '#platform/system'
@@ -77,6 +78,7 @@ async function main(): Promise<void> {
     settings,
     cache,
     jobs: jobs.kept,
+    batches: anthropicBatches({ clock: systemClock }),
     provider: anthropicProvider({
       clock: systemClock,
       connections: CONNECTIONS_MAX,

@@ -4,13 +4,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Millis } from '#contracts/units'
 import { plainAnswer, type Answer } from './answer.ts'
 import { edgePage, invalid, type ApiError } from './api-error.ts'
-import { createBatches, type Batches } from './batches.ts'
+import { createBatches, type Batches, type EntryRun } from './batches.ts'
 import { decide, drawOf, overQuota, withFaults, type World } from './behaviour.ts'
 import { diceOf, makeId, type Dice } from './chance.ts'
 import { deliver } from './delivery.ts'
 import { createFaultSchedule, type Target } from './fault-schedule.ts'
 import { errorAnswer } from './faulty-answer.ts'
 import { endpointOf, headerOf, keyOf, ruleBroken } from './http-rules.ts'
+import type { FaultPath } from './faults.ts'
 import { createLedger, type Ledger, type LedgerEntry } from './ledger.ts'
 import { modelPage, modelsPage } from './models.ts'
 import type { Settings } from './options.ts'
@@ -31,17 +32,19 @@ export interface Api {
   world: World
   ledger: Ledger
   counts: { requests: number; peak: number; byStatus: Map<number, number> }
+  batches: Batches
   serve(exchange: Exchange): void
 }
 
 /** What the endpoints share. */
-type House = Omit<Api, 'serve'> & { batches: Batches }
+type House = Omit<Api, 'serve'>
 
 /** A request on its way through an endpoint. */
 interface Visit {
   req: IncomingMessage
   res: ServerResponse
   path: string
+  search: string
   body: Buffer
   ordinal: number
   requestId: string
@@ -52,6 +55,8 @@ interface Visit {
 }
 
 export function createApi(settings: Settings): Api {
+  const ledger = createLedger(settings.ledgerMax)
+  const batches = createBatches(settings, (run) => ledger.add(entryOfRun(run)))
   const house: House = {
     world: {
       settings,
@@ -61,21 +66,30 @@ export function createApi(settings: Settings): Api {
       limits: new Map([['', settings.limits]]),
       inFlight: 0,
     },
-    ledger: createLedger(settings.ledgerMax),
+    ledger: {
+      ...ledger,
+      read(since) {
+        batches.catchUp(settings.clock.now())
+        return ledger.read(since)
+      },
+    },
     counts: { requests: 0, peak: 0, byStatus: new Map() },
-    batches: createBatches(settings),
+    batches,
   }
   const hash = keyHasher()
   return {
     ...house,
-    serve({ req, res, path, body }) {
+    serve({ req, res, path, search, body }) {
       const ordinal = ++house.counts.requests
       const dice = diceOf(settings.seed, ordinal)
       const requestId = makeId('req_01', ordinal, dice)
       const arrivedAt = settings.clock.now()
       const key = hash(keyOf(req))
       const read = body ?? NO_BODY
-      const visit: Visit = { req, res, path, body: read, ordinal, requestId, dice, arrivedAt, key }
+      const visit: Visit = {
+        ...{ req, res, path, search, body: read },
+        ...{ ordinal, requestId, dice, arrivedAt, key },
+      }
       if (body === null) {
         res.shouldKeepAlive = false
         return send(house, visit, TOO_LARGE)
@@ -171,22 +185,32 @@ function serveModels(house: House, visit: Visit): void {
   serveFree(house, visit, target, () => plainAnswer({ status: 200, text }))
 }
 
+/** A fault that says that it was executed stands before a call that was carried out: the batch is made, and
+ *  nobody hears of it. */
 function serveBatches(house: House, visit: Visit): void {
-  const said = house.batches.serve({
-    method: visit.req.method ?? '',
-    path: visit.path.slice('/v1/messages/batches'.length),
-    body: visit.body,
-    version: headerOf(visit.req, 'anthropic-version') ?? '',
-    now: visit.arrivedAt,
-    onItem({ order, messageId, output }) {
-      const entry = entryOf(visit, order, plainAnswer({ status: 200, text: '' }))
-      const billed = { input: order.input, output }
-      const ran = { requestId: messageId, executed: true, finished: true, status: 200, billed }
-      house.ledger.add({ ...entry, ...ran })
-    },
-  })
-  if ('status' in said) refuse(house, visit, said)
-  else send(house, visit, plainAnswer({ status: 200, ...said }))
+  const { method = '' } = visit.req
+  const path = visit.path.slice('/v1/messages/batches'.length)
+  const target: Target = { path: batchFaultPath(method, path), model: null, stream: false }
+  const { requestId } = visit
+  let done = false
+  const carryOut = (): Answer => {
+    done = true
+    const said = house.batches.serve({
+      ...{ method, path, search: visit.search, body: visit.body, key: visit.key },
+      version: headerOf(visit.req, 'anthropic-version') ?? '',
+      now: visit.arrivedAt,
+    })
+    return 'status' in said ? errorAnswer(said, requestId) : plainAnswer({ status: 200, ...said })
+  }
+  const hits = house.world.faults.strike(target, visit.arrivedAt, visit.dice)
+  const answer = withFaults(hits, { requestId, quotaHeaders: () => [] }, carryOut)
+  if (answer.executed && !done) carryOut()
+  send(house, visit, answer)
+}
+
+function batchFaultPath(method: string, path: string): FaultPath {
+  if (path.endsWith('/results')) return 'batch_results'
+  return method === 'POST' && (path === '' || path === '/') ? 'batches' : 'batch_look'
 }
 
 /** A call that costs nothing: no ledger, no slot; its faults name its path. */
@@ -224,6 +248,19 @@ function commonHeaders(visit: Visit): string[] {
   return headers
 }
 
+const entryOfRun = (run: EntryRun): LedgerEntry => ({
+  n: 0,
+  requestId: run.messageId,
+  model: run.order.model,
+  key: run.key,
+  user: run.order.user,
+  stream: false,
+  at: run.at,
+  ...{ accepted: true, executed: true, finished: true, aborted: false, status: 200, fault: null },
+  billed: { input: run.order.input, output: run.output },
+  batch: { id: run.batch, customId: run.customId },
+})
+
 const entryOf = (visit: Visit, order: Order | null, answer: Answer): LedgerEntry => ({
   n: 0,
   requestId: visit.requestId,
@@ -239,6 +276,7 @@ const entryOf = (visit: Visit, order: Order | null, answer: Answer): LedgerEntry
   status: order === null ? answer.status : null,
   fault: answer.fault,
   billed: { input: 0, output: 0 },
+  batch: null,
 })
 
 /** The edge refuses what the API never sees: no JSON, no request id. */

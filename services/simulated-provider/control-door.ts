@@ -22,7 +22,10 @@ export function controlDoor(api: Api, control: Control): (exchange: Exchange) =>
   }
 }
 
-function routesOf({ world, ledger }: Api, control: Control): Readonly<Record<string, Route>> {
+function routesOf(
+  { world, ledger, batches }: Api,
+  control: Control,
+): Readonly<Record<string, Route>> {
   const faults = () => world.faults.list(world.settings.clock.now())
   const postFault = (body: unknown): Said => {
     const read = readFaultSpec(body)
@@ -62,6 +65,11 @@ function routesOf({ world, ledger }: Api, control: Control): Readonly<Record<str
     'GET /_sim/stats': () => fine(control.stats()),
     'POST /_sim/capacity': ({ body }) => withBody(body, postCapacity),
     'POST /_sim/limits': ({ body }) => withBody(body, postLimits),
+    'POST /_sim/batches': ({ body }) =>
+      withBody(body, (ways) => {
+        control.setBatches(ways)
+        return fine({ ...batches.ways })
+      }),
   }
   return routes
 }

@@ -1,5 +1,6 @@
 /** What can be turned while the provider runs, and what it says of itself. */
 import type { Api } from './api.ts'
+import type { BatchWays } from './batches.ts'
 import type { FaultSpec } from './faults.ts'
 import { isServed, modelClass } from './models.ts'
 import { limitsProblem, type Limits } from './options.ts'
@@ -24,6 +25,8 @@ export interface Control {
   /** Throws a RangeError when out of range, as the others do. */
   setCapacity(capacity: number): void
   setLimits(limits: Limits, model?: string): void
+  /** How batches go from now on; what is not named stays. */
+  setBatches(ways: Partial<BatchWays>): void
   stats(): Stats
 }
 
@@ -53,6 +56,11 @@ export function createControl(api: Api, at: Connections): Control {
     else if (!isServed(model)) throw new RangeError('limits.model: expected a model named claude-…')
     world.limits.set(model === undefined ? '' : modelClass(model), limits)
   }
+  const setBatches = (ways: Partial<BatchWays>): void => {
+    const problem = waysProblem(ways)
+    if (problem !== null) throw new RangeError(problem)
+    Object.assign(api.batches.ways, ways)
+  }
   const stats = (): Stats => ({
     requests: counts.requests,
     inFlight: world.inFlight,
@@ -63,5 +71,22 @@ export function createControl(api: Api, at: Connections): Control {
     faults: world.faults.list(now()),
   })
 
-  return { setFault, setCapacity, setLimits, stats }
+  return { setFault, setCapacity, setLimits, setBatches, stats }
+}
+
+const WAYS: Readonly<Record<keyof BatchWays, { allowed: string; most: number }>> = {
+  takesMs: { allowed: 'milliseconds of at least 0', most: Infinity },
+  cancelMs: { allowed: 'milliseconds of at least 0', most: Infinity },
+  expired: { allowed: 'a share from 0 to 1', most: 1 },
+  errored: { allowed: 'a share from 0 to 1', most: 1 },
+}
+
+function waysProblem(ways: object): string | null {
+  for (const [name, value] of Object.entries(ways) as [string, unknown][]) {
+    const rule = Object.hasOwn(WAYS, name) ? WAYS[name as keyof BatchWays] : undefined
+    if (rule === undefined) return `${name}: unknown; allowed: ${Object.keys(WAYS).join(', ')}`
+    if (typeof value !== 'number' || !(value >= 0 && value <= rule.most))
+      return `${name}: expected ${rule.allowed}, got ${JSON.stringify(value)}`
+  }
+  return null
 }

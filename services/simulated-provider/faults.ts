@@ -36,7 +36,16 @@ export interface FaultSpec {
   otpm?: Tokens
 }
 
-export const FAULT_PATHS = ['messages', 'count_tokens', 'models', 'any'] as const
+/** `batches` is where one is made; `batch_look`: its state, the list, a cancellation. */
+export const FAULT_PATHS = [
+  'messages',
+  'count_tokens',
+  'models',
+  'batches',
+  'batch_look',
+  'batch_results',
+  'any',
+] as const
 export type FaultPath = (typeof FAULT_PATHS)[number]
 
 /** What a fault does to an answer. */

@@ -50,7 +50,7 @@ const METHODS: Readonly<Record<EndpointName, readonly string[]>> = {
   messages: ['POST'],
   count_tokens: ['POST'],
   models: ['GET'],
-  batches: ['GET', 'POST'],
+  batches: ['GET', 'POST', 'DELETE'],
 }
 
 const isUnder = (path: string, root: string): boolean =>

@@ -1,4 +1,4 @@
-/** What happened to every Messages call, so that a test can prove that nothing ran twice. */
+/** What happened to every Messages call and every entry of a batch that ran, so that a test can prove that nothing ran twice. */
 import type { Millis, Tokens } from '#contracts/units'
 
 export interface LedgerEntry {
@@ -28,6 +28,8 @@ export interface LedgerEntry {
   fault: string | null
   /** Tokens that this call is charged for. */
   billed: { input: Tokens; output: Tokens }
+  /** The entry of a batch that it was; its tokens cost half. Null for a call of its own. */
+  batch: { id: string; customId: string } | null
 }
 
 export interface LedgerPage {

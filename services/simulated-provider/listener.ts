@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createApi } from './api.ts'
+import type { BatchWays } from './batches.ts'
 import { createControl, type Stats } from './control.ts'
 import { controlDoor } from './control-door.ts'
 import { readFaultSpec } from './fault-spec.ts'
@@ -11,6 +12,7 @@ import { settle, type Limits, type SimulatedProviderOptions } from './options.ts
 
 export { FAULT_KINDS, faultKinds }
 export type {
+  BatchWays,
   FaultKind,
   FaultSpec,
   LedgerEntry,
@@ -35,6 +37,8 @@ export interface SimulatedProvider {
   setCapacity(capacity: number): void
   /** Limits of one class of models, or of all. */
   setLimits(limits: Limits, model?: string): void
+  /** How message batches go from now on; what is not named stays. */
+  setBatches(ways: Partial<BatchWays>): void
   /** Drops every connection and frees the port. */
   close(): Promise<void>
 }
@@ -66,7 +70,8 @@ export async function startSimulatedProvider(
     const path = query < 0 ? url : url.slice(0, query)
     const search = query < 0 ? '' : url.slice(query)
     const answer = path.startsWith('/_sim') ? door : api.serve
-    receive(req, (body) => answer({ req, res, path, search, body }))
+    const bytesMax = path === BATCHES ? BATCH_BYTES_MAX : BODY_BYTES_MAX
+    receive(req, bytesMax, (body) => answer({ req, res, path, search, body }))
   })
   const port = await listen(server, settings)
   const host = settings.host.includes(':') ? `[${settings.host}]` : settings.host
@@ -83,6 +88,7 @@ export async function startSimulatedProvider(
     stats: control.stats,
     setCapacity: control.setCapacity,
     setLimits: control.setLimits,
+    setBatches: control.setBatches,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
@@ -93,10 +99,16 @@ export async function startSimulatedProvider(
 
 /** Bodies above this are refused by the edge. */
 const BODY_BYTES_MAX = 32 * 1_024 * 1_024
+const BATCHES = '/v1/messages/batches'
+const BATCH_BYTES_MAX = 256 * 1_024 * 1_024
 
 /** Collects a body, or null when it is longer than the edge allows. */
-function receive(req: IncomingMessage, then: (body: Buffer | null) => void): void {
-  if (Number(req.headers['content-length'] ?? 0) > BODY_BYTES_MAX) {
+function receive(
+  req: IncomingMessage,
+  bytesMax: number,
+  then: (body: Buffer | null) => void,
+): void {
+  if (Number(req.headers['content-length'] ?? 0) > bytesMax) {
     req.resume()
     return then(null)
   }
@@ -107,13 +119,13 @@ function receive(req: IncomingMessage, then: (body: Buffer | null) => void): voi
   const chunks: Buffer[] = []
   let bytes = 0
   req.on('data', (chunk: Buffer) => {
-    if (bytes > BODY_BYTES_MAX) return
+    if (bytes > bytesMax) return
     bytes += chunk.length
     chunks.push(chunk)
-    if (bytes > BODY_BYTES_MAX) then(null)
+    if (bytes > bytesMax) then(null)
   })
   req.on('end', () => {
-    if (bytes > BODY_BYTES_MAX) return
+    if (bytes > bytesMax) return
     then(chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks))
   })
 }

@@ -20,6 +20,7 @@ const KNOWN: Readonly<Record<Named, 'number' | 'string' | 'object'>> = {
   tokensPerSecond: 'number',
   outputTokens: 'number',
   pingEveryMs: 'number',
+  batchMs: 'number',
   keys: 'object',
   ledgerMax: 'number',
 }

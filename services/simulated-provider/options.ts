@@ -38,6 +38,8 @@ export interface SimulatedProviderOptions {
   outputTokens?: Tokens
   /** A stream that is silent while the model thinks sends a ping this often. */
   pingEveryMs?: Millis
+  /** How long a message batch takes at least; the default lets it take as long as its longest answer. */
+  batchMs?: Millis
   /** API keys that are known; absent: any. */
   keys?: readonly string[]
   /** Requests that the ledger remembers; past it the oldest is dropped and counted. */
@@ -61,6 +63,7 @@ const defaults = {
   tokensPerSecond: 60,
   outputTokens: 300,
   pingEveryMs: 10_000,
+  batchMs: 0,
   ledgerMax: 100_000,
   clock: systemClock,
 } as const satisfies Omit<Settings, 'keys'>
@@ -74,6 +77,7 @@ const lowest = {
   tokensPerSecond: 0,
   outputTokens: 0,
   pingEveryMs: 1,
+  batchMs: 0,
   ledgerMax: 1,
 } as const
 

@@ -1,7 +1,7 @@
 /** The whole house on real parts: nats-server, simulated provider, SDK, scheduler, client. */
 import { connectHeadgate, HeadgateError, type Headgate } from '#client'
 import { violations } from '#core/invariants'
-import type { Bus } from '#ports'
+import type { Batches, Bus } from '#ports'
 import { startSimulatedProvider } from '../../services/simulated-provider/listener.ts'
 import type {
   SimulatedProvider,
@@ -11,6 +11,7 @@ import { loadConfig } from '../../services/platform/config/load.ts'
 import { memorySettings } from '../../services/scheduler/memory/settings.ts'
 import { natsBus } from '../../services/scheduler/nats/connection.ts'
 import { createLog } from '../../services/platform/log.ts'
+import { anthropicBatches } from '../../services/scheduler/provider/batches.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
 import { systemClock, systemDice, systemSoon } from '../../services/platform/system.ts'
 import { openJobs } from '../../services/scheduler/compose/open-jobs.ts'
@@ -44,6 +45,8 @@ export interface HouseOptions {
   http?: boolean
   /** Durable jobs are kept in the server's JetStream. */
   jobs?: boolean
+  /** What stands between the schedulers and the provider's batches: faults, for instance. */
+  batches?: (real: Batches) => Batches
   /** Of the nats-server: more lines of its configuration, for instance. */
   nats?: NatsServerOptions
   /** As whom the scheduler connects, and as whom `client` does, which is then that tenant. */
@@ -83,6 +86,7 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
       bus,
       jobs: jobs?.kept ?? null,
       settings: memorySettings(),
+      batches: (options.batches ?? ((real) => real))(anthropicBatches({ clock: systemClock })),
       provider: anthropicProvider({
         clock: systemClock,
         connections: 256,

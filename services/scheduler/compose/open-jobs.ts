@@ -2,7 +2,8 @@
 import type { ConfigFile } from '#contracts/config'
 import { storeNames } from '#contracts/store-names'
 import { subjects } from '#contracts/subjects'
-import type { Clock, JobStore, KeptSettings } from '#ports'
+import type { Clock, GatheringStore, JobStore, KeptSettings } from '#ports'
+import { natsGatheringStore } from '#scheduler/nats/gathering-store'
 import { natsJobStore, type JobStoreOptions } from '#scheduler/nats/job-store'
 import { natsSettings } from '#scheduler/nats/settings'
 
@@ -10,6 +11,8 @@ export interface JobsKept {
   store: JobStore
   /** Where instances say that they live. */
   members: KeptSettings
+  /** What is noted of batches of the provider's; absent: none is made. */
+  gatherings?: GatheringStore
 }
 
 const MS = 1_000
@@ -35,7 +38,8 @@ export async function openJobs(of: {
       deadAgeMs: file.results.dead_max_age * MS,
     })
     const members = await natsSettings({ connection, clock, bucket: names.fleet, replicas })
-    return { kept: { store, members }, reason: null }
+    const gatherings = await natsGatheringStore({ connection, bucket: names.gatherings, replicas })
+    return { kept: { store, members, gatherings }, reason: null }
   } catch (error) {
     return { kept: null, reason: error instanceof Error ? error.message : 'no reason given' }
   }

@@ -2,7 +2,7 @@
 import type { Inspection } from '#machines/inspection'
 import type { Loaded } from '#platform/config/load'
 import type { Log } from '#platform/log'
-import type { Bus, Cache, Clock, Dice, KeptSettings, Provider, Recorder } from '#ports'
+import type { Batches, Bus, Cache, Clock, Dice, KeptSettings, Provider, Recorder } from '#ports'
 import type { JobsKept } from './open-jobs.ts'
 import type { GatewayAddress } from './wire-gateway.ts'
 
@@ -13,6 +13,8 @@ export interface WireOptions {
   cache?: Cache | null
   /** Where durable jobs are kept; null or absent: there are none. */
   jobs?: JobsKept | null
+  /** The provider's own batches, for jobs that can wait; null or absent: none is made. */
+  batches?: Batches | null
   provider: Provider
   loaded: Loaded
   /** Null: no file to watch. */

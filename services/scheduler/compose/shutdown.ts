@@ -67,6 +67,7 @@ async function drainAll({
   jobs,
 }: ShutdownParts): Promise<void> {
   standing.leaving = true
+  jobs?.gatherer?.stop()
   jobs?.room.drain()
   const open = doors()
   if (open !== null && (await hasPeer(of.bus, of.clock, instance))) await open.main.drainRequests()
@@ -84,6 +85,7 @@ async function endAll(
   const open = doors()
   open?.watched?.close()
   await drain()
+  await jobs?.gatherer?.close()
   await jobs?.room.close()
   await open?.main.close()
   await open?.local?.close()
@@ -100,6 +102,8 @@ async function endAll(
   await of.provider.close()
   await of.settings.close()
   await of.jobs?.members.close()
+  await of.jobs?.gatherings?.close()
+  await of.batches?.close()
   await of.cache?.close()
   await of.bus.close()
 }

@@ -4,7 +4,8 @@ import type { ConfigFile } from '#contracts/config'
 import { isToken } from '#contracts/ids'
 import { HEADER } from '#contracts/messages'
 import type { Subjects } from '#contracts/subjects'
-import type { Bus, Clock, Dice, Incoming, JobNews, StoredJob } from '#ports'
+import type { BatchAsk, Batches, Bus, Clock, Dice, Incoming, JobNews, StoredJob } from '#ports'
+import type { Gatherer } from '#scheduler/jobs/gather'
 import { JobsDesk } from '#scheduler/jobs/desk'
 import { JobsRoom, type RoomLimits } from '#scheduler/jobs/room'
 import { deferLane } from '#core/laws/jobs'
@@ -13,10 +14,13 @@ import { accountingHeaders, errorMessage } from '#scheduler/nats/outbox'
 import { parseRequest } from '#scheduler/nats/request-parse'
 import { MessageBuilder } from '#scheduler/provider/whole-and-stream'
 import type { JobsKept } from './open-jobs.ts'
+import { wireGatherer } from './wire-gatherer.ts'
 
 export interface WiredJobs {
   readonly room: JobsRoom
   readonly desk: JobsDesk
+  /** Null: there are no batches. */
+  readonly gatherer: Gatherer | null
 }
 
 export function wireJobs(of: {
@@ -27,12 +31,15 @@ export function wireJobs(of: {
   clock: Clock
   dice: Dice
   instance: string
+  /** The provider's own, for jobs that can wait; null or absent: none is made. */
+  provided?: { batches: Batches; upstream: (name: string) => BatchAsk['upstream'] } | null
   news: (news: JobNews) => void
 }): WiredJobs {
   const { loop, bus, subjects, instance } = of
   const file = (): ConfigFile => loop.state.config.file
+  const { store, members, gatherings } = of.kept
   const room = new JobsRoom({
-    ...of.kept,
+    ...{ store, members },
     ...{ scheduler: loop, clock: of.clock, dice: of.dice, instance, news: of.news },
     limits: () => limitsOf(file()),
     words: { answer: accountingHeaders, error: errorMessage, message: messageOf },
@@ -55,7 +62,12 @@ export function wireJobs(of: {
     flow.drained = false
     room.backlog.kick(flow)
   })
-  return { room, desk }
+  const { provided = null } = of
+  const gatherer =
+    provided === null || gatherings === undefined
+      ? null
+      : wireGatherer({ ...of, ...provided, store, gatherings, room, file })
+  return { room, desk, gatherer }
 }
 
 const limitsOf = ({ jobs }: ConfigFile): RoomLimits => ({

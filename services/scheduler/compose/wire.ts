@@ -57,6 +57,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
       ? null
       : wireJobs({
           ...{ kept: of.jobs, loop, bus, subjects, clock, instance, dice: of.dice },
+          provided: of.batches == null ? null : { batches: of.batches, upstream },
           news: (news) => seen.jobNews(news),
         })
   seen.open()
@@ -79,6 +80,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   const heard = bus.flush().catch(() => {})
   await within(clock, HEARD_MS, heard)
   await jobs?.room.open()
+  jobs?.gatherer?.open()
   return {
     instance,
     httpUrl: doors.http?.url ?? null,

@@ -3,7 +3,7 @@
  *  What decides about it is in core/laws/jobs; queues, lanes, deadlines and retries are the core's as for all. */
 import { requestKey } from '#contracts/ids'
 import { HEADER, refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
-import { NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
+import { isHeldByBatch, NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
 import { deadBy, endsJob, takenOver } from '#core/laws/jobs'
 import {
   JobStoreError,
@@ -21,6 +21,7 @@ import {
   type StoredJob,
 } from '#ports'
 import { Backlog } from './backlog.ts'
+import type { Lender } from './batch-jobs.ts'
 import { Delayed } from './delayed.ts'
 import type { Flow } from './flow.ts'
 import { JobReply, type Answered, type JobReplyOptions } from './job-reply.ts'
@@ -62,11 +63,13 @@ const SETTLE_AGAIN_MOST: Millis = 5_000
 /** A job that is given back is released at once; the store has this long at a stop. */
 const STOP_WITHIN: Millis = 3_000
 
-export class JobsRoom implements Notes {
+export class JobsRoom implements Notes, Lender {
   readonly backlog: Backlog
   readonly delayed: Delayed
   readonly members: Members
   readonly of: RoomOptions
+  /** Whether the job of that place is in a batch of the provider's, as far as is known. */
+  inBatch: (seq: number) => boolean = () => false
   readonly #sweep: Sweep
   /** By tenant and id; null: it is being taken. */
   readonly #owned = new Map<string, LiveJob | null>()
@@ -186,7 +189,7 @@ export class JobsRoom implements Notes {
     const key = requestKey(job.tenant, job.id)
     if (flow === null || this.#owned.has(key)) return 'elsewhere'
     this.#owned.set(key, null)
-    const live = await this.#own(flow, job).catch((error: unknown) => {
+    const live = await this.#own(flow, job, 'from a batch too').catch((error: unknown) => {
       this.#owned.delete(key)
       throw error
     })
@@ -204,6 +207,32 @@ export class JobsRoom implements Notes {
     })
     return 'ended'
   }
+
+  // ---- what a gathering asks ----
+
+  async lend(
+    tenant: string,
+    id: string,
+  ): Promise<{ claim: JobClaim; revision: number } | 'busy' | null> {
+    const live = this.#owned.get(requestKey(tenant, id))
+    if (live === undefined) return null
+    if (live === null || live.state !== 'waiting' || live.claim.attempts > 0) return 'busy'
+    this.#leftQueue(live)
+    live.state = 'lost'
+    this.of.scheduler.cancel(tenant, id)
+    await live.inTurn(async () => {})
+    this.#forgetLive(live)
+    return { claim: live.claim, revision: live.revision }
+  }
+
+  again(job: JobHead): void {
+    const flow = this.backlog.flow(job)
+    if (flow === null) return
+    flow.again(job)
+    this.backlog.kick(flow)
+  }
+
+  // ---- the end ----
 
   /** Nothing more is taken; what waits in the scheduler is given back as it is refused there. */
   drain(): void {
@@ -260,7 +289,11 @@ export class JobsRoom implements Notes {
   }
 
   /** Makes a job ours. `over`: it has its result, and is taken away; `elsewhere`: another instance has it. */
-  async #own(flow: Flow, job: StoredJob): Promise<LiveJob | 'over' | 'elsewhere'> {
+  async #own(
+    flow: Flow,
+    job: StoredJob,
+    batch: 'from a batch too' | 'from no batch' = 'from no batch',
+  ): Promise<LiveJob | 'over' | 'elsewhere'> {
     const { store, instance, clock } = this.of
     const fresh: JobClaim = { by: instance, claims: 1, attempts: 0, calling: false, ambiguous: 0 }
     const [revision, result] = await Promise.all([
@@ -281,7 +314,9 @@ export class JobsRoom implements Notes {
       return 'elsewhere'
     }
     const { by } = there.claim
-    if (by !== instance && by !== NOBODY && !this.members.dead(by)) return 'elsewhere'
+    if (isHeldByBatch(by)) {
+      if (batch === 'from no batch') return 'elsewhere'
+    } else if (by !== instance && by !== NOBODY && !this.members.dead(by)) return 'elsewhere'
     const { claim, died, ambiguous } = takenOver(there.claim, instance)
     const over = await store.claim(job, claim, there.revision)
     if (over === null) {
@@ -510,7 +545,7 @@ export class JobsRoom implements Notes {
     if (this.#age(head) >= head.deadlineMs) {
       const job = await this.of.store.at(head.seq)
       if (job !== null) await this.endStored(job, EXPIRED)
-    } else this.noticed(head)
+    } else if (!this.inBatch(head.seq)) this.noticed(head)
   }
 
   /** A job is in the store, of which we may not have heard. */

@@ -4,7 +4,13 @@
  *  id: it answers at once, the others only after a while that no, they do not know it. */
 import { TOKEN, TOKEN_SHAPE } from '#contracts/ids'
 import { LONGEST_MS } from '#contracts/jobs'
-import { HEADER, refusal, type Refusal } from '#contracts/messages'
+import {
+  HEADER,
+  refusal,
+  type CancelAnswer,
+  type Refusal,
+  type StatusAnswer,
+} from '#contracts/messages'
 import { AUX_KINDS, oneToken, twoTokens, type Subjects } from '#contracts/subjects'
 import type {
   Jobs,
@@ -326,7 +332,7 @@ function serveQuery(
   name: 'cancel' | 'status',
   how: {
     /** Null: this instance does not know the id. */
-    ask: (tenant: string, id: string) => unknown
+    ask: (tenant: string, id: string) => CancelAnswer | StatusAnswer | null
     /** What the store of jobs says; null: it does not know the id; `elsewhere`: another instance answers. */
     stored: ((tenant: string, id: string) => Promise<unknown>) | null
     unknown: (to: string, id: string) => void
@@ -335,21 +341,28 @@ function serveQuery(
   const { outbox } = desk
   serveOfId(desk, { name, queue: null }, ({ message, tenant, id, to }) => {
     const answer = how.ask(tenant, id)
-    if (answer !== null) {
-      if (to !== null) outbox.json(to, answer)
-      return
+    const say = (said: unknown): void => {
+      if (to !== null) outbox.json(to, said)
     }
     const unknown = (): void => {
-      if (to !== null) desk.late.join(() => how.unknown(to, id))
+      if (answer !== null) say(answer)
+      else if (to !== null) desk.late.join(() => how.unknown(to, id))
     }
+    // Over here, a job may have gone back to the store, or into a batch of the provider's.
+    if (answer !== null && !isOver(answer)) return say(answer)
     if (how.stored === null) return unknown()
     const done = how.stored(tenant, id).then((stored) => {
       if (stored === null) unknown()
-      else if (stored !== 'elsewhere' && to !== null) outbox.json(to, stored)
+      else if (stored !== 'elsewhere') say(stored)
     })
     done.catch((error: unknown) => desk.fault(message, error))
   })
 }
+
+const isOver = (answer: CancelAnswer | StatusAnswer): boolean =>
+  'cancelled' in answer
+    ? !answer.cancelled && answer.reason === 'already_settled'
+    : answer.state === 'settled'
 
 /** A question about one id of one tenant; `to` is null where nobody waits for an answer. */
 function serveOfId(

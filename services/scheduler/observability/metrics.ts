@@ -71,9 +71,8 @@ export function createMetrics(of: {
     record: (event) => count(event, of.clock.now()),
     fault: (room) => own?.faults.inc({ room }),
     jobNews(news) {
-      const event = news.kind === 'settled' ? news.outcome : news.kind
       own?.jobs.inc({
-        event,
+        event: jobEvent(news),
         lane: news.job === null ? OTHER : laneLabels(of.config)(news.job.lane),
       })
     },
@@ -88,6 +87,11 @@ export function createMetrics(of: {
       return { contentType: registry.contentType, body: await registry.metrics() }
     },
   }
+}
+
+function jobEvent(news: JobNews): string {
+  if (news.kind === 'batch') return `batch_${news.what}`
+  return news.kind === 'settled' ? news.outcome : news.kind
 }
 
 /** What each event adds. */

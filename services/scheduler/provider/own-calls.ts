@@ -53,7 +53,7 @@ export function ownCalls(of: {
 }
 
 /** Codes of a connection that did not come about: nothing was sent. */
-const UNCONNECTED =
+export const UNCONNECTED =
   /^(ECONNREFUSED|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|UND_ERR_(CONNECT_TIMEOUT|INVALID_ARG)|CERT_|ERR_TLS_|ERR_SSL_|ERR_INVALID_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_)/
 
 async function transfer(exchange: Attempt, own: OwnCall, call: AttemptCall): Promise<void> {

@@ -171,6 +171,13 @@ describe('what is refused, and how it is said', () => {
     expect(() => load(text)).toThrow(/lanes.batch.base_backoff_ms: 400 is more than its cap/)
   })
 
+  test('a batch that is given up before it could end is a contradiction', () => {
+    expect(() => load('jobs:\n  batches: {deadline_min: 7199, reserve: 3600}\n')).toThrow(
+      /jobs.batches.reserve: 3600 is more than half of jobs.batches.deadline_min, 7199/,
+    )
+    load('jobs:\n  batches: {deadline_min: 7200, reserve: 3600}\n')
+  })
+
   test('a file too large, too clever or absent is an error, not a crash', () => {
     expect(refusal(`# ${'x'.repeat(CONFIG_BYTES_MAX)}`).message).toContain('at most')
     const laughs = ['a: &a [x,x,x,x,x,x,x,x,x]']

@@ -1,6 +1,6 @@
 /** Durable jobs (control-laws §15): what ends one, when another instance may take it over, and how long a flow
  *  rests that was turned away. Everything else about them is the laws of requests. */
-import { NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
+import { isHeldByBatch, NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { RefusalCode } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import type { Dice } from '#core/estimators/dice'
@@ -68,7 +68,7 @@ export function takenOver(
   { by: before, claims, attempts, calling, ambiguous: others }: JobClaim,
   by: string,
 ): { claim: JobClaim; died: boolean; ambiguous: boolean } {
-  const died = before !== NOBODY && before !== by
+  const died = before !== NOBODY && before !== by && !isHeldByBatch(before)
   const ambiguous = calling && before !== by
   const claim: JobClaim = {
     ...{ by, claims: died ? claims + 1 : claims, attempts, calling: false },
