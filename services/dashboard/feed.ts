@@ -124,7 +124,8 @@ export function feed(of: FeedOptions): Feed {
       tallies.note(event, now)
       tenants.note(event, now)
       if (event.name === 'guardrail') dials.note(event.data, Math.round(event.at))
-      else if ('id' in event.data) lives.note(event as Parameters<Lives['note']>[0])
+      else if ('id' in event.data && !event.name.startsWith('job.'))
+        lives.note(event as Parameters<Lives['note']>[0])
     },
     connect(reader) {
       const first = encode(kept('hello', () => sse('hello', hello())))

@@ -68,6 +68,7 @@ const snapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   requests_by_state: {},
   waiting: [],
   conditions: [],
+  jobs: null,
   doors: { nats: { ready: true, reasons: [] } },
   guardrails: [
     { name: 'ratio_429', value: 0.034, bound: 0.02, met: false },

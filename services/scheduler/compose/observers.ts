@@ -2,7 +2,7 @@
  *  feed. They hear of the loop and read it; nothing they do comes back into it. */
 import type { Config } from '#contracts/config'
 import type { Doors } from '#contracts/readiness'
-import type { Snapshot } from '#contracts/snapshot'
+import type { JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
 import { feed, type Feed } from '#dashboard'
 import { logRecorder } from '#platform/log'
@@ -11,6 +11,7 @@ import type { Loop } from '#scheduler/loop/loop'
 import { watchConditions } from '#scheduler/observability/conditions'
 import { faultDesk, type Fault } from '#scheduler/observability/faults'
 import { guardrails, watchGuardrails } from '#scheduler/observability/guardrails'
+import { jobEvent } from '#scheduler/observability/job-events'
 import { createMetrics, type Metrics } from '#scheduler/observability/metrics'
 import { quantileWindow } from '#scheduler/observability/quantile-window'
 import { publishEvents, recording, type Recording } from '#scheduler/observability/record'
@@ -60,6 +61,8 @@ export interface Observed {
   /** It is made after those who watch it. */
   loop: () => Loop
   upstream: (name: string) => { baseUrl: string }
+  /** Null: no durable jobs are kept. */
+  jobs: () => JobsNow | null
 }
 
 export function observers(seen: Observed): Observers {
@@ -105,6 +108,7 @@ export function observers(seen: Observed): Observers {
       bus: { kind: of.bus.kind, connected: of.bus.connected() },
       doors: doors(),
       configRefused: seen.standing.configRefused,
+      jobs: seen.jobs(),
       conditions: (read) => conditions.read(read),
     })
   const startedAt = clock.now()
@@ -128,7 +132,11 @@ export function observers(seen: Observed): Observers {
       dashboard = of.http === null ? null : feedOf(seen, { snapshot, panel })
     },
     snapshot,
-    jobNews: (news) => metrics.jobNews(news),
+    jobNews(news) {
+      metrics.jobNews(news)
+      const event = jobEvent(news, { instance: seen.instance, at: clock.wall() })
+      if (event !== null) recorded.record(event)
+    },
     doors,
     configure({ file: { guardrails: settings }, lanes }) {
       if (JSON.stringify(settings) !== JSON.stringify(loop().state.config.file.guardrails))

@@ -84,6 +84,7 @@ async function endAll(
   const open = doors()
   open?.watched?.close()
   await drain()
+  jobs?.watch.stop()
   await jobs?.room.close()
   await open?.main.close()
   await open?.local?.close()

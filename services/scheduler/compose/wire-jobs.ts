@@ -7,6 +7,7 @@ import type { Subjects } from '#contracts/subjects'
 import type { Bus, Clock, Dice, Incoming, JobNews, StoredJob } from '#ports'
 import { JobsDesk } from '#scheduler/jobs/desk'
 import { JobsRoom, type RoomLimits } from '#scheduler/jobs/room'
+import { JobsWatch } from '#scheduler/jobs/watch'
 import type { Loop } from '#scheduler/loop/loop'
 import { accountingHeaders, errorMessage } from '#scheduler/nats/outbox'
 import { parseRequest } from '#scheduler/nats/request-parse'
@@ -16,6 +17,7 @@ import type { JobsKept } from './open-jobs.ts'
 export interface WiredJobs {
   readonly room: JobsRoom
   readonly desk: JobsDesk
+  readonly watch: JobsWatch
 }
 
 export function wireJobs(of: {
@@ -32,10 +34,22 @@ export function wireJobs(of: {
   const file = (): ConfigFile => loop.state.config.file
   const room = new JobsRoom({
     ...of.kept,
-    ...{ scheduler: loop, clock: of.clock, dice: of.dice, instance, news: of.news },
+    ...{ scheduler: loop, clock: of.clock, dice: of.dice, instance },
+    news(news) {
+      watch.note(news)
+      of.news(news)
+    },
     limits: () => limitsOf(file()),
     words: { answer: accountingHeaders, error: errorMessage, message: messageOf },
     read: (job) => requestOf(job, file()),
+  })
+  const watch = new JobsWatch({
+    ...{ store: of.kept.store, clock: of.clock },
+    lanes: () => expectedOf(loop),
+    counts: () => room.counts(),
+    delayed: () => room.delayed.size,
+    flows: () => room.backlog.flows.values(),
+    tenantsMax: () => file().metrics.tenants_max,
   })
   const desk = new JobsDesk({
     room,
@@ -53,8 +67,15 @@ export function wireJobs(of: {
     flow.drained = false
     room.backlog.kick(flow)
   })
-  return { room, desk }
+  return { room, desk, watch }
 }
+
+/** How old the oldest job of each lane may get before it is told. */
+const expectedOf = ({ state }: Loop): { lane: string; expectedMs: number }[] =>
+  state.lanes.map(({ config: { name, timeoutMs } }) => ({
+    lane: name,
+    expectedMs: timeoutMs * state.config.file.jobs.age_part,
+  }))
 
 const limitsOf = ({ jobs }: ConfigFile): RoomLimits => ({
   window: jobs.window,

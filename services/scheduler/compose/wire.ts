@@ -50,7 +50,15 @@ export async function wire(of: WireOptions): Promise<Wired> {
   const subjects = subjectsOf(of.loaded.config.file.subject_prefix)
   const upstream = upstreams(() => loop.state.config, of.env)
   const watching = inspected(of)
-  const seen = observers({ of, instance, subjects, standing, loop: () => loop, upstream })
+  const seen = observers({
+    of,
+    instance,
+    subjects,
+    standing,
+    loop: () => loop,
+    upstream,
+    jobs: () => jobs?.watch.read() ?? null,
+  })
   const loop = loopOf(of, { seen, upstream, watching, notes: () => jobs?.room ?? null })
   const jobs =
     of.jobs == null
@@ -79,6 +87,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   const heard = bus.flush().catch(() => {})
   await within(clock, HEARD_MS, heard)
   await jobs?.room.open()
+  jobs?.watch.start()
   return {
     instance,
     httpUrl: doors.http?.url ?? null,

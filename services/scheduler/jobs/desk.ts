@@ -170,7 +170,8 @@ export class JobsDesk implements Jobs {
     }
     const added = await store.add(made, job.body)
     if ('there' in added) return this.#again(job, hash, added.there.hash)
-    room.of.news({ kind: 'accepted', job })
+    const { deadlineMs, notBeforeMs } = job
+    room.of.news({ kind: 'accepted', job, bytes: job.body.length, deadlineMs, notBeforeMs })
     const position = flow.stored + flow.waiting
     if (job.notBeforeMs > 0) room.delayed.add({ ...made, seq: added.seq })
     else {

@@ -4,6 +4,7 @@
 import { requestKey } from '#contracts/ids'
 import { refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
 import { NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
+import type { Outcome } from '#contracts/outcome'
 import { deadBy, endsJob, takenOver } from '#core/laws/jobs'
 import {
   JobStoreError,
@@ -15,6 +16,7 @@ import {
   type JobNews,
   type JobResult,
   type JobStore,
+  type JobWork,
   type Millis,
   type Scheduler,
   type Settings,
@@ -273,7 +275,11 @@ export class JobsRoom implements Notes {
       return 'over'
     }
     const takenAt = clock.now()
-    if (revision !== null) return new LiveJob({ job, flow, claim: fresh, revision, takenAt })
+    const ageMs = this.#age(job)
+    if (revision !== null) {
+      this.of.news({ kind: 'claimed', ...workOf({ job, claim: fresh }), ageMs, ambiguous: false })
+      return new LiveJob({ job, flow, claim: fresh, revision, takenAt })
+    }
     const there = await store.claimOf(job.tenant, job.id)
     if (there === null) {
       // It ended between the two questions, or its claim was released.
@@ -285,7 +291,8 @@ export class JobsRoom implements Notes {
     const { claim, died, ambiguous } = takenOver(there.claim, instance)
     const over = await store.claim(job, claim, there.revision)
     if (over === null) return 'elsewhere'
-    if (died) this.of.news({ kind: 'taken_over', job })
+    const work = { ...workOf({ job, claim }), ageMs, ambiguous }
+    this.of.news(died ? { kind: 'taken_over', from: by, ...work } : { kind: 'claimed', ...work })
     if (ambiguous) this.of.news({ kind: 'ambiguous', job })
     return new LiveJob({ job, flow, claim, revision: over, takenAt })
   }
@@ -338,7 +345,7 @@ export class JobsRoom implements Notes {
   }
 
   /** Its result, stored before the job goes; whoever comes second finds it and stops. */
-  #settle(live: LiveJob, answered: Answered, outcome: string): void {
+  #settle(live: LiveJob, answered: Answered, outcome: Outcome): void {
     if (live.state === 'settling') return
     const lost = live.state === 'lost'
     this.#leftQueue(live)
@@ -348,15 +355,18 @@ export class JobsRoom implements Notes {
     this.backlog.bytes += more
     live.bytes += more
     void this.#store(live, answered, outcome).then((stored) => {
+      const ageMs = this.#age(job)
       this.of.news(
-        stored === null ? { kind: 'late_result', job } : { kind: 'settled', job, outcome: stored },
+        stored === null
+          ? { kind: 'late_result', job }
+          : { kind: 'settled', outcome: stored, ageMs, ...workOf(live) },
       )
       if (!lost) this.#gone(live)
     })
   }
 
   /** Until the store has one: this, another's, or why this one cannot be kept. Null: another's. */
-  async #store(live: LiveJob, answered: Answered, outcome: string): Promise<string | null> {
+  async #store(live: LiveJob, answered: Answered, outcome: Outcome): Promise<Outcome | null> {
     const { job } = live
     let said = answered
     let how = outcome
@@ -404,6 +414,7 @@ export class JobsRoom implements Notes {
     const calling = state === 'calling'
     this.#leftQueue(live)
     live.state = 'lost'
+    this.of.news({ kind: 'returned', ...workOf(live) })
     this.of.scheduler.cancel(job.tenant, job.id)
     void live
       .inTurn(() => this.#release(live, calling))
@@ -519,8 +530,9 @@ export class JobsRoom implements Notes {
     return { attempts: live.claim.attempts, totalMs: Math.round(this.#age(live.job)) }
   }
 
-  #bury({ job }: LiveJob, reason: DeadReason): void {
-    this.of.news({ kind: 'dead', job, reason })
+  #bury(live: LiveJob, reason: DeadReason): void {
+    const { job } = live
+    this.of.news({ kind: 'dead', reason, ...workOf(live) })
     void this.of.store.bury(job, reason).catch((error: unknown) => this.#trouble(null, error))
   }
 
@@ -529,6 +541,12 @@ export class JobsRoom implements Notes {
     this.of.news({ kind: 'store_error', job, error })
   }
 }
+
+const workOf = ({ job, claim }: Pick<LiveJob, 'job' | 'claim'>): JobWork => ({
+  job,
+  claims: claim.claims,
+  attempts: claim.attempts,
+})
 
 const outcomeOf = ({ code }: Refusal): Accounting['outcome'] =>
   code === 'deadline_exceeded' ? 'expired' : code === 'cancelled' ? 'cancelled' : 'refused'
