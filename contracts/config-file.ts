@@ -705,14 +705,6 @@ export const configFile = z.strictObject({
         why: '`fetch` calls that wait for a result at once; past it they are told `pending` at once',
         source: 'architecture: nothing grows without a bound',
       }),
-      age_part: real({
-        default: 0.5,
-        min: 0.01,
-        max: 100,
-        unit: "of the lane's timeout_ms",
-        why: 'a lane whose oldest job has waited for longer is told as a condition: at 1, a job without a deadline of its own ends before it is told',
-        source: 'operations: durable jobs',
-      }),
       sweep_per_second: int({
         default: 2_000,
         min: 1,

@@ -40,9 +40,7 @@ export const jobsNow = z.object({
       lane: z.string(),
       stored: z.int().describe('Without those that were not to start at once.'),
       oldest_ms: z.int().nullable(),
-      expected_ms: z
-        .int()
-        .describe('`jobs.age_part` of the time that the lane gives: an older one is told.'),
+      expected_ms: z.int().describe('Half of `timeout_ms` of the lane: an older one is told.'),
     }),
   ),
   tenants: z

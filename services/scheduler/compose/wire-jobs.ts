@@ -70,11 +70,14 @@ export function wireJobs(of: {
   return { room, desk, watch }
 }
 
+/** Of the time that a lane gives: a job without a deadline of its own then has as much left as it has waited. */
+const OLD_PART = 0.5
+
 /** How old the oldest job of each lane may get before it is told. */
 const expectedOf = ({ state }: Loop): { lane: string; expectedMs: number }[] =>
   state.lanes.map(({ config: { name, timeoutMs } }) => ({
     lane: name,
-    expectedMs: timeoutMs * state.config.file.jobs.age_part,
+    expectedMs: timeoutMs * OLD_PART,
   }))
 
 const limitsOf = ({ jobs }: ConfigFile): RoomLimits => ({
