@@ -197,6 +197,8 @@ export const frame = z.object({
   /** The busiest, at most twenty. */
   tenants: snapshot.shape.tenants,
   held: snapshot.shape.held,
+  /** Durable jobs, the twenty tenants with most; null: none are kept. */
+  jobs: snapshot.shape.jobs,
   /** Why requests wait. */
   waiting: snapshot.shape.waiting,
   /** What holds, and when it began. */

@@ -176,7 +176,29 @@ const TROUBLES: Readonly<
     tone: 'warn',
   }),
   draining: () => ({ said: 'draining', kind: 'draining', tone: 'warn' }),
+  jobs_store_lost: () => ({
+    said: 'THE STORE OF DURABLE JOBS DOES NOT ANSWER',
+    kind: 'jobs_store_lost',
+    tone: 'bad',
+  }),
+  jobs_store_full: () => ({
+    said: 'THE STORE OF DURABLE JOBS IS FULL',
+    kind: 'jobs_store_full',
+    tone: 'bad',
+  }),
+  jobs_dead: (_about, { jobs }) => ({
+    said: `dead letters grow (${number(jobs?.dead.kept ?? 0)} kept)`,
+    kind: 'jobs_dead',
+    tone: 'warn',
+  }),
+  jobs_old: (about, { jobs }) => ({
+    said: `oldest job of ${shown(about)} is ${duration(oldestOf(jobs, about))} old`,
+    kind: 'jobs_old',
+    tone: 'warn',
+  }),
 }
+const oldestOf = (jobs: Snapshot['jobs'], lane: string): number =>
+  jobs?.lanes.find((one) => one.lane === lane)?.oldest_ms ?? 0
 const BLOCKS = {
   key_refused: { said: 'REFUSES THE KEY', kind: 'key_refused' },
   spend_limit: { said: 'HAS REACHED ITS SPENDING LIMIT', kind: 'spend_limit' },

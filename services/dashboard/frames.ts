@@ -64,6 +64,7 @@ export class Frames {
       routes: routes.map((route) => this.#route(route, machines.get(route.id), offset)),
       tenants: tenants.slice(0, BUSIEST),
       held: rest.held,
+      jobs: rest.jobs && { ...rest.jobs, tenants: rest.jobs.tenants.slice(0, BUSIEST) },
       waiting: rest.waiting,
       conditions: rest.conditions,
       lifecycle: this.#lifecycle(requests_by_state),

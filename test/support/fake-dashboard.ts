@@ -129,6 +129,7 @@ export function frameOf(of: Partial<Frame> = {}): Frame {
     ],
     waiting: [],
     conditions: [],
+    jobs: null,
     held: { requests: 18, slots: 18, probes: 0, timers: 0, replies: 0 },
     lifecycle: {
       states: { queued: 2, running: 11, forwarding: 7, backoff: 1, aborting: 0, settled: 0 },
