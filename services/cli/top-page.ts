@@ -3,6 +3,7 @@
 import { runbook, type RunbookKind } from '#contracts/runbook'
 import type { BucketSnapshot, Snapshot } from '#contracts/snapshot'
 import { waitWords } from '#contracts/waiting'
+import { jobLines } from './top-jobs.ts'
 import type { Move, TopMemory } from './top-memory.ts'
 import {
   bar,
@@ -81,7 +82,9 @@ export const waitingPage = (of: { trouble: string; columns: number; paint: Paint
 type Drawing = PageOptions & { width: number; room: Room }
 
 function drawn(of: Drawing): string[] {
-  const sections = [routes(of), lanes(of), tenants(of), moves(of)].filter((one) => one.length > 0)
+  const sections = [routes(of), lanes(of), jobs(of), tenants(of), moves(of)].filter(
+    (one) => one.length > 0,
+  )
   const gap = of.room.airy ? [''] : []
   return [
     ...header(of),
@@ -440,6 +443,9 @@ const WAIT_SAID_MS = 1_000
 /** Of the last ones; at least 1. */
 const largest = (values: readonly (number | null)[], last: number): number =>
   Math.max(1, ...values.slice(-last).map((one) => one ?? 0))
+
+const jobs = ({ snapshot, width, room, paint }: Drawing): string[] =>
+  jobLines(snapshot, { width, lanes: room.lanes, brief: room.moves === 0, paint })
 
 // ---- tenants ----
 
