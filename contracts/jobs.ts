@@ -11,6 +11,8 @@ export const STORED = {
   acceptedAt: 'Headgate-Accepted-At',
   /** Where a result's job was. */
   lane: 'Headgate-Lane',
+  /** Who had a result's job, as JSON: its owners, the one that ended it last. */
+  owners: 'Headgate-Owners',
   /** Why a job is dead. */
   reason: 'Headgate-Dead-Reason',
 } as const
@@ -18,9 +20,26 @@ export const STORED = {
 /** The group of a job that stands alone. */
 export const NO_GROUP = '_'
 
-/** Who works on a job, and how far it got. Attempts and claims count over all owners. */
 /** Who holds a claim that was given back: whoever comes first may have the job. */
 export const NOBODY = '-'
+
+/** Earlier owners that a claim names, the last ones. */
+export const PAST_MAX = 16
+
+/** One that had a job, and how it came that it has it no more. */
+export const pastOwner = z.object({
+  by: z.string().max(64),
+  /** When it took the job, ms since 1970; 0: nobody wrote it down. */
+  since: z.number(),
+  how: z.enum(['died', 'returned', 'ended']),
+  /** Calls that were begun until then, by whomever. */
+  attempts: z.int().min(0),
+  /** The last of them was under way, and may have run. */
+  calling: z.boolean(),
+})
+export type PastOwner = z.infer<typeof pastOwner>
+
+/** Who works on a job, and how far it got. Attempts and claims count over all owners. */
 
 export const jobClaim = z.object({
   /** The instance; `NOBODY`: it was given back, with what had been done. */
@@ -31,6 +50,10 @@ export const jobClaim = z.object({
   attempts: z.int().min(0),
   /** The last of them may be under way. */
   calling: z.boolean(),
+  /** When it was taken, ms since 1970. */
+  since: z.number().optional(),
+  /** Who had it before, the first one first. */
+  past: z.array(pastOwner).max(PAST_MAX).optional(),
 })
 export type JobClaim = z.infer<typeof jobClaim>
 

@@ -7,6 +7,7 @@ import {
   TENANTS_PAGE_MAX,
   type Frame,
   type Hello,
+  type JobLife,
   type RequestsPage,
 } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
@@ -44,6 +45,8 @@ export interface FeedOptions {
   }) => RequestsPage
   /** Those that have something queued or in flight. */
   loads: () => Iterable<TenantLoad>
+  /** What is stored of a durable job; null: nothing. Null itself: none are kept. */
+  job: ((tenant: string, id: string) => Promise<JobLife | null>) | null
   quantiles: (windowMs: number) => QuantileWindow
   guardrailWindowMs: () => number
   admin: Hello['admin']

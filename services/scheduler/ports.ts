@@ -3,6 +3,7 @@
 import type { Dice } from '#core/estimators/dice'
 import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
+import type { JobLife } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
 import type { DeadReason, JobClaim } from '#contracts/jobs'
 import type { Outcome } from '#contracts/outcome'
@@ -370,6 +371,8 @@ export interface Jobs {
   fetch(tenant: string, id: string, waitMs: Millis): Promise<JobResult | 'pending' | null>
   /** Of a job that no scheduler has live. Null: nobody knows the id; `elsewhere`: another instance answers. */
   cancel(tenant: string, id: string): Promise<CancelAnswer | null | 'elsewhere'>
+  /** What is stored of a job, while it waits and when it has ended; null: nothing. For operators. */
+  life(tenant: string, id: string): Promise<JobLife | null>
   /** Of a job that no scheduler has live; null: nobody knows the id. */
   status(tenant: string, id: string): Promise<StatusAnswer | null>
 }

@@ -105,6 +105,7 @@ export function fed(of: Partial<FeedOptions> = {}): { feed: Feed; clock: ManualC
     lifecycleCounts: () => [],
     requests: () => ({ matching: 0, rows: [] }),
     loads: () => [],
+    job: null,
     quantiles: quantileWindow,
     guardrailWindowMs: () => 300_000,
     admin: 'off',

@@ -6,7 +6,7 @@ import type { JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
 import { feed, type Feed } from '#dashboard'
 import { logRecorder } from '#platform/log'
-import type { JobNews, Recorder } from '#ports'
+import type { JobNews, Jobs, Recorder } from '#ports'
 import type { Loop } from '#scheduler/loop/loop'
 import { watchConditions } from '#scheduler/observability/conditions'
 import { faultDesk, type Fault } from '#scheduler/observability/faults'
@@ -62,7 +62,7 @@ export interface Observed {
   loop: () => Loop
   upstream: (name: string) => { baseUrl: string }
   /** Null: no durable jobs are kept. */
-  jobs: () => JobsNow | null
+  jobs: () => { read(): JobsNow; life: Jobs['life'] } | null
 }
 
 export function observers(seen: Observed): Observers {
@@ -108,7 +108,7 @@ export function observers(seen: Observed): Observers {
       bus: { kind: of.bus.kind, connected: of.bus.connected() },
       doors: doors(),
       configRefused: seen.standing.configRefused,
-      jobs: seen.jobs(),
+      jobs: seen.jobs()?.read() ?? null,
       conditions: (read) => conditions.read(read),
     })
   const startedAt = clock.now()
@@ -199,7 +199,7 @@ function panelOf({ of, upstream }: Observed): Panel | null {
 }
 
 function feedOf(
-  { of, instance, loop }: Observed,
+  { of, instance, loop, jobs }: Observed,
   from: { snapshot: () => Snapshot; panel: Panel | null },
 ): Feed {
   const { panel } = from
@@ -212,6 +212,7 @@ function feedOf(
     lifecycleCounts: () => loop().lifecycleCounts(),
     requests: (asked) => loop().requests(asked),
     loads: () => loop().state.active,
+    job: jobs()?.life ?? null,
     quantiles: quantileWindow,
     guardrailWindowMs: () => loop().state.config.file.guardrails.window_seconds * 1_000,
     admin: of.http?.adminToken == null ? 'off' : 'token',

@@ -57,7 +57,8 @@ export async function wire(of: WireOptions): Promise<Wired> {
     standing,
     loop: () => loop,
     upstream,
-    jobs: () => jobs?.watch.read() ?? null,
+    jobs: () =>
+      jobs && { read: () => jobs.watch.read(), life: (tenant, id) => jobs.desk.life(tenant, id) },
   })
   const loop = loopOf(of, { seen, upstream, watching, notes: () => jobs?.room ?? null })
   const jobs =

@@ -7,6 +7,7 @@ import {
   type Refusal,
   type StatusAnswer,
 } from '#contracts/messages'
+import type { JobLife } from '#contracts/dashboard'
 import { STORED } from '#contracts/jobs'
 import {
   JobStoreError,
@@ -16,6 +17,7 @@ import {
   type NewJob,
   type SubmittedJob,
 } from '#ports'
+import { jobLife } from './job-life.ts'
 import type { JobsRoom } from './room.ts'
 
 type Submitted = Awaited<ReturnType<Jobs['submit']>>
@@ -108,6 +110,11 @@ export class JobsDesk implements Jobs {
     // Being taken by ourselves just now: it is in the scheduler in a moment.
     if (room.owned(tenant, id) === undefined) return 'elsewhere'
     return room.of.scheduler.cancel(tenant, id) ?? settled
+  }
+
+  life(tenant: string, id: string): Promise<JobLife | null> {
+    const { store, clock } = this.#of.room.of
+    return jobLife(store, { tenant, id, wall: clock.wall() })
   }
 
   /** Of a job that no scheduler has live; null: nobody knows the id. */

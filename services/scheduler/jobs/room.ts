@@ -5,7 +5,7 @@ import { requestKey } from '#contracts/ids'
 import { refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
 import { NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { Outcome } from '#contracts/outcome'
-import { deadBy, endsJob, takenOver } from '#core/laws/jobs'
+import { deadBy, endsJob, ownersOf, takenOver } from '#core/laws/jobs'
 import {
   JobStoreError,
   type BusHeaders,
@@ -264,7 +264,8 @@ export class JobsRoom implements Notes {
   /** Makes a job ours. `over`: it has its result, and is taken away; `elsewhere`: another instance has it. */
   async #own(flow: Flow, job: StoredJob): Promise<LiveJob | 'over' | 'elsewhere'> {
     const { store, instance, clock } = this.of
-    const fresh: JobClaim = { by: instance, claims: 1, attempts: 0, calling: false }
+    const since = Math.round(clock.wall())
+    const fresh: JobClaim = { by: instance, claims: 1, attempts: 0, calling: false, since }
     const [revision, result] = await Promise.all([
       store.claim(job, fresh, 0),
       store.result(job.tenant, job.id),
@@ -288,7 +289,9 @@ export class JobsRoom implements Notes {
     }
     const { by } = there.claim
     if (by !== instance && by !== NOBODY && !this.members.dead(by)) return 'elsewhere'
-    const { claim, died, ambiguous } = takenOver(there.claim, instance)
+    const { claim: next, died, ambiguous } = takenOver(there.claim, instance)
+    const past = died ? ownersOf(there.claim, 'died') : (there.claim.past ?? [])
+    const claim = { ...next, since, past }
     const over = await store.claim(job, claim, there.revision)
     if (over === null) return 'elsewhere'
     const work = { ...workOf({ job, claim }), ageMs, ambiguous }
@@ -373,7 +376,7 @@ export class JobsRoom implements Notes {
     let kept: boolean | null = null
     for (let wait = SETTLE_AGAIN; ; wait = Math.min(2 * wait, SETTLE_AGAIN_MOST)) {
       try {
-        kept ??= await this.of.store.settle(this.#resultOf(job, said))
+        kept ??= await this.of.store.settle(this.#resultOf(live, said))
         await live.inTurn(async () => {})
         if (live.state !== 'lost')
           await this.of.store.remove({ seq: job.seq, revision: live.revision })
@@ -395,12 +398,14 @@ export class JobsRoom implements Notes {
     }
   }
 
-  #resultOf(job: StoredJob, { headers, body }: Answered): JobResult {
+  #resultOf({ job, claim }: LiveJob, { headers, body }: Answered): JobResult {
+    const owners = ownersOf({ ...claim, calling: false }, 'ended')
     const { tenant, id, group, hash } = job
     const own: BusHeaders = [
       [STORED.hash, hash],
       [STORED.acceptedAt, String(job.acceptedAt)],
       [STORED.lane, job.lane],
+      [STORED.owners, JSON.stringify(owners)],
     ]
     return { tenant, id, group, hash, headers: [...headers, ...own], body }
   }
@@ -429,7 +434,10 @@ export class JobsRoom implements Notes {
   /** What was done of it is left for whoever comes. */
   async #release({ job, claim, revision }: LiveJob, calling: boolean): Promise<void> {
     if (claim.attempts === 0 && claim.claims === 1) await this.of.store.release(revision)
-    else await this.of.store.claim(job, { ...claim, by: NOBODY, calling }, revision)
+    else {
+      const past = ownersOf({ ...claim, calling }, 'returned')
+      await this.of.store.claim(job, { ...claim, by: NOBODY, calling, past }, revision)
+    }
   }
 
   /** Another instance has it: no call is made for it here. */
