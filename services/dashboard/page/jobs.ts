@@ -40,9 +40,10 @@ export function jobs(page: Page): JobsRoom {
   const moves = movesTable(open)
   const find = lookUp(open)
   const over = overTime()
+  // Until a frame says that there are any: what nobody sees draws nothing.
   const body = h(
     'div',
-    {},
+    { hidden: true },
     facts,
     h('div', { class: 'grid two' }, titled('By lane', lanes), titled('By tenant', tenants)),
     over.element,
