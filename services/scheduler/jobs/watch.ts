@@ -52,6 +52,8 @@ export class JobsWatch {
     ...{ ambiguous: 0, late_results: 0, dead: 0, store_errors: 0 },
   }
   #seen: JobStoreLook = NOTHING
+  /** Claims that were not ours when the store was asked. */
+  #elsewhere = 0
   #lookedAt: Millis | null = null
   #reachable = true
   /** The bytes that were there when it said that it is full; null: it did not, or it has room again. */
@@ -83,15 +85,15 @@ export class JobsWatch {
 
   read(): JobsNow {
     const { clock, counts, delayed } = this.#of
-    const { jobs: stored, later, claims, bytes, bytesMax } = this.#seen
+    const { jobs: stored, later, bytes, bytesMax } = this.#seen
     const wall = clock.wall()
     const age = (at: Millis | null): number | null =>
       at === null ? null : Math.max(0, Math.round(wall - at))
     const own = counts()
-    const elsewhere = Math.max(0, claims - own.waiting - own.calling - own.settling)
+    const elsewhere = this.#elsewhere
     const oldest = [...this.#seen.lanes.values()].flatMap(({ oldestAt }) => oldestAt ?? [])
     const waits = Math.min(delayed(), later)
-    const taken = own.waiting + own.calling + own.settling + elsewhere
+    const taken = this.#own() + elsewhere
     return {
       stored,
       oldest_ms: age(oldest.length === 0 ? null : Math.min(...oldest)),
@@ -129,14 +131,21 @@ export class JobsWatch {
     if (reason === 'away') this.#reachable = false
   }
 
+  #own(): number {
+    const { waiting, calling, settling } = this.#of.counts()
+    return waiting + calling + settling
+  }
+
   async #look(): Promise<void> {
     if (this.#looking || this.#stopped) return
     this.#looking = true
     const { store, clock, lanes } = this.#of
     const askedAt = clock.now()
     let rest = LOOK_EVERY
+    const before = this.#own()
     try {
       this.#seen = await store.look(lanes().map(({ lane }) => lane))
+      this.#elsewhere = Math.max(0, this.#seen.claims - Math.max(before, this.#own()))
       this.#lookedAt = Math.round(clock.wall())
       this.#reachable = true
       rest = Math.max(rest, LOOK_REST * (clock.now() - askedAt))
