@@ -11,6 +11,8 @@ export const STORED = {
   acceptedAt: 'Headgate-Accepted-At',
   /** Where a result's job was. */
   lane: 'Headgate-Lane',
+  /** Who had a result's job, as JSON: its owners, the one that ended it last. */
+  owners: 'Headgate-Owners',
   /** Why a job is dead. */
   reason: 'Headgate-Dead-Reason',
 } as const
@@ -26,6 +28,22 @@ export const NOBODY = '-'
 export const heldByBatch = (gathering: string): string => `batch:${gathering}`
 export const isHeldByBatch = (by: string): boolean => by.startsWith('batch:')
 
+/** Earlier owners that a claim names, the last ones. */
+export const PAST_MAX = 16
+
+/** One that had a job, and how it came that it has it no more. */
+export const pastOwner = z.object({
+  by: z.string().max(64),
+  /** When it took the job, ms since 1970; 0: nobody wrote it down. */
+  since: z.number(),
+  how: z.enum(['died', 'returned', 'ended']),
+  /** Calls that were begun until then, by whomever. */
+  attempts: z.int().min(0),
+  /** The last of them was under way, and may have run. */
+  calling: z.boolean(),
+})
+export type PastOwner = z.infer<typeof pastOwner>
+
 /** Who works on a job, and how far it got. Attempts and claims count over all owners. */
 export const jobClaim = z.object({
   /** The instance; `NOBODY`: it was given back, with what had been done. */
@@ -38,6 +56,10 @@ export const jobClaim = z.object({
   calling: z.boolean(),
   /** Calls whose instance died under them: each may have run. */
   ambiguous: z.int().min(0).default(0),
+  /** When it was taken, ms since 1970. */
+  since: z.number().optional(),
+  /** Who had it before, the first one first. */
+  past: z.array(pastOwner).max(PAST_MAX).optional(),
 })
 export type JobClaim = z.infer<typeof jobClaim>
 

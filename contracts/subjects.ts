@@ -45,6 +45,7 @@ export function subjects(prefix: string) {
     aux: (kind: AuxKind, tenant: string) => `${root}.${kind}.${tenant}`,
     admin: (op: AdminOp) => `${root}.admin.${op}`,
     requestEvent: (tenant: string, lane: string) => `${root}.event.request.${tenant}.${lane}`,
+    jobEvent: (tenant: string, lane: string) => `${root}.event.job.${tenant}.${lane}`,
     controllerEvent: (kind: 'breaker' | 'limit' | 'guardrail', name: string) =>
       `${root}.event.${kind}.${name}`,
     events: `${root}.event.>`,

@@ -175,6 +175,13 @@ const tellsOf = (on: Subjects): Tell[] => [
     parameters: ['tenant', 'lane'],
     messages: eventsOn('request').map(eventMessage),
   },
+  {
+    name: 'event.job',
+    address: on.jobEvent('{tenant}', '{lane}'),
+    says: 'A durable job changed hands or state. What its attempts do are events of its request.',
+    parameters: ['tenant', 'lane'],
+    messages: eventsOn('job').map(eventMessage),
+  },
   ...(['breaker', 'limit', 'guardrail'] as const).map((kind) => {
     const parameter = kind === 'guardrail' ? ('guardrail' as const) : ('route' as const)
     return {

@@ -3,8 +3,10 @@
 import type { Dice } from '#core/estimators/dice'
 import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
+import type { JobLife } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
 import type { DeadReason, Gathering, JobClaim } from '#contracts/jobs'
+import type { Outcome } from '#contracts/outcome'
 import type { LastWords } from '#contracts/reply-fields'
 import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
@@ -314,6 +316,8 @@ export interface JobStore {
   /** Heads of stored jobs in their order, in pages: those that may start, or those that may not yet. Begins at a
    *  place and ends with the last one that there is. */
   heads(when: 'now' | 'later', from: number, count: number): Promise<JobHead[]>
+  /** How much there is: of each of these lanes, and of all. */
+  look(lanes: readonly string[]): Promise<JobStoreLook>
   /** Calls once when the result of a job is published, wherever it comes from; the answer ends it. */
   onResult(tenant: string, id: string, call: () => void): () => void
   close(): Promise<void>
@@ -336,12 +340,38 @@ export interface GatheringStore {
   close(): Promise<void>
 }
 
+/** What a store holds, each figure at a time of its own. A server before 2.11 tells no numbers: one stands for any. */
+export interface JobStoreLook {
+  /** Jobs that may start at once, or have started; when the first of them was accepted, ms since 1970. */
+  readonly lanes: ReadonlyMap<string, JobsKeptNow>
+  /** All that have not ended. */
+  readonly jobs: number
+  /** Jobs that were stored with a time to start, come or not. */
+  readonly later: number
+  readonly claims: number
+  /** Dead letters, and when the last of them came, ms since 1970. */
+  readonly dead: number
+  readonly deadAt: Millis | null
+  /** Of jobs and claims; null: the store has no bound of its own. */
+  readonly bytes: number
+  readonly bytesMax: number | null
+}
+
+export interface JobsKeptNow {
+  readonly jobs: number
+  readonly oldestAt: Millis | null
+}
+
 /** What happened to jobs, for counters and events. */
 export type JobNews =
   | { kind: 'batch'; what: BatchNews; entries: number; job: null }
-  | { kind: 'accepted' | 'duplicate' | 'taken_over' | 'ambiguous' | 'late_result'; job: JobName }
-  | { kind: 'settled'; job: JobName; outcome: string }
-  | { kind: 'dead'; job: JobName; reason: DeadReason }
+  | { kind: 'accepted'; job: JobName; bytes: number; deadlineMs: Millis; notBeforeMs: Millis }
+  | { kind: 'duplicate' | 'ambiguous' | 'late_result'; job: JobName }
+  | ({ kind: 'claimed'; ageMs: Millis; ambiguous: boolean } & JobWork)
+  | ({ kind: 'taken_over'; from: string; ageMs: Millis; ambiguous: boolean } & JobWork)
+  | ({ kind: 'returned' } & JobWork)
+  | ({ kind: 'settled'; outcome: Outcome; ageMs: Millis } & JobWork)
+  | ({ kind: 'dead'; reason: DeadReason } & JobWork)
   | { kind: 'store_error'; job: JobName | null; error: unknown }
 
 /** `found`: an unanswered create, in the provider's list; `not_made`: it is not there; `not_ours`: what was found was
@@ -357,6 +387,13 @@ export type BatchNews =
   | 'adopted'
   | 'again'
   | 'ended'
+
+/** What was done of a job, by all its owners. */
+export interface JobWork {
+  job: JobName
+  claims: number
+  attempts: number
+}
 
 export interface JobName {
   tenant: string
@@ -381,6 +418,8 @@ export interface Jobs {
   fetch(tenant: string, id: string, waitMs: Millis): Promise<JobResult | 'pending' | null>
   /** Of a job that no scheduler has live. Null: nobody knows the id; `elsewhere`: another instance answers. */
   cancel(tenant: string, id: string): Promise<CancelAnswer | null | 'elsewhere'>
+  /** What is stored of a job, while it waits and when it has ended; null: nothing. For operators. */
+  life(tenant: string, id: string): Promise<JobLife | null>
   /** Of a job that no scheduler has live; null: nobody knows the id. */
   status(tenant: string, id: string): Promise<StatusAnswer | null>
 }

@@ -229,6 +229,7 @@ function built(
     status: [llm.status('a', 'b')],
     aux: AUX_KINDS.map((kind) => llm.aux(kind, 'a')),
     admin: ADMIN_OPS.map(llm.admin),
+    jobEvent: [llm.jobEvent('a', 'b')],
     requestEvent: [llm.requestEvent('a', 'b')],
     controllerEvent: (['breaker', 'limit', 'guardrail'] as const).map((kind) =>
       llm.controllerEvent(kind, 'a'),

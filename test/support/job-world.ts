@@ -249,6 +249,7 @@ export class Instance {
       flows: far(store.flows),
       noteFlow: far(store.noteFlow),
       heads: far(store.heads),
+      look: far(store.look),
       onResult: (tenant, id, call) => store.onResult(tenant, id, () => this.pass(call)),
       close: store.close,
     }

@@ -50,7 +50,16 @@ export async function wire(of: WireOptions): Promise<Wired> {
   const subjects = subjectsOf(of.loaded.config.file.subject_prefix)
   const upstream = upstreams(() => loop.state.config, of.env)
   const watching = inspected(of)
-  const seen = observers({ of, instance, subjects, standing, loop: () => loop, upstream })
+  const seen = observers({
+    of,
+    instance,
+    subjects,
+    standing,
+    loop: () => loop,
+    upstream,
+    jobs: () =>
+      jobs && { read: () => jobs.watch.read(), life: (tenant, id) => jobs.desk.life(tenant, id) },
+  })
   const loop = loopOf(of, { seen, upstream, watching, jobs: () => jobs })
   const jobs =
     of.jobs == null
@@ -81,6 +90,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   await within(clock, HEARD_MS, heard)
   await jobs?.room.open()
   jobs?.gatherer?.open()
+  jobs?.watch.start()
   return {
     instance,
     httpUrl: doors.http?.url ?? null,

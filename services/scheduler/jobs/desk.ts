@@ -7,6 +7,7 @@ import {
   type Refusal,
   type StatusAnswer,
 } from '#contracts/messages'
+import type { JobLife } from '#contracts/dashboard'
 import { NO_GROUP, STORED } from '#contracts/jobs'
 import {
   JobStoreError,
@@ -20,6 +21,7 @@ import {
   type SubmittedJob,
 } from '#ports'
 import type { Flow } from './flow.ts'
+import { jobLife } from './job-life.ts'
 import type { JobsRoom } from './room.ts'
 
 export interface DeskOptions {
@@ -133,6 +135,11 @@ export class JobsDesk implements Jobs, Deferrals {
     return room.of.scheduler.cancel(tenant, id) ?? settled
   }
 
+  life(tenant: string, id: string): Promise<JobLife | null> {
+    const { store, clock } = this.#of.room.of
+    return jobLife(store, { tenant, id, wall: clock.wall() })
+  }
+
   /** Of a job that no scheduler has live; null: nobody knows the id. */
   async status(tenant: string, id: string): Promise<StatusAnswer | null> {
     const { store } = this.#of.room.of
@@ -198,7 +205,8 @@ export class JobsDesk implements Jobs, Deferrals {
       room.noticed(added.there)
       return this.#again(job, hash, added.there.hash)
     }
-    room.of.news({ kind: 'accepted', job })
+    const { deadlineMs, notBeforeMs } = job
+    room.of.news({ kind: 'accepted', job, bytes: job.body.length, deadlineMs, notBeforeMs })
     const position = job.notBeforeMs > 0 ? null : flow.stored + flow.waiting
     const waitMs = position === null ? null : waitOf(flow, position, clock.now())
     if (job.notBeforeMs > 0) room.delayed.add({ ...made, seq: added.seq })

@@ -8,6 +8,7 @@ import {
   type JobHead,
   type JobResult,
   type JobStore,
+  type Millis,
   type NewJob,
   type StoredJob,
 } from '#ports'
@@ -29,6 +30,8 @@ export interface MemoryJobStore extends JobStore {
 export function memoryJobStore(of: {
   /** Called for each result that is stored. */
   published?: (result: JobResult) => void
+  /** Ms since 1970; absent: nobody asks when a job was given up. */
+  wall?: () => Millis
 }): MemoryJobStore {
   let last = 0
   /** By place, in order: what is put in later has a larger one. */
@@ -42,6 +45,7 @@ export function memoryJobStore(of: {
   const flows = new Map<string, JobFlow>()
   const listeners = new Map<string, Set<() => void>>()
   const dead: { job: StoredJob; reason: DeadReason }[] = []
+  let deadAt: Millis | null = null
 
   const stored = (seq: number, behind: number | null = null): StoredJob | null => {
     const kept = jobs.get(seq)
@@ -147,7 +151,10 @@ export function memoryJobStore(of: {
       if (revision !== null) unclaim(revision)
     }),
 
-    bury: act((job: StoredJob, reason: DeadReason) => void dead.push({ job, reason })),
+    bury: act((job: StoredJob, reason: DeadReason) => {
+      dead.push({ job, reason })
+      deadAt = of.wall?.() ?? null
+    }),
 
     flows: act(() => [...flows.values()]),
 
@@ -160,6 +167,22 @@ export function memoryJobStore(of: {
         if (seq >= from && (when === 'later') === head.notBeforeMs > 0) heads.push(head)
       }
       return heads
+    }),
+
+    look: act((lanes: readonly string[]) => {
+      const all = [...jobs.values()].map(({ head }) => head)
+      const now = all.filter(({ notBeforeMs }) => notBeforeMs === 0)
+      const kept = (heads: readonly JobHead[]) => ({
+        jobs: heads.length,
+        oldestAt: heads[0]?.acceptedAt ?? null,
+      })
+      return {
+        lanes: new Map(lanes.map((lane) => [lane, kept(now.filter((one) => one.lane === lane))])),
+        ...{ jobs: all.length, later: all.length - now.length, claims: claims.size },
+        ...{ dead: dead.length, deadAt },
+        bytes: [...jobs.values()].reduce((sum, { body }) => sum + body.length, 0),
+        bytesMax: null,
+      }
     }),
 
     onResult(tenant, id, call) {

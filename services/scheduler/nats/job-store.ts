@@ -30,7 +30,9 @@ import {
   type JobFlow,
   type JobHead,
   type JobResult,
+  type JobsKeptNow,
   type JobStore,
+  type JobStoreLook,
   type Millis,
   type NewJob,
   type StoredJob,
@@ -38,6 +40,8 @@ import {
 
 /** A store that has not answered by then is away. */
 const WITHIN: Millis = 5_000
+/** It walks over what it counts: a million of them take a second or two. */
+const COUNTED_WITHIN: Millis = 30_000
 /** JetStream's own code for a write that expected another message before it. */
 const WRONG_LAST = 10_071
 const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077, 10_122, 10_123])
@@ -258,6 +262,32 @@ class NatsJobStore implements JobStore {
     })
   }
 
+  async look(lanes: readonly string[]): Promise<JobStoreLook> {
+    const { stored } = this.#of.subjects
+    const { jobs, dead } = this.#of.names
+    // First what costs the server nothing: whether it is there.
+    const [graves, room] = await Promise.all([
+      this.#try(() => this.#jsm.streams.info(dead)),
+      this.#try(() => this.#jsm.streams.info(jobs)),
+    ])
+    const [later, claims, flows, ...each] = await Promise.all([
+      this.#count(stored.job('later', '*', '*', '*')),
+      this.#count(stored.claim('*', '*')),
+      this.#count(stored.flow('*', '*')),
+      ...lanes.map((lane) => this.#count(stored.job('now', lane, '*', '*'))),
+    ])
+    const { messages, last_ts } = graves.state
+    return {
+      lanes: new Map(lanes.map((lane, index) => [lane, each[index] ?? NONE])),
+      // Not counted by themselves: the server walks over all that it counts.
+      jobs: Math.max(0, room.state.messages - claims.jobs - flows.jobs),
+      ...{ later: later.jobs, claims: claims.jobs },
+      ...{ dead: messages, deadAt: messages === 0 ? null : Date.parse(last_ts) },
+      bytes: room.state.bytes,
+      bytesMax: room.config.max_bytes > 0 ? room.config.max_bytes : null,
+    }
+  }
+
   onResult(tenant: string, id: string, call: () => void): () => void {
     const subject = this.#of.subjects.result(tenant, id)
     const subscription = this.#nc.subscribe(subject, { max: 1, callback: () => call() })
@@ -273,7 +303,7 @@ class NatsJobStore implements JobStore {
     const message = natsHeaders()
     for (const [name, value] of headers) message.append(name, value)
     return this.#try(async () => {
-      const answer = await this.#request(subject, body, message)
+      const answer = await this.#request(subject, body, { headers: message })
       const { error, seq } = answer.json<PublishAnswer>()
       if (error === undefined) return seq
       if (error.err_code === WRONG_LAST) return null
@@ -281,11 +311,23 @@ class NatsJobStore implements JobStore {
     })
   }
 
-  async #get(stream: string, query: object): Promise<Msg | null> {
+  /** How many messages have a subject of this kind, and when the first of them was accepted. */
+  async #count(subject: string): Promise<JobsKeptNow> {
+    const query = { seq: 1, next_by_subj: subject, batch: 1 }
+    const first = await this.#get(this.#of.names.jobs, query, COUNTED_WITHIN)
+    if (first === null) return NONE
+    return {
+      jobs: pendingOf(first) ?? 1,
+      oldestAt: Number(header(first, STORED.acceptedAt)) || null,
+    }
+  }
+
+  async #get(stream: string, query: object, timeout = WITHIN): Promise<Msg | null> {
     return this.#try(async () => {
       const answer = await this.#request(
         `$JS.API.DIRECT.GET.${stream}`,
         Buffer.from(JSON.stringify(query)),
+        { timeout },
       )
       const code = answer.headers?.code ?? 0
       if (code === 0) return answer
@@ -320,12 +362,9 @@ class NatsJobStore implements JobStore {
   #request(
     subject: string,
     body: Uint8Array,
-    headers?: ReturnType<typeof natsHeaders>,
+    of: { headers?: ReturnType<typeof natsHeaders>; timeout?: Millis } = {},
   ): Promise<Msg> {
-    return this.#nc.request(subject, body, {
-      timeout: WITHIN,
-      ...(headers === undefined ? {} : { headers }),
-    })
+    return this.#nc.request(subject, body, { timeout: WITHIN, ...of })
   }
 
   #job(message: Msg | null): StoredJob | null {
@@ -337,8 +376,8 @@ class NatsJobStore implements JobStore {
       root,
     })
     if (head === null) return null
-    const behind = header(message, 'Nats-Num-Pending')
-    return { ...head, body: message.data, behind: behind === '' ? null : Number(behind) }
+    const pending = pendingOf(message)
+    return { ...head, body: message.data, behind: pending === null ? null : pending - 1 }
   }
 
   /** One act; where nobody answers for a stream it is made anew, and the act is tried once more. */
@@ -368,6 +407,7 @@ const UNREADABLE_CLAIM: JobClaim = {
 interface WithHeaders {
   headers?: MsgHdrs | undefined
 }
+const NONE: JobsKeptNow = { jobs: 0, oldestAt: null }
 
 interface PublishAnswer {
   seq: number
@@ -375,6 +415,9 @@ interface PublishAnswer {
 }
 
 const header = (message: WithHeaders, name: string): string => message.headers?.get(name) ?? ''
+/** Messages of the subject that was asked for, from this one on, which counts; null: the server does not say. */
+const pendingOf = (message: WithHeaders): number | null =>
+  Number(header(message, 'Nats-Num-Pending')) || null
 const seqOf = (message: Msg): number => Number(header(message, 'Nats-Sequence'))
 
 function jsonOf(message: Msg): unknown {

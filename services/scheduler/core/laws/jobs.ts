@@ -1,6 +1,13 @@
-/** Durable jobs (control-laws §15): what ends one, when another instance may take it over, and how long a flow
+/** Durable jobs (control-laws §19): what ends one, when another instance may take it over, and how long a flow
  *  rests that was turned away. Everything else about them is the laws of requests. */
-import { isHeldByBatch, NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
+import {
+  isHeldByBatch,
+  NOBODY,
+  PAST_MAX,
+  type DeadReason,
+  type JobClaim,
+  type PastOwner,
+} from '#contracts/jobs'
 import type { RefusalCode } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import type { Dice } from '#core/estimators/dice'
@@ -76,6 +83,12 @@ export function takenOver(
   }
   return { claim, died, ambiguous }
 }
+
+/** Everybody who had a job, when the holder of this claim has it no more; the first are forgotten. */
+export const ownersOf = (
+  { by, since = 0, attempts, calling, past = [] }: JobClaim,
+  how: PastOwner['how'],
+): PastOwner[] => [...past, { by, since, how, attempts, calling }].slice(-PAST_MAX)
 
 /** `inRow`: times that the flow was turned away since something of it started. */
 export function restOf(inRow: number, dice: Dice): Millis {
