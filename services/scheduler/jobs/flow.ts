@@ -1,5 +1,5 @@
 /** One tenant's jobs in one lane, as far as they are in memory. The rest is in the store, from `cursor` on. */
-import type { JobFlow, Millis } from '#ports'
+import type { JobFlow, JobHead, Millis } from '#ports'
 
 export class Flow implements JobFlow {
   readonly lane: string
@@ -34,6 +34,12 @@ export class Flow implements JobFlow {
   again(seq: number): void {
     if (seq < this.cursor) this.cursor = seq
     this.drained = false
+  }
+
+  /** A job that was taken is to be read again. One that waited for its time is not among those from `cursor` on. */
+  back({ seq, notBeforeMs }: Pick<JobHead, 'seq' | 'notBeforeMs'>): void {
+    if (notBeforeMs === 0) return this.again(seq)
+    if (!this.due.includes(seq)) this.due.push(seq)
   }
 
   get idle(): boolean {

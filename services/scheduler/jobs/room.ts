@@ -254,7 +254,7 @@ export class JobsRoom implements Notes {
     flow.waiting -= 1
     this.backlog.waiting -= 1
     if (live === null) {
-      flow.again(job.seq)
+      flow.back(job)
       this.backlog.rest(flow)
     } else this.backlog.kick(flow)
   }
@@ -277,7 +277,7 @@ export class JobsRoom implements Notes {
     const there = await store.claimOf(job.tenant, job.id)
     if (there === null) {
       // It ended between the two questions, or its claim was released.
-      flow.again(job.seq)
+      flow.back(job)
       return 'elsewhere'
     }
     const { by } = there.claim
@@ -410,7 +410,7 @@ export class JobsRoom implements Notes {
       .catch((error: unknown) => this.#trouble(live, error))
       .then(() => {
         this.#forgetLive(live)
-        flow.again(job.seq)
+        flow.back(job)
         this.backlog.rest(flow)
       })
   }
@@ -429,7 +429,7 @@ export class JobsRoom implements Notes {
     live.state = 'lost'
     this.of.scheduler.cancel(job.tenant, job.id)
     this.#forgetLive(live)
-    live.flow.again(job.seq)
+    live.flow.back(job)
     this.backlog.kick(live.flow)
   }
 
