@@ -6,6 +6,7 @@ import { TOKEN, TOKEN_SHAPE } from '#contracts/ids'
 import { LONGEST_MS } from '#contracts/jobs'
 import { HEADER, refusal, type Refusal } from '#contracts/messages'
 import { AUX_KINDS, oneToken, twoTokens, type Subjects } from '#contracts/subjects'
+import { JobStoreError } from '#ports'
 import type {
   Jobs,
   Reply,
@@ -311,13 +312,18 @@ function serveFetch(desk: Desk, unknown: (to: string, id: string) => void): void
       const expected = `${HEADER.waitMs}: expected an integer from 0 to ${LONGEST_MS}`
       return outbox.error({ to, id, refusal: refusal('invalid_request', expected) })
     }
+    const pending = (why: string): void =>
+      outbox.error({ to, id, refusal: refusal('pending', why) })
     const done = jobs.fetch(tenant, id, waitMs).then((found) => {
       if (found === null) unknown(to, id)
-      else if (found === 'pending')
-        outbox.error({ to, id, refusal: refusal('pending', 'the job is not settled yet') })
+      else if (found === 'pending') pending('the job is not settled yet')
       else bus.publish(to, found.body, { headers: found.headers })
     })
-    done.catch((error: unknown) => desk.fault(message, error))
+    done.catch((error: unknown) => {
+      // Whether it is settled nobody can say just now; the same question may be answered later.
+      if (error instanceof JobStoreError) return pending('the store of jobs does not answer')
+      desk.fault(message, error)
+    })
   })
 }
 
