@@ -116,6 +116,8 @@ async function jobs(house: RecordedHouse): Promise<void> {
   await house.ask(submit, call(), { ...id('later'), 'Headgate-Not-Before-Ms': '60000' })
   await house.ask(LLM.fetch('acme', 'later'), '', { 'Headgate-Wait-Ms': '10' })
   await house.ask(LLM.status('acme', 'later'))
+  await house.ask(LLM.admin('jobs'))
+  await house.ask(LLM.admin('jobs'), { state: 'delayed', tenant: 'acme', count: 1 })
   await house.ask(LLM.cancel('acme', 'later'))
   await house.ask(submit, NOT_JSON)
   await house.pass(1_000)
@@ -153,6 +155,9 @@ async function administration(house: RecordedHouse): Promise<void> {
   const one = { tenant: 'acme', id: 'nobody' }
   await house.ask(LLM.admin('status'), one)
   await house.ask(LLM.admin('cancel'), one)
+  await house.ask(LLM.admin('jobs'), { act: 'drop', ...one })
+  await house.ask(LLM.admin('jobs'), { act: 'requeue', ...one })
+  await house.ask(LLM.admin('jobs'), { act: 'requeue' })
   await house.ask(LLM.admin('drain'))
   await house.pass(1_000)
   await house.ask(INTERACTIVE, call())

@@ -4,8 +4,9 @@ import type { ConfigFile } from '#contracts/config'
 import { isToken } from '#contracts/ids'
 import { HEADER } from '#contracts/messages'
 import type { Subjects } from '#contracts/subjects'
-import type { Bus, Clock, Dice, Incoming, JobNews, StoredJob } from '#ports'
+import type { Bus, Clock, Dice, Incoming, JobNews, JobsOperator, StoredJob } from '#ports'
 import { JobsDesk } from '#scheduler/jobs/desk'
+import { jobsOperator } from '#scheduler/jobs/operator-desk'
 import { JobsRoom, type RoomLimits } from '#scheduler/jobs/room'
 import type { Loop } from '#scheduler/loop/loop'
 import { accountingHeaders, errorMessage } from '#scheduler/nats/outbox'
@@ -16,6 +17,7 @@ import type { JobsKept } from './open-jobs.ts'
 export interface WiredJobs {
   readonly room: JobsRoom
   readonly desk: JobsDesk
+  readonly operator: JobsOperator
 }
 
 export function wireJobs(of: {
@@ -53,7 +55,7 @@ export function wireJobs(of: {
     flow.drained = false
     room.backlog.kick(flow)
   })
-  return { room, desk }
+  return { room, desk, operator: jobsOperator(room, desk) }
 }
 
 const limitsOf = ({ jobs }: ConfigFile): RoomLimits => ({

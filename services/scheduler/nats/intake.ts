@@ -408,8 +408,7 @@ function serveAux(desk: Desk): Subscription[] {
 function serveAdmin(desk: Desk): void {
   const { subjects, scheduler, subjectPrefix } = desk
   const perform = adminDesk({ ...desk, onError: desk.onError ?? (() => {}) })
-  const at = { name: 'admin', subject: subjects.every.admin, queue: null }
-  desk.serve(at, (message, failed) => {
+  const handle = (message: BusMessage, failed: (why: string) => void): void => {
     const { reply } = message
     const { replyPrefixes: prefixes } = desk.limits()
     if (reply !== undefined && !operatorReplyAllowed({ reply, prefixes, subjectPrefix })) {
@@ -418,7 +417,12 @@ function serveAdmin(desk: Desk): void {
     }
     const op = message.subject.slice(subjects.root.length + '.admin.'.length)
     perform({ op, to: reply ?? null, body: message.data, failed })
+  }
+  desk.serve({ name: 'admin', subject: subjects.every.admin, queue: null }, (message, failed) => {
+    if (message.subject !== subjects.admin('jobs')) handle(message, failed)
   })
+  // What is stored is everybody's: one instance looks, and one acts.
+  desk.serve({ name: 'admin_jobs', subject: subjects.admin('jobs'), queue: QUEUE }, handle)
 }
 
 /** The last word to a message that something of ours failed on, where it may be answered. */

@@ -12,12 +12,20 @@ import {
 } from '@nats-io/jetstream'
 import { headers as natsHeaders, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import { HEADER, type DegradeStep, type UpstreamHeaders } from '#contracts/messages'
-import { jobClaim, NO_GROUP, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
+import {
+  DEAD_REASONS,
+  jobClaim,
+  NO_GROUP,
+  STORED,
+  type DeadReason,
+  type JobClaim,
+} from '#contracts/jobs'
 import type { StoreNames } from '#contracts/store-names'
 import type { Subjects } from '#contracts/subjects'
 import {
   JobStoreError,
   type BusHeaders,
+  type DeadHead,
   type JobFlow,
   type JobHead,
   type JobResult,
@@ -177,8 +185,8 @@ class NatsJobStore implements JobStore {
     return { claim, revision }
   }
 
-  release(revision: number): Promise<void> {
-    return this.#delete(revision)
+  async release(revision: number): Promise<void> {
+    await this.#delete(revision)
   }
 
   async settle(result: JobResult): Promise<boolean> {
@@ -220,11 +228,59 @@ class NatsJobStore implements JobStore {
     await this.#publish(this.#of.subjects.stored.flow(lane, tenant), NOTHING, [])
   }
 
-  async heads(when: 'now' | 'later', from: number, count: number): Promise<JobHead[]> {
-    const { jobs } = this.#of.names
-    const filter_subject = this.#of.subjects.stored.job(when, '*', '*', '*')
+  async heads(
+    when: 'now' | 'later' | '*',
+    from: number,
+    count: number,
+    { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
+  ): Promise<JobHead[]> {
+    const filter_subject = this.#of.subjects.stored.job(when, lane, tenant, '*')
+    const found = await this.#page({ stream: this.#of.names.jobs, filter_subject, from, count })
+    return found.flatMap((message) => this.#headIn(message) ?? [])
+  }
+
+  async graves(
+    from: number,
+    count: number,
+    { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
+  ): Promise<DeadHead[]> {
+    const filter_subject = this.#of.subjects.stored.dead(lane, tenant, '*')
+    const found = await this.#page({ stream: this.#of.names.dead, filter_subject, from, count })
+    return found.flatMap((message) => this.#graveIn(message) ?? [])
+  }
+
+  async grave(tenant: string, id: string): Promise<(StoredJob & DeadHead) | null> {
+    const subject = this.#of.subjects.stored.dead('*', tenant, id)
+    const message = await this.#get(this.#of.names.dead, { last_by_subj: subject })
+    if (message === null) return null
+    const head = this.#graveIn({
+      message,
+      subject: header(message, 'Nats-Subject'),
+      seq: seqOf(message),
+    })
+    return head === null ? null : { ...head, body: message.data, behind: null }
+  }
+
+  unbury(seq: number): Promise<boolean> {
+    return this.#delete(seq, this.#of.names.dead)
+  }
+
+  async unsettle(tenant: string, id: string): Promise<void> {
+    const subject = this.#of.subjects.stored.done(tenant, '*', id)
+    const message = await this.#get(this.#of.names.results, { last_by_subj: subject })
+    if (message !== null) await this.#delete(seqOf(message), this.#of.names.results)
+  }
+
+  /** Messages of a stream from a place on, without their bodies. */
+  #page(of: {
+    stream: string
+    filter_subject: string
+    from: number
+    count: number
+  }): Promise<Placed[]> {
+    const { stream, filter_subject, from, count } = of
     return this.#try(async () => {
-      const consumer = await this.#jsm.consumers.add(jobs, {
+      const consumer = await this.#jsm.consumers.add(stream, {
         filter_subject,
         deliver_policy: 'by_start_sequence' as never,
         opt_start_seq: Math.max(1, from),
@@ -234,9 +290,9 @@ class NatsJobStore implements JobStore {
         inactive_threshold: 10_000 * NS_PER_MS,
       })
       try {
-        return await this.#pull(consumer.name, Math.min(count, consumer.num_pending))
+        return await this.#pull(stream, consumer.name, Math.min(count, consumer.num_pending))
       } finally {
-        await this.#jsm.consumers.delete(jobs, consumer.name).catch(() => {})
+        await this.#jsm.consumers.delete(stream, consumer.name).catch(() => {})
       }
     })
   }
@@ -277,25 +333,24 @@ class NatsJobStore implements JobStore {
     })
   }
 
-  /** What is gone already is gone. */
-  async #delete(seq: number): Promise<void> {
-    await this.#try(async () => {
-      const subject = `$JS.API.STREAM.MSG.DELETE.${this.#of.names.jobs}`
+  /** What is gone already is gone; false says so. */
+  #delete(seq: number, stream = this.#of.names.jobs): Promise<boolean> {
+    return this.#try(async () => {
+      const subject = `$JS.API.STREAM.MSG.DELETE.${stream}`
       const body = Buffer.from(JSON.stringify({ seq, no_erase: true }))
       const { error } = (await this.#request(subject, body)).json<PublishAnswer>()
-      if (error !== undefined && error.code !== 404 && error.err_code !== NO_MESSAGE)
-        throw problemOf(error)
+      if (error === undefined) return true
+      if (error.code !== 404 && error.err_code !== NO_MESSAGE) throw problemOf(error)
+      return false
     })
   }
 
-  async #pull(consumer: string, count: number): Promise<JobHead[]> {
+  async #pull(stream: string, consumer: string, count: number): Promise<Placed[]> {
     if (count === 0) return []
-    const heads: JobHead[] = []
-    const { jobs } = this.#of.names
-    const { root } = this.#of.subjects
+    const found: Placed[] = []
     const body = JSON.stringify({ batch: count, expires: WITHIN * NS_PER_MS, no_wait: true })
     const answers = await this.#nc.requestMany(
-      `$JS.API.CONSUMER.MSG.NEXT.${jobs}.${consumer}`,
+      `$JS.API.CONSUMER.MSG.NEXT.${stream}.${consumer}`,
       body,
       {
         strategy: 'count',
@@ -306,10 +361,22 @@ class NatsJobStore implements JobStore {
     for await (const message of answers) {
       if ((message.headers?.code ?? 0) !== 0) break
       const seq = Number(ACK_SEQ.exec(message.reply ?? '')?.[1] ?? 0)
-      const head = headOf(message, { subject: message.subject, seq, root })
-      if (head !== null) heads.push(head)
+      found.push({ message, subject: message.subject, seq })
     }
-    return heads
+    return found
+  }
+
+  #headIn({ message, subject, seq }: Placed): JobHead | null {
+    return headOf(message, { subject, seq, root: this.#of.subjects.root })
+  }
+
+  /** Its subject says the same as a job's, without when it may start. */
+  #graveIn({ message, subject, seq }: Placed): DeadHead | null {
+    const [lane = '', tenant = '', id = ''] = subject.split('.').slice(-3)
+    const asJob = this.#of.subjects.stored.job('now', lane, tenant, id)
+    const head = this.#headIn({ message, subject: asJob, seq })
+    const reason = DEAD_REASONS.find((one) => one === header(message, STORED.reason))
+    return head === null ? null : { ...head, reason: reason ?? 'unreadable' }
   }
 
   #request(
@@ -352,6 +419,13 @@ class NatsJobStore implements JobStore {
       }
     }
   }
+}
+
+/** A message and where it stands in its stream. */
+interface Placed {
+  message: Msg
+  subject: string
+  seq: number
 }
 
 const NOTHING = new Uint8Array(0)
