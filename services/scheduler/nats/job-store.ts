@@ -340,7 +340,7 @@ class NatsJobStore implements JobStore {
       const body = Buffer.from(JSON.stringify({ seq, no_erase: true }))
       const { error } = (await this.#request(subject, body)).json<PublishAnswer>()
       if (error === undefined) return true
-      if (error.code !== 404 && error.err_code !== NO_MESSAGE) throw problemOf(error)
+      if (error.code !== 404 && !GONE_CODES.has(error.err_code)) throw problemOf(error)
       return false
     })
   }
@@ -356,12 +356,13 @@ class NatsJobStore implements JobStore {
         strategy: 'count',
         maxMessages: count,
         maxWait: WITHIN,
+        // What is pulled comes under its own subject, by which a shared inbox would not know whose it is.
+        noMux: true,
       } as never,
     )
     for await (const message of answers) {
       if ((message.headers?.code ?? 0) !== 0) break
-      const seq = Number(ACK_SEQ.exec(message.reply ?? '')?.[1] ?? 0)
-      found.push({ message, subject: message.subject, seq })
+      found.push({ message, subject: message.subject, seq: ackSeq(message.reply ?? '') })
     }
     return found
   }
@@ -429,11 +430,15 @@ interface Placed {
 }
 
 const NOTHING = new Uint8Array(0)
-const NO_MESSAGE = 10_057
+/** No such sequence; it cannot be deleted. */
+const GONE_CODES: ReadonlySet<number> = new Set([10_043, 10_057])
 const UNREADABLE_CLAIM: JobClaim = { by: 'unknown', claims: 1, attempts: 0, calling: true }
-/** `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.…`, with a domain and an account before the stream or
- *  without. */
-const ACK_SEQ = /\.(\d+)\.\d+\.\d+\.\d+(?:\.[^.]+)?$/
+/** `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`; the longer form has a
+ *  domain and an account before the stream. */
+function ackSeq(reply: string): number {
+  const tokens = reply.split('.')
+  return Number(tokens[tokens.length === 9 ? 5 : 7])
+}
 
 interface PublishAnswer {
   seq: number
