@@ -2,14 +2,7 @@
  *  Each is a message of its own subject; "expect to be the first" and "expect this one before" make every write a
  *  compare-and-set, and reads are direct gets. What is stored as a result is published on its result subject by
  *  the server itself, once, when it is stored. */
-import {
-  DiscardPolicy,
-  jetstreamManager,
-  RetentionPolicy,
-  StorageType,
-  type JetStreamManager,
-  type StreamConfig,
-} from '@nats-io/jetstream'
+import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import { headers as natsHeaders, type Msg, type NatsConnection } from '@nats-io/transport-node'
 import { HEADER, type DegradeStep, type UpstreamHeaders } from '#contracts/messages'
 import {
@@ -20,8 +13,7 @@ import {
   type DeadReason,
   type JobClaim,
 } from '#contracts/jobs'
-import type { StoreNames } from '#contracts/store-names'
-import type { Subjects } from '#contracts/subjects'
+import { jobStreams, type JobStreamsOf } from '#contracts/job-streams'
 import {
   JobStoreError,
   type BusHeaders,
@@ -45,16 +37,8 @@ const NS_PER_MS = 1_000_000
 /** What the headers of a stored message may take beside its body. */
 export const STORED_OVERHEAD_BYTES = 4_096
 
-export interface JobStoreOptions {
+export interface JobStoreOptions extends JobStreamsOf {
   connection: NatsConnection
-  subjects: Subjects
-  names: StoreNames
-  replicas: number
-  /** Null: as the server has room. */
-  backlogBytes: number | null
-  /** How long results and the dead are kept, ms. */
-  resultsAgeMs: Millis
-  deadAgeMs: Millis
 }
 
 /** Rejects where there is no JetStream, with the reason. */
@@ -64,50 +48,11 @@ export async function natsJobStore(of: JobStoreOptions): Promise<JobStore> {
   return new NatsJobStore(jsm, of)
 }
 
-export const streamsOf = ({ subjects, names, ...of }: JobStoreOptions): Partial<StreamConfig>[] => {
-  const { every, doneAsResult } = subjects.stored
-  const all: Partial<StreamConfig> = {
-    retention: RetentionPolicy.Limits,
-    storage: StorageType.File,
-    num_replicas: of.replicas,
-    allow_direct: true,
-    max_msgs_per_subject: 1,
-    max_msgs: -1,
-  }
-  return [
-    {
-      ...all,
-      name: names.jobs,
-      description: "Headgate's durable jobs, their claims, and who has any",
-      subjects: [every.job, every.claim, every.flow],
-      discard: DiscardPolicy.New,
-      max_bytes: of.backlogBytes ?? -1,
-    },
-    {
-      ...all,
-      name: names.results,
-      description: 'The results of durable jobs',
-      subjects: [every.done],
-      discard: DiscardPolicy.Old,
-      max_age: of.resultsAgeMs * NS_PER_MS,
-      republish: { src: every.done, dest: doneAsResult },
-    },
-    {
-      ...all,
-      name: names.dead,
-      description: 'Durable jobs that were given up, with the reason',
-      subjects: [every.dead],
-      discard: DiscardPolicy.Old,
-      max_age: of.deadAgeMs * NS_PER_MS,
-    },
-  ]
-}
-
 async function openStreams(jsm: JetStreamManager, of: JobStoreOptions): Promise<void> {
-  for (const config of streamsOf(of)) {
-    const { name = '' } = config
+  for (const config of jobStreams(of)) {
+    const { name } = config
     try {
-      await jsm.streams.add({ ...config, name })
+      await jsm.streams.add(config as Parameters<typeof jsm.streams.add>[0])
     } catch (error) {
       // It is there with other settings, an operator's perhaps: they stay.
       const there = await jsm.streams.info(name).catch(() => null)
