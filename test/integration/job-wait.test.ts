@@ -1,7 +1,10 @@
 /** Waiting for a job over a real nats-server that ends and comes back meanwhile. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { HeadgateClient } from '#client'
+import { startSimulatedProvider } from '../../services/simulated-provider/listener.ts'
 import { body, endOf, openHouse, type House } from '../support/house.ts'
+import { natsServer } from '../support/nats-server.ts'
+import { launch } from '../support/program.ts'
 
 /** Long enough for a server to go and come back. */
 const CALL_MS = 1_000
@@ -38,6 +41,34 @@ test('many that wait over restarts hear their own result, each of them', async (
     await house.nats.restart('SIGKILL')
   }
   expect(await all).toEqual(ids)
+})
+
+test('no job is lost when the scheduler is killed, running ones and those that may not start yet', async () => {
+  const nats = await natsServer()
+  const provider = await startSimulatedProvider({ ttftMs: CALL_MS, tokensPerSecond: 0 })
+  const scheduler = () =>
+    launch('scheduler', {
+      NATS_URL: nats.url,
+      ANTHROPIC_BASE_URL: provider.url,
+      ANTHROPIC_API_KEY: 'sk-planted-key',
+      HEADGATE_HTTP_PORT: '0',
+    })
+  const first = scheduler()
+  await first.told
+  const caller = new HeadgateClient({ tenant: 'acme', servers: nats.url })
+  const ids = Array.from({ length: 12 }, (_, n) => `killed-${n}`)
+  for (const [n, id] of ids.entries())
+    await caller.submit(body(), { id, lane: 'batch', notBeforeMs: n % 2 === 0 ? 0 : 8_000 })
+  const all = Promise.all(ids.map(async (id) => (await caller.jobs.wait(id)).accounting.id))
+  await expect.poll(async () => (await caller.status('killed-0')).state).toBe('running')
+  await first.kill()
+  const second = scheduler()
+  await second.told
+  expect(await all).toEqual(ids)
+  await caller.close()
+  await second.kill()
+  await provider.close()
+  await nats.stop()
 })
 
 test('a wait with a time of its own ends while the server is away', async () => {
