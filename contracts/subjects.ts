@@ -13,6 +13,7 @@ export const ADMIN_OPS = [
   'upstream',
   'status',
   'cancel',
+  'jobs',
   'drain',
 ] as const
 export type AdminOp = (typeof ADMIN_OPS)[number]

@@ -128,10 +128,11 @@ const asksOf = (on: Subjects): Ask[] => [
   ...ADMIN_OPS.map((op) => ({
     name: `admin.${op}`,
     address: on.admin(op),
-    says: `${shapes[`admin.${op}`]?.says} For operators, whom NATS permits it. Every instance answers, or the one that the body names.`,
+    says: `${shapes[`admin.${op}`]?.says} For operators, whom NATS permits it. ${op === 'jobs' ? 'One instance answers.' : 'Every instance answers, or the one that the body names.'}`,
     parameters: [],
     message: `admin.${op}`,
     replies: [`admin.${op}.answer`, 'error'],
+    ...(op === 'jobs' ? { queue: true as const } : {}),
   })),
 ]
 

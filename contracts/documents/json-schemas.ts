@@ -68,6 +68,7 @@ const adminSays: Readonly<Record<AdminOp, string>> = {
   upstream: 'Tests a blocked upstream with the next attempt, on every instance.',
   status: 'Says where a request of any tenant stands.',
   cancel: 'Cancels a request of any tenant, wherever it is.',
+  jobs: 'Lists durable jobs, the oldest first; puts a dead one in line again, or forgets it.',
   drain: 'Lets running requests end and takes no more.',
 }
 

@@ -38,6 +38,9 @@ export interface Transport {
   subscribe(subject: string, on: (message: TransportMessage) => void): { close(): void }
   /** The answer, if there is one, ends it. */
   onFault(listener: (fault: TransportFault) => void): void | (() => void)
+  /** A connection that was lost is there again: what was published meanwhile was not heard. The answer ends it.
+   *  Absent: it cannot be lost, or nobody knows. */
+  onReturn?(listener: () => void): () => void
   close(): Promise<void>
 }
 
@@ -100,6 +103,10 @@ export function borrowed(transport: Transport): Transport {
     },
     onFault(listener) {
       const stop = transport.onFault(listener)
+      return keep(() => stop?.())
+    },
+    onReturn(listener) {
+      const stop = transport.onReturn?.(listener)
       return keep(() => stop?.())
     },
     async close() {

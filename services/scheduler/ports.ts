@@ -5,7 +5,7 @@ import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
 import type { JobLife } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
-import type { DeadReason, Gathering, JobClaim } from '#contracts/jobs'
+import type { DeadReason, Gathering, JobClaim, JobsAsk, JobsList, JobsPage } from '#contracts/jobs'
 import type { Outcome } from '#contracts/outcome'
 import type { LastWords } from '#contracts/reply-fields'
 import type { Millis } from '#contracts/units'
@@ -254,6 +254,11 @@ export interface JobHead extends NewJob {
   readonly seq: number
 }
 
+/** A job that was given up. */
+export interface DeadHead extends JobHead {
+  readonly reason: DeadReason
+}
+
 export interface StoredJob extends JobHead {
   readonly body: Uint8Array
   /** Jobs of its flow that stand behind it; null: not known. */
@@ -313,11 +318,23 @@ export interface JobStore {
   /** Flows that have, or had, jobs. */
   flows(): Promise<JobFlow[]>
   noteFlow(flow: JobFlow): Promise<void>
-  /** Heads of stored jobs in their order, in pages: those that may start, or those that may not yet. Begins at a
-   *  place and ends with the last one that there is. */
-  heads(when: 'now' | 'later', from: number, count: number): Promise<JobHead[]>
   /** How much there is: of each of these lanes, and of all. */
   look(lanes: readonly string[]): Promise<JobStoreLook>
+  /** Heads of stored jobs in their order, in pages: those that may start, those that may not yet, or both; of one
+   *  tenant or lane, where that is said. Begins at a place and ends with the last one that there is. */
+  heads(
+    when: 'now' | 'later' | '*',
+    from: number,
+    count: number,
+    of?: Partial<JobFlow>,
+  ): Promise<JobHead[]>
+  /** Heads of the dead, likewise; their places are their own. */
+  graves(from: number, count: number, of?: Partial<JobFlow>): Promise<DeadHead[]>
+  grave(tenant: string, id: string): Promise<(StoredJob & DeadHead) | null>
+  /** Forgets a dead job. False: it was gone. */
+  unbury(seq: number): Promise<boolean>
+  /** Takes a result away, so that its job may run again. */
+  unsettle(tenant: string, id: string): Promise<void>
   /** Calls once when the result of a job is published, wherever it comes from; the answer ends it. */
   onResult(tenant: string, id: string, call: () => void): () => void
   close(): Promise<void>
@@ -499,6 +516,16 @@ export interface Batches {
   close(): Promise<void>
 }
 
+/** What an operator may ask about durable jobs; a store that fails rejects with a `JobStoreError`. */
+export interface JobsOperator {
+  /** The oldest first. It looks at so many jobs at most, and goes on at `next`. */
+  list(ask: JobsList): Promise<JobsPage>
+  /** A dead job is accepted anew, under its own id; its result is forgotten. False: there is none. */
+  requeue(tenant: string, id: string): Promise<boolean>
+  /** A dead job is forgotten; its result stays. False: there is none. */
+  drop(tenant: string, id: string): Promise<boolean>
+}
+
 /** What a door may ask of the scheduler. */
 export interface Scheduler {
   request(incoming: Incoming): void
@@ -535,9 +562,11 @@ export interface Operator {
   emergency(on: boolean): Promise<unknown>
   lane(of: { lane: string; paused: boolean }): Promise<unknown>
   upstream(name: string): Promise<unknown>
-  /** Null: this instance does not know the id. */
-  status(of: { tenant: string; id: string }): StatusAnswer | null
-  cancel(of: { tenant: string; id: string }): CancelAnswer | null
+  /** Null: neither this instance nor the store of jobs knows the id. */
+  status(of: { tenant: string; id: string }): Promise<StatusAnswer | null>
+  /** Null: neither this instance nor the store of jobs knows the id, or another instance has it. */
+  cancel(of: { tenant: string; id: string }): Promise<CancelAnswer | null>
+  jobs(ask: JobsAsk): Promise<unknown>
   /** Starts the drain; answers at once. */
   drain(): Promise<unknown>
 }
@@ -565,6 +594,8 @@ export async function obey(operator: Operator, ask: AdminAsk, by: string): Promi
       return operator.status(ask)
     case 'cancel':
       return operator.cancel(ask)
+    case 'jobs':
+      return operator.jobs(ask.jobs)
     case 'drain':
       return operator.drain()
   }

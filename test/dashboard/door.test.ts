@@ -32,8 +32,9 @@ const operator: Operator = {
   config: told,
   emergency: told,
   lane: told,
-  status: () => null,
-  cancel: () => null,
+  status: async () => null,
+  cancel: async () => null,
+  jobs: told,
   upstream: told,
   drain: () => told('drain'),
 }

@@ -250,6 +250,10 @@ export class Instance {
       noteFlow: far(store.noteFlow),
       heads: far(store.heads),
       look: far(store.look),
+      graves: far(store.graves),
+      grave: far(store.grave),
+      unbury: far(store.unbury),
+      unsettle: far(store.unsettle),
       onResult: (tenant, id, call) => store.onResult(tenant, id, () => this.pass(call)),
       close: store.close,
     }

@@ -4,9 +4,20 @@ import type { ConfigFile } from '#contracts/config'
 import { isToken } from '#contracts/ids'
 import { HEADER } from '#contracts/messages'
 import type { Subjects } from '#contracts/subjects'
-import type { BatchAsk, Batches, Bus, Clock, Dice, Incoming, JobNews, StoredJob } from '#ports'
+import type {
+  BatchAsk,
+  Batches,
+  Bus,
+  Clock,
+  Dice,
+  Incoming,
+  JobNews,
+  JobsOperator,
+  StoredJob,
+} from '#ports'
 import type { Gatherer } from '#scheduler/jobs/gather'
 import { JobsDesk } from '#scheduler/jobs/desk'
+import { jobsOperator } from '#scheduler/jobs/operator-desk'
 import { JobsRoom, type RoomLimits } from '#scheduler/jobs/room'
 import { deferLane } from '#core/laws/jobs'
 import { JobsWatch } from '#scheduler/jobs/watch'
@@ -23,6 +34,7 @@ export interface WiredJobs {
   /** Null: there are no batches. */
   readonly gatherer: Gatherer | null
   readonly watch: JobsWatch
+  readonly operator: JobsOperator
 }
 
 export function wireJobs(of: {
@@ -81,7 +93,7 @@ export function wireJobs(of: {
     provided === null || gatherings === undefined
       ? null
       : wireGatherer({ ...of, ...provided, store, gatherings, room, file })
-  return { room, desk, watch, gatherer }
+  return { room, desk, watch, gatherer, operator: jobsOperator(room, desk) }
 }
 
 /** Of the time that a lane gives: a job without a deadline of its own then has as much left as it has waited. */

@@ -72,7 +72,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   seen.open()
   let doors: Doors | null = null
   const desk = operatorService({
-    ...{ instance, loop, bus, subjects, clock },
+    ...{ instance, loop, bus, subjects, clock, jobs },
     settings: of.settings,
     loaded: of.loaded,
     log: of.log,

@@ -162,6 +162,25 @@ export class JobsDesk implements Jobs, Deferrals {
     }
   }
 
+  /** A dead job is accepted anew: under its id, with the time that it had, from now on. False: there is none. */
+  async requeue(tenant: string, id: string): Promise<boolean> {
+    const { room } = this.#of
+    const { store, clock } = room.of
+    const grave = await store.grave(tenant, id)
+    if (grave === null) return false
+    const flow = room.backlog.flow(grave)
+    if (flow === null) throw new JobStoreError('full', 'as many tenants have jobs as may')
+    const { seq, reason: _, body, behind: __, ...of } = grave
+    const made: NewJob = { ...of, acceptedAt: clock.wall(), notBeforeMs: 0 }
+    await store.noteFlow(flow)
+    // The grave goes last: whatever ends between, the job is there, and may be asked for again.
+    await store.unsettle(tenant, id)
+    const added = await store.add(made, body)
+    await store.unbury(seq)
+    if ('seq' in added) this.#begin(flow, made)
+    return true
+  }
+
   async #look(tenant: string, id: string): Promise<JobResult | 'pending' | null> {
     const { store } = this.#of.room.of
     const result = await store.result(tenant, id)
@@ -210,14 +229,17 @@ export class JobsDesk implements Jobs, Deferrals {
     const position = job.notBeforeMs > 0 ? null : flow.stored + flow.waiting
     const waitMs = position === null ? null : waitOf(flow, position, clock.now())
     if (job.notBeforeMs > 0) room.delayed.add({ ...made, seq: added.seq })
-    else {
-      flow.stored += 1
-      flow.drained = false
-      flow.oldestAt ??= made.acceptedAt
-      room.backlog.kick(flow)
-      this.#of.tell(flow)
-    }
+    else this.#begin(flow, made)
     return { receipt: this.#receipt(job, { duplicate: false, position, waitMs }) }
+  }
+
+  /** A flow has a job more that may start. */
+  #begin(flow: Flow, { acceptedAt }: NewJob): void {
+    flow.stored += 1
+    flow.drained = false
+    flow.oldestAt ??= acceptedAt
+    this.#of.room.backlog.kick(flow)
+    this.#of.tell(flow)
   }
 
   #again(job: SubmittedJob, hash: string, before: string): Deferred {

@@ -33,7 +33,7 @@ export class Flow implements JobFlow {
     this.tenant = tenant
   }
 
-  /** A job is to be read again. */
+  /** A job is to be read again. One that waited for its time is not among those from `cursor` on. */
   again({ seq, notBeforeMs }: Pick<JobHead, 'seq' | 'notBeforeMs'>): void {
     if (notBeforeMs === 0) this.back(seq)
     else if (!this.due.includes(seq)) this.due.push(seq)

@@ -160,13 +160,29 @@ export function memoryJobStore(of: {
 
     noteFlow: act((flow: JobFlow) => void flows.set(requestKey(flow.lane, flow.tenant), flow)),
 
-    heads: act((when: 'now' | 'later', from: number, count: number) => {
-      const heads: JobHead[] = []
-      for (const [seq, { head }] of jobs) {
-        if (heads.length >= count) break
-        if (seq >= from && (when === 'later') === head.notBeforeMs > 0) heads.push(head)
-      }
-      return heads
+    heads: act(
+      (when: 'now' | 'later' | '*', from: number, count: number, of: Partial<JobFlow> = {}) => {
+        const heads: JobHead[] = []
+        for (const [seq, { head }] of jobs) {
+          if (heads.length >= count) break
+          const fits = when === '*' || (when === 'later') === head.notBeforeMs > 0
+          if (seq >= from && fits && isOf(head, of)) heads.push(head)
+        }
+        return heads
+      },
+    ),
+
+    graves: act((from: number, count: number, of: Partial<JobFlow> = {}) =>
+      dead
+        .filter(({ job }) => job.seq >= from && isOf(job, of))
+        .map(({ job, reason }) => ({ ...job, reason }))
+        .toSorted((a, b) => a.seq - b.seq)
+        .slice(0, count),
+    ),
+
+    grave: act((tenant: string, id: string) => {
+      const found = dead.findLast(({ job }) => job.tenant === tenant && job.id === id)
+      return found === undefined ? null : { ...found.job, reason: found.reason }
     }),
 
     look: act((lanes: readonly string[]) => {
@@ -184,6 +200,14 @@ export function memoryJobStore(of: {
         bytesMax: null,
       }
     }),
+
+    unbury: act((seq: number) => {
+      const at = dead.findIndex(({ job }) => job.seq === seq)
+      if (at !== -1) dead.splice(at, 1)
+      return at !== -1
+    }),
+
+    unsettle: act((tenant: string, id: string) => void results.delete(requestKey(tenant, id))),
 
     onResult(tenant, id, call) {
       const key = requestKey(tenant, id)
@@ -208,6 +232,9 @@ export function memoryJobStore(of: {
 
   return store
 }
+
+const isOf = (head: JobFlow, of: Partial<JobFlow>): boolean =>
+  (of.lane ?? head.lane) === head.lane && (of.tenant ?? head.tenant) === head.tenant
 
 /** Index of the first place that is not before `from`. */
 function firstFrom(places: readonly number[], from: number): number {

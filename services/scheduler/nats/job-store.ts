@@ -20,13 +20,20 @@ import {
   type NatsConnection,
 } from '@nats-io/transport-node'
 import { HEADER, type DegradeStep, type UpstreamHeaders } from '#contracts/messages'
-import { jobClaim, NO_GROUP, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
-import type { StoreNames } from '#contracts/store-names'
-import type { Subjects } from '#contracts/subjects'
+import {
+  DEAD_REASONS,
+  jobClaim,
+  NO_GROUP,
+  STORED,
+  type DeadReason,
+  type JobClaim,
+} from '#contracts/jobs'
+import { jobStreams, type JobStreamsOf } from '#contracts/job-streams'
 import {
   JobStoreError,
   type BusHeaders,
   type FoundClaim,
+  type DeadHead,
   type JobFlow,
   type JobHead,
   type JobResult,
@@ -50,16 +57,8 @@ const NS_PER_MS = 1_000_000
 /** What the headers of a stored message may take beside its body. */
 export const STORED_OVERHEAD_BYTES = 4_096
 
-export interface JobStoreOptions {
+export interface JobStoreOptions extends JobStreamsOf {
   connection: NatsConnection
-  subjects: Subjects
-  names: StoreNames
-  replicas: number
-  /** Null: as the server has room. */
-  backlogBytes: number | null
-  /** How long results and the dead are kept, ms. */
-  resultsAgeMs: Millis
-  deadAgeMs: Millis
 }
 
 /** Rejects where there is no JetStream, with the reason. */
@@ -69,50 +68,11 @@ export async function natsJobStore(of: JobStoreOptions): Promise<JobStore> {
   return new NatsJobStore(jsm, of)
 }
 
-export const streamsOf = ({ subjects, names, ...of }: JobStoreOptions): Partial<StreamConfig>[] => {
-  const { every, doneAsResult } = subjects.stored
-  const all: Partial<StreamConfig> = {
-    retention: RetentionPolicy.Limits,
-    storage: StorageType.File,
-    num_replicas: of.replicas,
-    allow_direct: true,
-    max_msgs_per_subject: 1,
-    max_msgs: -1,
-  }
-  return [
-    {
-      ...all,
-      name: names.jobs,
-      description: "Headgate's durable jobs, their claims, and who has any",
-      subjects: [every.job, every.claim, every.flow],
-      discard: DiscardPolicy.New,
-      max_bytes: of.backlogBytes ?? -1,
-    },
-    {
-      ...all,
-      name: names.results,
-      description: 'The results of durable jobs',
-      subjects: [every.done],
-      discard: DiscardPolicy.Old,
-      max_age: of.resultsAgeMs * NS_PER_MS,
-      republish: { src: every.done, dest: doneAsResult },
-    },
-    {
-      ...all,
-      name: names.dead,
-      description: 'Durable jobs that were given up, with the reason',
-      subjects: [every.dead],
-      discard: DiscardPolicy.Old,
-      max_age: of.deadAgeMs * NS_PER_MS,
-    },
-  ]
-}
-
 async function openStreams(jsm: JetStreamManager, of: JobStoreOptions): Promise<void> {
-  for (const config of streamsOf(of)) {
-    const { name = '' } = config
+  for (const config of jobStreams(of)) {
+    const { name } = config
     try {
-      await jsm.streams.add({ ...config, name })
+      await jsm.streams.add(config as Parameters<typeof jsm.streams.add>[0])
     } catch (error) {
       // It is there with other settings, an operator's perhaps: they stay.
       const there = await jsm.streams.info(name).catch(() => null)
@@ -198,8 +158,8 @@ class NatsJobStore implements JobStore {
     return { tenant, id, revision: seqOf(message) }
   }
 
-  release(revision: number): Promise<void> {
-    return this.#delete(revision)
+  async release(revision: number): Promise<void> {
+    await this.#delete(revision)
   }
 
   async settle(result: JobResult): Promise<boolean> {
@@ -241,11 +201,59 @@ class NatsJobStore implements JobStore {
     await this.#publish(this.#of.subjects.stored.flow(lane, tenant), NOTHING, [])
   }
 
-  async heads(when: 'now' | 'later', from: number, count: number): Promise<JobHead[]> {
-    const { jobs } = this.#of.names
-    const filter_subject = this.#of.subjects.stored.job(when, '*', '*', '*')
+  async heads(
+    when: 'now' | 'later' | '*',
+    from: number,
+    count: number,
+    { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
+  ): Promise<JobHead[]> {
+    const filter_subject = this.#of.subjects.stored.job(when, lane, tenant, '*')
+    const found = await this.#page({ stream: this.#of.names.jobs, filter_subject, from, count })
+    return found.flatMap((message) => this.#headIn(message) ?? [])
+  }
+
+  async graves(
+    from: number,
+    count: number,
+    { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
+  ): Promise<DeadHead[]> {
+    const filter_subject = this.#of.subjects.stored.dead(lane, tenant, '*')
+    const found = await this.#page({ stream: this.#of.names.dead, filter_subject, from, count })
+    return found.flatMap((message) => this.#graveIn(message) ?? [])
+  }
+
+  async grave(tenant: string, id: string): Promise<(StoredJob & DeadHead) | null> {
+    const subject = this.#of.subjects.stored.dead('*', tenant, id)
+    const message = await this.#get(this.#of.names.dead, { last_by_subj: subject })
+    if (message === null) return null
+    const head = this.#graveIn({
+      message,
+      subject: header(message, 'Nats-Subject'),
+      seq: seqOf(message),
+    })
+    return head === null ? null : { ...head, body: message.data, behind: null }
+  }
+
+  unbury(seq: number): Promise<boolean> {
+    return this.#delete(seq, this.#of.names.dead)
+  }
+
+  async unsettle(tenant: string, id: string): Promise<void> {
+    const subject = this.#of.subjects.stored.done(tenant, '*', id)
+    const message = await this.#get(this.#of.names.results, { last_by_subj: subject })
+    if (message !== null) await this.#delete(seqOf(message), this.#of.names.results)
+  }
+
+  /** Messages of a stream from a place on, without their bodies. */
+  #page(of: {
+    stream: string
+    filter_subject: string
+    from: number
+    count: number
+  }): Promise<Placed[]> {
+    const { stream, filter_subject, from, count } = of
     return this.#try(async () => {
-      const made = await this.#jsm.consumers.add(jobs, {
+      const made = await this.#jsm.consumers.add(stream, {
         filter_subject,
         deliver_policy: DeliverPolicy.StartSequence,
         opt_start_seq: Math.max(1, from),
@@ -257,7 +265,7 @@ class NatsJobStore implements JobStore {
       try {
         return await this.#pull(made, Math.min(count, made.num_pending))
       } finally {
-        await this.#jsm.consumers.delete(jobs, made.name).catch(() => {})
+        await this.#jsm.consumers.delete(stream, made.name).catch(() => {})
       }
     })
   }
@@ -336,27 +344,40 @@ class NatsJobStore implements JobStore {
     })
   }
 
-  /** What is gone already is gone. */
-  async #delete(seq: number): Promise<void> {
-    await this.#try(async () => {
-      const subject = `$JS.API.STREAM.MSG.DELETE.${this.#of.names.jobs}`
+  /** What is gone already is gone; false says so. */
+  #delete(seq: number, stream = this.#of.names.jobs): Promise<boolean> {
+    return this.#try(async () => {
+      const subject = `$JS.API.STREAM.MSG.DELETE.${stream}`
       const body = Buffer.from(JSON.stringify({ seq, no_erase: true }))
       const { error } = (await this.#request(subject, body)).json<PublishAnswer>()
-      if (error !== undefined && !GONE_CODES.has(error.err_code)) throw problemOf(error)
+      if (error === undefined) return true
+      if (!GONE_CODES.has(error.err_code)) throw problemOf(error)
+      return false
     })
   }
 
-  async #pull(of: ConsumerInfo, count: number): Promise<JobHead[]> {
+  async #pull(of: ConsumerInfo, count: number): Promise<Placed[]> {
     if (count === 0) return []
-    const heads: JobHead[] = []
-    const { root } = this.#of.subjects
+    const found: Placed[] = []
     const consumer = this.#jsm.jetstream().consumers.getConsumerFromInfo(of)
     const messages = await consumer.fetch({ max_messages: count, expires: WITHIN })
     for await (const message of messages) {
-      const head = headOf(message, { subject: message.subject, seq: message.seq, root })
-      if (head !== null) heads.push(head)
+      found.push({ message, subject: message.subject, seq: message.seq })
     }
-    return heads
+    return found
+  }
+
+  #headIn({ message, subject, seq }: Placed): JobHead | null {
+    return headOf(message, { subject, seq, root: this.#of.subjects.root })
+  }
+
+  /** Its subject says the same as a job's, without when it may start. */
+  #graveIn({ message, subject, seq }: Placed): DeadHead | null {
+    const [lane = '', tenant = '', id = ''] = subject.split('.').slice(-3)
+    const asJob = this.#of.subjects.stored.job('now', lane, tenant, id)
+    const head = this.#headIn({ message, subject: asJob, seq })
+    const reason = DEAD_REASONS.find((one) => one === header(message, STORED.reason))
+    return head === null ? null : { ...head, reason: reason ?? 'unreadable' }
   }
 
   #request(
@@ -396,6 +417,13 @@ class NatsJobStore implements JobStore {
       }
     }
   }
+}
+
+/** A message and where it stands in its stream. */
+interface Placed {
+  message: WithHeaders
+  subject: string
+  seq: number
 }
 
 const NOTHING = new Uint8Array(0)
