@@ -2,40 +2,11 @@
  *  it what runs. */
 import { z } from 'zod'
 import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
+import { batchKnobs } from './batch-knobs.ts'
+import { int, knob, LAWS, ms, real, WIRE, ASKED } from './knobs.ts'
 import type { Millis } from './units.ts'
 
-/** What it takes to change a knob. `restart`: it is read at the start, and never again. `file`: it is an address,
- *  or names a secret; a changed file puts it in force at once, and a text that an operator sends may not. Absent:
- *  a changed file or an operator's text. */
-export type ChangeTakes = 'restart' | 'file'
-
-interface Doc {
-  unit?: string
-  why: string
-  source: string
-  takes?: ChangeTakes
-}
-
-const knob = <S extends z.ZodType>(schema: S, doc: Doc) => schema.meta({ ...doc })
-
-const LAWS = 'control-laws'
-const WIRE = 'wire-contract'
-const ASKED = 'requirements'
-
-const ms = (range: { default: Millis; min: Millis; max: Millis } & Doc) =>
-  knob(z.int().min(range.min).max(range.max).default(range.default), {
-    ...docOf(range),
-    unit: 'ms',
-  })
-const int = (range: { default: number; min: number; max: number } & Doc) =>
-  knob(z.int().min(range.min).max(range.max).default(range.default), docOf(range))
-const real = (range: { default: number; min: number; max: number } & Doc) =>
-  knob(z.number().min(range.min).max(range.max).default(range.default), docOf(range))
-const docOf = ({ unit, why, source, takes }: Doc): Doc => ({
-  ...(unit === undefined ? {} : { unit }),
-  ...{ why, source },
-  ...(takes === undefined ? {} : { takes }),
-})
+export type { ChangeTakes } from './knobs.ts'
 
 const token = z.string().regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
 const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
@@ -730,6 +701,7 @@ export const configFile = z.strictObject({
       }),
     })
     .prefault({}),
+  batches: batchKnobs,
   results: z
     .strictObject({
       max_age: int({
@@ -825,6 +797,22 @@ export const configFile = z.strictObject({
         max: 600_000,
         why: 'how long each waits before it is refused queue_full',
         source: 'decisions/0043',
+      }),
+      batch_bytes: int({
+        default: 268_435_456,
+        min: 1_000,
+        max: 268_435_456,
+        unit: 'bytes',
+        why: 'the body of one batch: the API takes as many; past it 413',
+        source: 'the API: message batches',
+      }),
+      batches_receiving_max: int({
+        default: 8,
+        min: 1,
+        max: 10_000,
+        unit: 'batches',
+        why: 'batches that are being received; each holds its names, up to 15 MB, and its largest entry. Past it a further one is refused queue_full',
+        source: 'architecture: nothing grows without a bound',
       }),
       stream_buffer_bytes: int({
         default: 4_000_000,

@@ -30,7 +30,7 @@ const ITSELF = 'ask the API itself for it, at its own base URL'
 const INSTEAD: readonly (readonly [readonly string[], string])[] = [
   [
     ['messages', 'batches'],
-    "Headgate takes no batches; send each call by itself with the header headgate-lane: batch, or ask the API itself for the batch's price",
+    'there are POST and GET /v1/messages/batches, GET and DELETE /v1/messages/batches/<id>, POST …/<id>/cancel and GET …/<id>/results',
   ],
   [
     ['files'],

@@ -126,7 +126,7 @@ async function runs(client: Headgate, id: string): Promise<boolean> {
 /** Where a request holds a slot. */
 const RUNS: readonly string[] = ['running', 'forwarding', 'aborting']
 
-const foreignLane = (lanes: readonly string[] | null, lane: string): Refusal | null =>
+export const foreignLane = (lanes: readonly string[] | null, lane: string): Refusal | null =>
   lanes === null || lanes.includes(lane)
     ? null
     : refusal('forbidden', `the tenant may use ${lanes.join(', ')} only`)

@@ -2,7 +2,8 @@
 import type { ConfigFile } from '#contracts/config'
 import { storeNames } from '#contracts/store-names'
 import { subjects } from '#contracts/subjects'
-import type { Clock, JobStore, KeptSettings } from '#ports'
+import type { BatchStore, Clock, JobStore, KeptSettings } from '#ports'
+import { natsBatchStore } from '#scheduler/nats/batch-store'
 import { natsJobStore, type JobStoreOptions } from '#scheduler/nats/job-store'
 import { natsSettings } from '#scheduler/nats/settings'
 
@@ -10,6 +11,8 @@ export interface JobsKept {
   store: JobStore
   /** Where instances say that they live. */
   members: KeptSettings
+  /** Where batches of them are kept; absent: there are none. */
+  batches?: BatchStore
 }
 
 const MS = 1_000
@@ -35,7 +38,12 @@ export async function openJobs(of: {
       deadAgeMs: file.results.dead_max_age * MS,
     })
     const members = await natsSettings({ connection, clock, bucket: names.fleet, replicas })
-    return { kept: { store, members }, reason: null }
+    const batches = await natsBatchStore({
+      ...{ connection, names, replicas },
+      subjects: subjects(file.subject_prefix),
+      maxAgeMs: file.batches.max_age * MS,
+    })
+    return { kept: { store, members, batches }, reason: null }
   } catch (error) {
     return { kept: null, reason: error instanceof Error ? error.message : 'no reason given' }
   }

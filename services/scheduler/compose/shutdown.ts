@@ -67,6 +67,7 @@ async function drainAll({
   jobs,
 }: ShutdownParts): Promise<void> {
   standing.leaving = true
+  jobs?.batches?.work.stop()
   jobs?.room.drain()
   const open = doors()
   if (open !== null && (await hasPeer(of.bus, of.clock, instance))) await open.main.drainRequests()

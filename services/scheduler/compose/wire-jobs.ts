@@ -12,10 +12,13 @@ import { accountingHeaders, errorMessage } from '#scheduler/nats/outbox'
 import { parseRequest } from '#scheduler/nats/request-parse'
 import { MessageBuilder } from '#scheduler/provider/whole-and-stream'
 import type { JobsKept } from './open-jobs.ts'
+import { wireBatches, type WiredBatches } from './wire-batches.ts'
 
 export interface WiredJobs {
   readonly room: JobsRoom
   readonly desk: JobsDesk
+  /** Null: batches are kept nowhere. */
+  readonly batches: WiredBatches | null
 }
 
 export function wireJobs(of: {
@@ -53,7 +56,9 @@ export function wireJobs(of: {
     flow.drained = false
     room.backlog.kick(flow)
   })
-  return { room, desk }
+  const { batches: store } = of.kept
+  const batches = store === undefined ? null : wireBatches({ ...of, store, jobs: desk })
+  return { room, desk, batches }
 }
 
 const limitsOf = ({ jobs }: ConfigFile): RoomLimits => ({

@@ -79,6 +79,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   const heard = bus.flush().catch(() => {})
   await within(clock, HEARD_MS, heard)
   await jobs?.room.open()
+  jobs?.batches?.work.start()
   return {
     instance,
     httpUrl: doors.http?.url ?? null,

@@ -2,6 +2,7 @@
 import {
   HEADER,
   refusal,
+  unattempted,
   type CancelAnswer,
   type JobReceipt,
   type Refusal,
@@ -130,6 +131,23 @@ export class JobsDesk implements Jobs {
       ...{ position: null, estimated_wait_ms: null, waits_for: null },
       enqueued_at: new Date(job.acceptedAt).toISOString(),
     }
+  }
+
+  /** Stores the result of a job that is refused before it is one. */
+  async refuse(
+    job: Pick<NewJob, 'tenant' | 'lane' | 'id' | 'group'>,
+    said: Refusal,
+  ): Promise<void> {
+    const { store, words, clock } = this.#of.room.of
+    const { tenant, lane, id, group } = job
+    const outcome = said.code === 'deadline_exceeded' ? 'expired' : 'refused'
+    const accounting = { ...unattempted(id), outcome } as const
+    const { headers, body } = words.error({ refusal: said, accounting, upstreamBody: null })
+    const own = [
+      [STORED.acceptedAt, String(clock.wall())],
+      [STORED.lane, lane],
+    ] as const
+    await store.settle({ tenant, id, group, hash: '', headers: [...headers, ...own], body })
   }
 
   async #look(tenant: string, id: string): Promise<JobResult | 'pending' | null> {
