@@ -814,6 +814,13 @@ export const configFile = z.strictObject({
         why: 'batches that are being received; each holds its names, up to 15 MB, and its largest entry. Past it a further one is refused queue_full',
         source: 'architecture: nothing grows without a bound',
       }),
+      job_wait_ms: ms({
+        default: 60_000,
+        min: 0,
+        max: LONGEST,
+        why: 'how long `GET /v1/headgate/jobs/<id>?wait=` waits at most: proxies between give up on silence',
+        source: 'field practice',
+      }),
       stream_buffer_bytes: int({
         default: 4_000_000,
         min: 10_000,

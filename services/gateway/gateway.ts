@@ -14,6 +14,7 @@ import { BATCH_PATHS, serveBatches } from './serve-batches.ts'
 import { callers, type Caller } from './callers.ts'
 import { nothingAt, servedPath } from './paths.ts'
 import { readers } from './readers.ts'
+import { JOB_PATH, serveJobs } from './serve-jobs.ts'
 import { serveMessages } from './serve-messages.ts'
 import { uploads } from './uploads.ts'
 
@@ -245,7 +246,14 @@ function serveWhole(
     newId: () => newId(of),
     send,
   })
-  for (const path of ['/v1/messages', '/v1/messages/count_tokens', '/v1/models', '/v1/models/:id'])
+  serveJobs(scope, {
+    ...{ clientOf: (request) => of.client.as(tenantOf(request)), newId: () => newId(of), send },
+    waitMaxMs: () => of.settings().job_wait_ms,
+  })
+  for (const path of [
+    ...['/v1/messages', '/v1/messages/count_tokens', '/v1/models', '/v1/models/:id'],
+    JOB_PATH,
+  ])
     otherMethods(scope, path, refuse)
   return close
 }

@@ -1,7 +1,7 @@
 /** The paths of the door: those that are served, however a base URL was written, and what there is instead of
  *  the others. Pure. */
 
-const SERVED = ['messages', 'models']
+const SERVED = ['messages', 'models', 'headgate']
 
 /** The one path of an endpoint, for a base URL that lacks `/v1`, has it as well, or ends with a slash: an SDK adds
  *  `/v1/messages` to it, and another program `/messages`. Other paths stay as they are. */
@@ -60,7 +60,7 @@ function shown(path: string): string {
 const PARTS_MAX = 8
 const WORDS: ReadonlySet<string> = new Set(
   `v1 v2 api anthropic claude beta messages count_tokens models batches results cancel files content skills
-  versions complete organizations usage_report cost_report chat completions responses embeddings`.split(
+  versions complete organizations usage_report cost_report headgate jobs chat completions responses embeddings`.split(
     /\s+/,
   ),
 )

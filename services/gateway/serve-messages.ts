@@ -8,6 +8,7 @@ import {
   ANSWER_GRACE_MS,
   deadlineOf,
   LANE_DEFAULT,
+  mayDefer,
   ownDeadlineOf,
   readCall,
   streamsAgain,
@@ -75,6 +76,7 @@ export function serveMessages(scope: FastifyInstance, of: MessagesDoor): () => v
       deadlineMs: time.ownMs,
       earlyMs: of.settings().early_status_ms,
       streamsAgain: streamsAgain(request.headers),
+      mayDefer: mayDefer(request.headers),
       ears: earsOf({ call, client, time, kept, refusals }),
       system: of.system,
     })
