@@ -1,5 +1,7 @@
 /** `npm run bench [core|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
- *  bench -- overload` the one that takes a quarter of an hour, `-- streams` a check rather than a number. */
+ *  bench -- overload` the one that takes a quarter of an hour, `-- batches [entries]` one of minutes, `-- streams` a
+ *  check rather than a number. */
+import { benchBatches } from './batches.ts'
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
 import { benchMemory } from './memory.ts'
@@ -14,11 +16,15 @@ if (only === 'overload') {
   await benchOverload(options)
   process.exit(0)
 }
+if (only === 'batches') {
+  await benchBatches(options)
+  process.exit(0)
+}
 if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
 const runs = (name: string): boolean => only === undefined || only === name
 if (only !== undefined && !['core', 'wire', 'door', 'memory', 'pages', 'simulate'].includes(only)) {
   console.error(
-    `no bench ${only}; there are core, wire, door, memory, pages, simulate, overload, streams`,
+    `no bench ${only}; there are core, wire, door, memory, pages, simulate, overload, batches, streams`,
   )
   process.exit(2)
 }
