@@ -29,7 +29,7 @@ export interface BatchWorkOptions {
 /** Batches that one instance works on at once; the next look finds the others. */
 const BATCHES_MAX = 8
 /** Entries of one batch under way to the store. */
-const ENTRIES_MAX = 32
+const ENTRIES_MAX = 8
 const LOOK_EVERY: Millis = 15_000
 /** Who worked on a batch and has not said so for so long is dead. */
 const DEAD_AFTER: Millis = 60_000
