@@ -3,12 +3,11 @@
 import { z } from 'zod'
 import { batches } from './config-batches.ts'
 import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
-import { int, knob, ms, real } from './knob.ts'
+import { batchKnobs } from './batch-knobs.ts'
+import { int, knob, LAWS, ms, real, WIRE, ASKED } from './knobs.ts'
 import type { Millis } from './units.ts'
 
-const LAWS = 'control-laws'
-const WIRE = 'wire-contract'
-const ASKED = 'requirements'
+export type { ChangeTakes } from './knobs.ts'
 
 const token = z.string().regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
 const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
@@ -712,6 +711,7 @@ export const configFile = z.strictObject({
       }),
     })
     .prefault({}),
+  batches: batchKnobs,
   results: z
     .strictObject({
       max_age: int({
@@ -807,6 +807,29 @@ export const configFile = z.strictObject({
         max: 600_000,
         why: 'how long each waits before it is refused queue_full',
         source: 'decisions/0043',
+      }),
+      batch_bytes: int({
+        default: 268_435_456,
+        min: 1_000,
+        max: 268_435_456,
+        unit: 'bytes',
+        why: 'the body of one batch: the API takes as many; past it 413',
+        source: 'the API: message batches',
+      }),
+      batches_receiving_max: int({
+        default: 8,
+        min: 1,
+        max: 10_000,
+        unit: 'batches',
+        why: 'batches that are being received; each holds its names, up to 15 MB, and its largest entry. Past it a further one is refused queue_full',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      job_wait_ms: ms({
+        default: 60_000,
+        min: 0,
+        max: LONGEST,
+        why: 'how long `GET /v1/headgate/jobs/<id>?wait=` waits at most: proxies between give up on silence',
+        source: 'field practice',
       }),
       stream_buffer_bytes: int({
         default: 4_000_000,

@@ -31,17 +31,22 @@ beforeEach(() => {
   to.assignSocket(socket as Socket)
   // As a server does.
   to.once('finish', () => to.emit('close'))
+  call = calling({ mayDefer: false })
+})
+
+function calling({ mayDefer }: { mayDefer: boolean }): MessagesCall {
   const limits = () => ({ eachBytesMax: 4_000_000, allBytesMax: 8_000_000, stallMs: 3_600_000 })
-  call = new MessagesCall({
+  return new MessagesCall({
     to,
     readers: readers({ limits, after: clock.after }),
     deadlineMs: null,
     earlyMs: 30_000,
     streamsAgain: false,
+    mayDefer,
     ears: { served() {}, refused() {}, deserted() {} },
     system: clock,
   })
-})
+}
 
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve))
 const event = () => call.event(Buffer.from('{"type":"content_block_delta"}'))
@@ -129,4 +134,20 @@ test.each<[string, () => void]>([
   expect(clock.pending()).toBe(0)
   await pass(60, () => call.ping())
   expect(pings()).toBe(1)
+})
+
+test('of a caller who would have a job, no status leaves before it is known whether it has one', async () => {
+  call = calling({ mayDefer: true })
+  await pass(60, () => call.ping())
+  expect(got).toBe('')
+  const receipt = { id: 'j_1', accepted: true, duplicate: false, result_subject: 'r' }
+  const said = JSON.stringify({ ...receipt, position: null, estimated_wait_ms: null })
+  call.event(Buffer.from(said))
+  await settle()
+  expect(got).toBe('')
+  call.end({ ...accounting, outcome: 'deferred' })
+  await settle()
+  expect(got).toMatch(/^HTTP\/1.1 202 /)
+  expect(got).toContain('location: /v1/headgate/jobs/j_1')
+  expect(got.endsWith(said)).toBe(true)
 })

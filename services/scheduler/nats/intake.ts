@@ -2,6 +2,7 @@
  *
  *  Requests go to one instance (queue group). Cancel, status and fetch go to all, since only one holds the
  *  id: it answers at once, the others only after a while that no, they do not know it. */
+import { BATCH_OPS, type BatchOp } from '#contracts/batches'
 import { TOKEN, TOKEN_SHAPE } from '#contracts/ids'
 import { LONGEST_MS } from '#contracts/jobs'
 import {
@@ -14,6 +15,7 @@ import {
 import { AUX_KINDS, oneToken, twoTokens, type Subjects } from '#contracts/subjects'
 import { JobStoreError } from '#ports'
 import type {
+  Batches,
   Jobs,
   Reply,
   Bus,
@@ -32,7 +34,7 @@ import type { Outbox } from './outbox.ts'
 import { STORED_OVERHEAD_BYTES } from './job-store.ts'
 import { operatorReplyAllowed, replyAllowed } from './reply-address.ts'
 import type { ScanLimits } from './body-scan.ts'
-import { parseRequest } from './request-parse.ts'
+import { parseRequest, readHeaders } from './request-parse.ts'
 
 export const QUEUE = 'headgate'
 /** Well inside the contract's 500 ms, and long after the owner's answer. */
@@ -59,6 +61,8 @@ export interface IntakeOptions {
   aux: AuxCalls
   /** Durable jobs; null or absent: nobody listens to `submit`. */
   jobs?: Jobs | null
+  /** Batches of them; null or absent: who asks is told that there are none. */
+  batches?: Batches | null
   /** Hears what a message or an operator's act threw: a fault of ours, and no reason to stop. */
   onError?: (error: unknown) => void
   /** Runs the handling of each message; absent: as it is. */
@@ -156,6 +160,7 @@ export function intake(options: IntakeOptions): Intake {
   const requests = serveRequests(desk)
   const submits = options.jobs == null ? [] : [serveSubmit(desk, options.jobs)]
   serveQueries(desk)
+  serveBatches(desk)
   const outside = serveAux(desk)
   serveAdmin(desk)
 
@@ -416,6 +421,68 @@ function serveAux(desk: Desk): Subscription[] {
       outbox.error({ to, id: desk.makeId(), refusal: badSubject('tenant') })
     })
   })
+}
+
+/** What HTTP doors ask about batches. */
+function serveBatches(desk: Desk): void {
+  const { subjects, scheduler, outbox, bus, batches = null } = desk
+  const at = { name: 'batch', subject: subjects.every.batch, queue: QUEUE }
+  desk.serve(at, (message, failed, later) => {
+    const names = twoTokens(subjects, message.subject)
+    const { to, reason } = addressOf(desk, message, names?.tenant)
+    const tenant = names?.tenant ?? '-'
+    if (to === null) {
+      failed(reason)
+      return scheduler.dropped({ tenant, lane: '-', reason })
+    }
+    const op = BATCH_OPS.find((one) => one === names?.last)
+    const said = readHeaders(message)
+    const refused = batchRefusal({ op, batches, wrong: said.wrong })
+    const told = later()
+    const no = (why: Refusal): void => {
+      told(why.code)
+      outbox.error({ to, id: desk.makeId(), refusal: why })
+    }
+    if (refused !== null || batches === null || op === undefined) return no(refused ?? NO_BATCHES)
+    const { data } = message
+    const done = batches.ask(op, { tenant, data, said: batchSaid(said) }).then((answer) => {
+      if ('refused' in answer) return no(answer.refused)
+      told(null)
+      if ('json' in answer) outbox.json(to, answer.json)
+      else bus.publish(to, answer.bytes)
+    })
+    done.catch((error: unknown) => desk.fault(message, error))
+  })
+}
+
+const batchSaid = (of: ReturnType<typeof readHeaders>) => {
+  const { version, beta } = of.upstream
+  return {
+    ...{ deadlineMs: of.deadlineMs, degrade: of.degrade, maxAttempts: of.maxAttempts },
+    headers: {
+      ...(version === undefined ? {} : { version }),
+      ...(beta === undefined ? {} : { beta }),
+    },
+  }
+}
+
+function batchRefusal(of: {
+  op: BatchOp | undefined
+  batches: Batches | null
+  wrong: string | null
+}): Refusal | null {
+  if (of.op === undefined)
+    return refusal('invalid_request', `subject: expected one of ${BATCH_OPS.join(', ')} at its end`)
+  if (of.batches === null) return NO_BATCHES
+  return of.wrong === null ? null : refusal('invalid_request', of.wrong)
+}
+
+const NO_BATCHES: Refusal = {
+  ...refusal(
+    'invalid_request',
+    'no message batches here: they need durable jobs, which need a NATS server with JetStream and jobs.enabled',
+  ),
+  ...{ status: 501, type: 'api_error' },
 }
 
 function serveAdmin(desk: Desk): void {
