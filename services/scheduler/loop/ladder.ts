@@ -11,7 +11,7 @@ import { spentBy, type LiveRequest } from './live.ts'
 import type { Spine } from './spine.ts'
 
 /** A cache that has not answered by then has nothing. */
-const CONSULT: Millis = 500
+export const CONSULT: Millis = 500
 const DEFER_MISSING = '; defer is not to be had: this Headgate keeps no durable jobs'
 
 export class Ladder {

@@ -4,8 +4,8 @@ import type { LaneRoute, Route } from '#core/model/state'
 import { attemptOf } from '#core/model/place'
 
 /** Times the usual time that a refusal takes: who is older has been taken. */
-const OLDER = 3
-const LEAST: Millis = 50
+export const OLDER = 3
+export const LEAST: Millis = 50
 
 /** Attempts in flight that the provider has taken: they are older than its refusals are. O(attempts). */
 export function acceptedOf(route: Route, now: Millis): number {

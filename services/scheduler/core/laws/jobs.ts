@@ -1,4 +1,4 @@
-/** Durable jobs (control-laws §15): what ends one, when another instance may take it over, and how long a flow
+/** Durable jobs (control-laws §19): what ends one, when another instance may take it over, and how long a flow
  *  rests that was turned away. Everything else about them is the laws of requests. */
 import { NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { RefusalCode } from '#contracts/refusals'

@@ -11,7 +11,7 @@ import { kept } from './backfill.ts'
 import { readyAt } from './token-buckets.ts'
 
 /** Tags are rebased when a virtual time has come this far, while doubles still resolve microseconds. */
-const REBASE_AT = 1e9
+export const REBASE_AT = 1e9
 
 /** The request that starts next, or null. `skip` holds routes that wait for quota. */
 export function select(state: State, now: Millis, skip: ReadonlySet<Route> | null): Request | null {

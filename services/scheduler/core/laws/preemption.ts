@@ -14,11 +14,11 @@ import { readyAt } from './token-buckets.ts'
 import { attemptOf, waits } from '#core/model/place'
 
 /** A victim that is expected to be done so soon is left alone. */
-const NEARLY_DONE: Seconds = 2
+export const NEARLY_DONE: Seconds = 2
 /** Times its estimate: what has run for longer would lose too much. */
-const TOO_LATE = 2
+export const TOO_LATE = 2
 /** It grows faster while so much of the route is free, beyond the headroom: a burst is over. */
-const ALLOWANCE = {
+export const ALLOWANCE = {
   cutEvery: 2_000,
   growEvery: 7_000,
   growEveryRoomy: 1_000,
@@ -26,6 +26,8 @@ const ALLOWANCE = {
   factor: 0.5,
   /** A service of half so many seconds is long. */
   long: 10,
+  /** Of what lies idle. */
+  idle: 0.5,
 } as const
 
 export interface Victim {
@@ -176,7 +178,10 @@ export function growAllowances(state: State, now: Millis): void {
         laneRoute.allowanceQuietAt = now
         // Half of what lies idle, where that comes back within a second; less, the longer it takes.
         const idle = freeOn(route) - kept
-        laneRoute.allowance += Math.max(1, Math.floor((500 * idle) / Math.max(1_000, service)))
+        laneRoute.allowance += Math.max(
+          1,
+          Math.floor((ALLOWANCE.idle * 1_000 * idle) / Math.max(1_000, service)),
+        )
         const { base } = state.config.file.scheduling
         const full = (capOf(laneRoute.lane, base) * usable(route)) / base
         if (laneRoute.allowance >= full) laneRoute.allowance = Infinity

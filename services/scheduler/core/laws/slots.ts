@@ -11,7 +11,7 @@ import type { Attempt, LaneRoute, Lane, Request, Route, State, Tenant } from '#c
 import { HAND } from '#core/model/place'
 
 /** Below this many slots a trickle would be a large share: there is none. */
-const TRICKLE_FROM_SLOTS = 12
+export const TRICKLE_FROM_SLOTS = 12
 
 /** Recomputes every scaled number. O(lanes x routes). */
 export function rescale(state: State): void {
@@ -187,7 +187,7 @@ export function release(state: State, request: Request): Attempt {
 
 /** From this many slots on a tenant's neighbours are watched, and no more below so few. */
 const MANY = SHARED_TENANT_CAP
-const FEW = SHARED_TENANT_CAP / 2
+export const FEW = SHARED_TENANT_CAP / 2
 
 /** A start: those with many slots hear what the others have now. */
 function noteLarge(state: State, tenant: Tenant): void {

@@ -1,7 +1,7 @@
 /** The empty state, and what is added to it: lanes, routes, upstreams, quotas. */
 import type { Config, LaneConfig, RouteConfig } from '#contracts/config'
 import { routeId } from '#contracts/ids'
-import type { Millis } from '#contracts/units'
+import type { Millis, Seconds } from '#contracts/units'
 import { CostBook, RunningMean } from '#core/estimators/cost'
 import { DelayControl } from '#core/estimators/delay-control'
 import { FairQueue } from '#core/estimators/fair-queue'
@@ -205,6 +205,14 @@ function upstreamOf(state: State, name: string): Upstream {
   return upstream
 }
 
+/** What a quota may have saved up: seconds of its rate, and at least one. A limit per minute may be enforced per
+ *  second, so requests save up less than tokens. */
+export const BURST: { requests: Seconds; tokens: Seconds; least: number } = {
+  requests: 5,
+  tokens: 30,
+  least: 1,
+}
+
 export const newQuota = (name: string, now: Millis): Quota => ({
   name,
   pausedUntil: 0,
@@ -213,10 +221,13 @@ export const newQuota = (name: string, now: Millis): Quota => ({
   held: new Map(),
   witness: new Witness(),
   starts: new StartPace(),
-  requests: new TokenBucket({ burstSeconds: 5, burstLeast: 1, now }),
-  inputTokens: new TokenBucket({ burstSeconds: 30, burstLeast: 1, now }),
-  outputTokens: new TokenBucket({ burstSeconds: 30, burstLeast: 1, now }),
+  requests: bucketOf(BURST.requests, now),
+  inputTokens: bucketOf(BURST.tokens, now),
+  outputTokens: bucketOf(BURST.tokens, now),
 })
+
+const bucketOf = (burstSeconds: Seconds, now: Millis): TokenBucket =>
+  new TokenBucket({ burstSeconds, burstLeast: BURST.least, now })
 
 export function quotaOf(state: State, name: string): Quota {
   let quota = state.quotas.get(name)
