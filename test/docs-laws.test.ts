@@ -146,8 +146,8 @@ describe('the numbers of the control laws', () => {
       cells.join(' | ').replaceAll('`', ''),
     )
     const cases = CASES.filter(({ name }) => /^S\d+$/.test(name)).map(({ name, job }) => {
-      const { load, hold, noise } = job
-      const parameters = { load: load ?? 0, hold: hold ?? 0, noise: noise ?? 0 }
+      const { load, reserved, noise } = job
+      const parameters = { load: load ?? 0, reserved: reserved ?? 0, noise: noise ?? 0 }
       const scenario = SCENARIOS.find((one) => one.name === name)!
       const where = scenario.parameters.map((one) => `${one} ${parameters[one]}`).join() || '-'
       return `${name} | ${where} | ${mustOf(scenario.must(parameters))}`
@@ -220,10 +220,10 @@ const BUDGET = { earn: 'earns', charge: '-1', free: 'free', none: '-' }
 const LANE: Record<string, keyof LaneConfig> = {
   weight: 'weight',
   guarantee: 'guarantee',
-  hold: 'hold',
+  reserved_slots: 'reservedSlots',
   cap: 'cap',
   preemptible: 'preemptible',
-  trickle: 'trickle',
+  minimum_share: 'minimumShare',
   timeout_ms: 'timeoutMs',
   max_attempts: 'maxAttempts',
   queue_max: 'queueMax',

@@ -12,7 +12,7 @@ import { bursts, merged, poisson, type Source, type Stream } from './workload.ts
 
 export interface ScenarioParameters {
   load: number
-  hold: number
+  reserved: number
   noise: number
 }
 
@@ -124,10 +124,10 @@ function turmoil(
   const until = 600
   const names = ['premium', 'interactive', 'batch', 'fourth', 'fifth', 'sixth'].slice(0, lanes)
   const models = Array.from({ length: routes }, (_, i) => `m${i}`)
-  const file = (of: { slots: number; rpm: number; hold: number; delay: boolean }): Tree => ({
+  const file = (of: { slots: number; rpm: number; reserved: number; delay: boolean }): Tree => ({
     llm_gateway: { max_inflight_global: of.slots },
     lanes: {
-      premium: { hold: of.hold, queue_max: 40 },
+      premium: { reserved_slots: of.reserved, queue_max: 40 },
       interactive: { delay_control: of.delay, timeout_ms: 20_000, queue_max: 60 },
       batch: { queue_max: 100 },
       ...Object.fromEntries(names.slice(3).map((name, i) => [name, { weight: i + 0.5 }])),
@@ -140,9 +140,9 @@ function turmoil(
     tenants: { x1: { weight: 3, max_inflight: 2 } },
   })
   const files = [
-    file({ slots: 60, rpm: 600, hold: 0, delay: false }),
-    file({ slots: 20, rpm: 200, hold: 4, delay: true }),
-    file({ slots: 40, rpm: 90, hold: 20, delay: true }),
+    file({ slots: 60, rpm: 600, reserved: 0, delay: false }),
+    file({ slots: 20, rpm: 200, reserved: 4, delay: true }),
+    file({ slots: 40, rpm: 90, reserved: 20, delay: true }),
   ]
   const kinds = [
     'overloaded',
@@ -484,12 +484,14 @@ const S6: Scenario = {
 const S7: Scenario = {
   name: 'S7',
   title: 'bursts of premium over a full house, with a guarantee lent or held',
-  parameters: ['hold'],
-  parts: ({ hold }) => [
+  parameters: ['reserved'],
+  parts: ({ reserved }) => [
     {
       name: 'all',
       until: 900,
-      config: { lanes: { ...COMMON.lanes, premium: { ...COMMON.lanes.premium, hold } } },
+      config: {
+        lanes: { ...COMMON.lanes, premium: { ...COMMON.lanes.premium, reserved_slots: reserved } },
+      },
       source: (seed, until) =>
         merged([
           poisson(stream('interactive', { per: 12, deadline: 30 }, until), seed, 'I'),
@@ -507,7 +509,7 @@ const S7: Scenario = {
     p_wait_p95_s: run.wait('premium', 0.95),
     use: run.use(0) / 60,
   }),
-  must: ({ hold }) => ({ p_wait_p95_s: `<= ${round((1.2 * (20 - hold)) / 10 + 0.1)}` }),
+  must: ({ reserved }) => ({ p_wait_p95_s: `<= ${round((1.2 * (20 - reserved)) / 10 + 0.1)}` }),
 }
 
 const S8: Scenario = {
@@ -572,7 +574,7 @@ const BREAKER_OFF = { llm_gateway: { circuit_breaker: { error_rate_threshold: 1 
 const HOUR = 3_600
 const S11: Scenario = {
   name: 'S11',
-  title: 'a quiet night, swinging load, a trickle, two routes, a bad clock, churn, shutdown',
+  title: 'a quiet night, swinging load, a minimum share, two routes, a bad clock, churn, shutdown',
   parameters: [],
   parts: () => [
     {
@@ -602,7 +604,7 @@ const S11: Scenario = {
       unit: 'work',
     },
     {
-      name: 'a trickle',
+      name: 'a minimum share',
       until: 900,
       source: callers({ I: { per: 20 }, B: { per: 2 } }),
       provider: sixty,

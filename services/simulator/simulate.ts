@@ -42,7 +42,7 @@ export async function simulate(run: RunJob, options: SimulateOptions = PLAIN): P
     : simulateTrace(run, run.what, options)
 }
 
-export const PARAMETERS: ScenarioParameters = { load: 0.8, hold: 0, noise: 0.01 }
+export const PARAMETERS: ScenarioParameters = { load: 0.8, reserved: 0, noise: 0.01 }
 
 /** Several seeds are pooled into one result. */
 export function simulateScenario(
@@ -58,7 +58,7 @@ export function simulateScenario(
     )
   const parameters: ScenarioParameters = {
     load: what.load ?? PARAMETERS.load,
-    hold: what.hold ?? PARAMETERS.hold,
+    reserved: what.reserved ?? PARAMETERS.reserved,
     noise: what.noise ?? PARAMETERS.noise,
   }
   const worlds: Played[] = []

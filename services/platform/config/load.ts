@@ -5,6 +5,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml'
 import type { z } from 'zod'
 import { configFile, resolve, type Config, type ConfigFile } from '#contracts/config'
+import { withPresentKeys, type FormerKey } from '#contracts/former-keys'
 import { nearest } from '#contracts/known-names'
 import { allowedAt, keysAt, knobs } from './knobs.ts'
 
@@ -55,7 +56,7 @@ export const CONFIG_BYTES_MAX = 1_000_000
 export function loadConfig(of: { path: string | null; text?: string; emergency: boolean }): Loaded {
   const name = of.path ?? 'headgate.yaml'
   const text = of.text ?? (of.path === null ? '' : read(of.path))
-  const { value, places, problems } = parse(text)
+  const { value, former, places, problems } = parse(text)
   if (problems.length > 0) throw new ConfigError(name, problems)
   const checked = configFile.safeParse(value)
   if (!checked.success) {
@@ -77,7 +78,8 @@ export function loadConfig(of: { path: string | null; text?: string; emergency: 
   // Most often a file that something cut off: its tenants, keys and limits are gone with it.
   const given = of.path !== null || of.text !== undefined
   const empty = given && text.trim() === '' ? [`${name}: the file is empty: defaults hold`] : []
-  return { config, warnings: [...empty, ...keyed.warnings], keys: keyed.keys, text }
+  const renamed = former.map((one) => formerWarning(one, places, name))
+  return { config, warnings: [...empty, ...renamed, ...keyed.warnings], keys: keyed.keys, text }
 }
 
 function read(path: string): string {
@@ -131,16 +133,24 @@ function tooDeep(text: string): boolean {
   return new RegExp(`(?:- +){${DEPTH_MAX + 1}}`).test(text)
 }
 
-function parse(text: string): { value: unknown; places: Places; problems: Problem[] } {
+interface Parsed {
+  value: unknown
+  /** Keys that have another name now; `value` has the present ones. */
+  former: readonly FormerKey[]
+  places: Places
+  problems: Problem[]
+}
+
+function parse(text: string): Parsed {
   const places: Places = new Map()
   const problems: Problem[] = []
   if (text.length > CONFIG_BYTES_MAX) {
     const message = `${text.length} characters; at most ${CONFIG_BYTES_MAX}`
-    return { value: {}, places, problems: [{ line: 1, column: 1, path: '', message }] }
+    return unread(message)
   }
   if (tooDeep(text)) {
     const message = `nested deeper than ${DEPTH_MAX}; no setting is`
-    return { value: {}, places, problems: [{ line: 1, column: 1, path: '', message }] }
+    return unread(message)
   }
   const lines = new LineCounter()
   const at = (offset: number): Place => {
@@ -157,17 +167,42 @@ function parse(text: string): { value: unknown; places: Places; problems: Proble
     })
     for (const error of [...document.errors, ...document.warnings])
       problems.push({ ...at(error.pos[0]), path: '', message: yamlMessage(error.code) })
-    if (problems.length > 0) return { value: {}, places, problems }
+    if (problems.length > 0) return { value: {}, former: [], places, problems }
     walk(document.contents, [], { places, problems, at })
-    return { value: withoutNulls(document.toJS() ?? {}, []), places, problems }
+    const { file, found } = withPresentKeys(document.toJS() ?? {})
+    for (const one of found) moveFormer(one, places, problems)
+    return { value: withoutNulls(file, []), former: found, places, problems }
   } catch (error) {
     // The parser's own words may quote the file, so they are not repeated.
     const message =
       error instanceof ReferenceError
         ? 'an alias (*name) that no anchor defines, or too many of them'
         : 'not readable as YAML'
-    return { value: {}, places, problems: [{ line: 1, column: 1, path: '', message }] }
+    return unread(message)
   }
+}
+
+const unread = (message: string): Parsed => ({
+  value: {},
+  former: [],
+  places: new Map(),
+  problems: [{ line: 1, column: 1, path: '', message }],
+})
+
+/** What is wrong with the value of a key that was renamed is told where that stands. */
+function moveFormer({ path, former, present, twice }: FormerKey, to: Places, problems: Problem[]) {
+  const at = [...path, former]
+  const place = to.get(keyOf(at))
+  if (twice) {
+    const message = `is called ${present} now, and both stand there; keep ${present}`
+    problems.push({ ...placeOf(at, to, 'key'), path: written(at), message })
+  } else if (place !== undefined) to.set(keyOf([...path, present]), place)
+}
+
+function formerWarning({ path, former, present }: FormerKey, places: Places, name: string): string {
+  const at = [...path, former]
+  const place = placeOf(at, places, 'key')
+  return line(name, { ...place, path: written(at), message: `is called ${present} now` })
 }
 
 /** Our words, by code: the parser's may quote what stands there, and that may be a key. */

@@ -469,8 +469,8 @@ function onTick(
 
 const LEVELS = [
   'normal service',
-  'preemptible lanes have their trickle, and what the others lately left',
-  'preemptible lanes have what the others lately left, holds are lent',
+  'preemptible lanes have their minimum share, and what the others lately left',
+  'preemptible lanes have what the others lately left, reserved slots are lent',
   'arrivals are shed, heavy tenants of light lanes first',
 ] as const
 

@@ -105,7 +105,7 @@ function leastLoss(
   const most = state.config.file.preemption.max_per_request
   let best: Victim | null = null
   for (const laneRoute of laneRoutes) {
-    if (!laneRoute.lane.config.preemptible || !aboveTrickle(laneRoute)) continue
+    if (!laneRoute.lane.config.preemptible || !aboveMinimum(laneRoute)) continue
     for (const request of laneRoute.running) {
       const attempt = attemptOf(request)
       if (attempt === null || attempt.ending !== null || attempt.forwarded) continue
@@ -123,16 +123,16 @@ function leastLoss(
   return best
 }
 
-/** Attempts that are being ended already do not count towards the trickle. */
-function aboveTrickle(laneRoute: LaneRoute): boolean {
+/** Attempts that are being ended already do not count towards the minimum share. */
+function aboveMinimum(laneRoute: LaneRoute): boolean {
   let ending = 0
   for (const request of laneRoute.running) if (attemptOf(request)?.ending !== null) ending++
   let endingInLane = 0
   for (const other of laneRoute.lane.laneRoutes)
     for (const request of other.running) if (attemptOf(request)?.ending !== null) endingInLane++
   return (
-    laneRoute.inflight - ending > laneRoute.trickle &&
-    laneRoute.lane.inflight - endingInLane > laneRoute.lane.trickle
+    laneRoute.inflight - ending > laneRoute.minimumShare &&
+    laneRoute.lane.inflight - endingInLane > laneRoute.lane.minimumShare
   )
 }
 
@@ -150,7 +150,7 @@ function cutAllowance(state: State, laneRoute: LaneRoute, now: Millis): void {
   const service = laneRoute.pace.meanService || ALLOWANCE.long
   const factor = Math.max(ALLOWANCE.factor, 1 - service / ALLOWANCE.long)
   const less = Math.floor(factor * Math.min(laneRoute.allowance, laneRoute.inflight + 1))
-  laneRoute.allowance = Math.max(laneRoute.trickle, less)
+  laneRoute.allowance = Math.max(laneRoute.minimumShare, less)
   rescaleAllowance(state, laneRoute)
 }
 

@@ -49,7 +49,7 @@ export function emptyState(config: Config, now: Millis): State {
     firm: new FirmNeed(),
     slots: config.maxInflight,
     large: new Set(),
-    anyHold: false,
+    anyReserved: false,
     backfills: new Set(),
     holding: new Set(),
     lacking: 0,
@@ -83,7 +83,7 @@ export function configureLanes(state: State): void {
   for (const lane of state.lanesByName.values()) {
     if (named.has(lane.config.name)) continue
     lane.retired = true
-    lane.config = { ...lane.config, guarantee: 0, hold: 0 }
+    lane.config = { ...lane.config, guarantee: 0, reservedSlots: 0 }
   }
   state.lanes = [...state.lanesByName.values()].sort(
     (a, b) => b.config.weight - a.config.weight || (a.config.name < b.config.name ? -1 : 1),
@@ -106,9 +106,9 @@ function newLane(config: LaneConfig, state: State): Lane {
     retired: false,
     laneRoutes: [],
     guarantee: 0,
-    hold: 0,
+    reservedSlots: 0,
     cap: 0,
-    trickle: 0,
+    minimumShare: 0,
   }
 }
 
@@ -129,9 +129,9 @@ export function attachLanes(state: State, route: Route): void {
       allowanceCutAt: -Infinity,
       allowanceQuietAt: state.now,
       guarantee: 0,
-      hold: 0,
+      reservedSlots: 0,
       cap: 0,
-      trickle: 0,
+      minimumShare: 0,
     }
     lane.laneRoutes.push(laneRoute)
     route.laneRoutes.push(laneRoute)
