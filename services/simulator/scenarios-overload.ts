@@ -12,7 +12,7 @@ import {
   type OverloadRow,
 } from './overload.ts'
 import type { ProviderSettings } from './provider-model.ts'
-import type { Scenario } from './scenarios.ts'
+import type { Scenario } from './scenario.ts'
 
 const overloadOf = (of: {
   name: string
