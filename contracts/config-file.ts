@@ -5,6 +5,7 @@ import { batches } from './config-batches.ts'
 import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
 import { batchKnobs } from './batch-knobs.ts'
 import { int, knob, LAWS, ms, real, WIRE, ASKED } from './knobs.ts'
+import type { FormerLaneKeys } from './former-keys.ts'
 import type { Millis } from './units.ts'
 
 export type { ChangeTakes } from './knobs.ts'
@@ -172,7 +173,7 @@ const laneFile = z.strictObject({
     why: 'slots that the lane can always claim back; lent while idle',
     source: `${LAWS} §1, ${ASKED} R14`,
   }),
-  hold: knob(z.int().min(0).max(10_000).optional(), {
+  reserved_slots: knob(z.int().min(0).max(10_000).optional(), {
     unit: 'slots of base',
     why: 'the part of the guarantee never lent; 20 for premium gives a fixed 20/40 split',
     source: `${LAWS} §1, §5`,
@@ -186,7 +187,7 @@ const laneFile = z.strictObject({
     why: 'its running work yields to other lanes',
     source: `${LAWS} §7, ${ASKED} R14`,
   }),
-  trickle: knob(z.int().min(0).max(10_000).optional(), {
+  minimum_share: knob(z.int().min(0).max(10_000).optional(), {
     unit: 'slots of base',
     why: 'slots that a preemptible lane keeps under any load',
     source: `${LAWS} §1`,
@@ -1049,7 +1050,8 @@ export const configFile = z.strictObject({
 export type ConfigFile = z.infer<typeof configFile>
 
 /** What a file may say before defaults stand in it. */
-export type ConfigInput = Omit<z.input<typeof configFile>, 'tenants'> & {
+export type ConfigInput = Omit<z.input<typeof configFile>, 'tenants' | 'lanes'> & {
+  lanes?: Record<string, z.input<typeof laneFile> & FormerLaneKeys> | undefined
   tenants?: {
     unknown?: 'default' | 'reject'
     default?: Omit<TenantInput, 'keys'>

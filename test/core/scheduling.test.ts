@@ -194,10 +194,10 @@ describe('lanes', () => {
     expect(world.state.groups.firm.v).toBeLessThanOrEqual(Math.max(before, interactive.finish))
   })
 
-  test('hold keeps the guarantee free: the fixed 20 of 60', () => {
+  test('reserved slots keep the guarantee free: the fixed 20 of 60', () => {
     const world = new CoreWorld({
       llm_gateway: { max_inflight_per_tenant: 60 },
-      lanes: { ...deep.lanes, premium: { hold: 20 } },
+      lanes: { ...deep.lanes, premium: { reserved_slots: 20 } },
     })
     fill(world, 100, { tenant: 'i' })
     expect(held(world, 'interactive')).toBe(40)
@@ -205,7 +205,7 @@ describe('lanes', () => {
     expect(held(world, 'premium')).toBe(20)
   })
 
-  test('batch stays under a configured cap and headroom, and keeps its trickle under any load', () => {
+  test('batch stays under a configured cap and headroom, and keeps its minimum share under any load', () => {
     const world = new CoreWorld({
       ...deep,
       lanes: { ...deep.lanes, batch: { cap: 15 } },
@@ -254,7 +254,7 @@ describe('lanes', () => {
   })
 
   test('a paused lane holds nothing', () => {
-    const world = new CoreWorld({ lanes: { premium: { hold: 20 } } })
+    const world = new CoreWorld({ lanes: { premium: { reserved_slots: 20 } } })
     fill(world, 70, { tenant: 'i' })
     expect(held(world, 'interactive')).toBe(40)
     world.input({ type: 'lane', lane: 'premium', paused: true })

@@ -92,71 +92,22 @@ export function intake(options: IntakeOptions): Intake {
   const endpoints: Endpoint[] = []
   const subscriptions: Subscription[] = []
   const { bus, clock } = options
-
   const serve: Desk['serve'] = ({ name, subject, queue }, handle) => {
-    const endpoint = {
-      name,
-      subject,
-      queue,
-      requests: 0,
-      errors: 0,
-      lastError: '',
-      processingMs: 0,
-    }
-    const failed = (why: string) => {
-      endpoint.errors += 1
-      endpoint.lastError = why
-    }
-    const listener = (message: BusMessage) => {
-      const startedAt = clock.now()
-      endpoint.requests += 1
-      const took = (): void => void (endpoint.processingMs += clock.now() - startedAt)
-      let open = false
-      const later = () => {
-        open = true
-        return (why: string | null): void => {
-          took()
-          if (why !== null) failed(why)
-        }
-      }
-      try {
-        if (options.run === undefined) handle(message, failed, later)
-        else options.run(() => handle(message, failed, later))
-      } catch (error) {
-        // What one message brings about is that message's: its sender hears of it, and nobody else does.
-        failed('fault')
-        desk.fault(message, error)
-      }
-      if (!open) took()
-    }
+    const counts = { requests: 0, errors: 0, lastError: '', processingMs: 0 }
+    const endpoint: Endpoint = { name, subject, queue, ...counts }
+    const listener = listenerOf({ desk, endpoint, options }, handle)
     const subscription = bus.subscribe(subject, listener, queue === null ? {} : { queue })
     endpoints.push(endpoint)
     subscriptions.push(subscription)
     return subscription
   }
-
   const late = lateAnswers({
     clock,
     delayMs: UNKNOWN_AFTER_MS,
     waitingMax: UNKNOWN_WAITING_MAX,
     onError: options.onError,
   })
-  const root = options.subjects.root
-  const desk: Desk = {
-    ...options,
-    serve,
-    late,
-    subjectPrefix: root.slice(0, root.indexOf('.')),
-    bytesMax: () => Math.min(options.limits().requestBytes, bus.maxPayload),
-    bytesBy: () =>
-      bus.maxPayload < options.limits().requestBytes
-        ? "the NATS server's max_payload"
-        : 'limits.request_bytes',
-    fault(message, error) {
-      options.onError?.(error)
-      answerFault(desk, message)
-    },
-  }
+  const desk = deskOf(options, { serve, late })
   const requests = serveRequests(desk)
   const submits = options.jobs == null ? [] : [serveSubmit(desk, options.jobs)]
   serveQueries(desk)
@@ -175,6 +126,61 @@ export function intake(options: IntakeOptions): Intake {
       await Promise.all(subscriptions.map((subscription) => subscription.drain()))
       late.flush()
     },
+  }
+}
+
+function deskOf(options: IntakeOptions, of: Pick<Desk, 'serve' | 'late'>): Desk {
+  const { bus, limits } = options
+  const root = options.subjects.root
+  const desk: Desk = {
+    ...options,
+    ...of,
+    subjectPrefix: root.slice(0, root.indexOf('.')),
+    bytesMax: () => Math.min(limits().requestBytes, bus.maxPayload),
+    bytesBy: () =>
+      bus.maxPayload < limits().requestBytes
+        ? "the NATS server's max_payload"
+        : 'limits.request_bytes',
+    fault(message, error) {
+      options.onError?.(error)
+      answerFault(desk, message)
+    },
+  }
+  return desk
+}
+
+/** Hands a message over, and counts it with how it ended and how long it took. */
+function listenerOf(
+  of: { desk: Desk; endpoint: Endpoint; options: IntakeOptions },
+  handle: Parameters<Desk['serve']>[1],
+): (message: BusMessage) => void {
+  const { desk, endpoint, options } = of
+  const { clock, run } = options
+  const failed = (why: string) => {
+    endpoint.errors += 1
+    endpoint.lastError = why
+  }
+  return (message) => {
+    const startedAt = clock.now()
+    endpoint.requests += 1
+    const took = (): void => void (endpoint.processingMs += clock.now() - startedAt)
+    let open = false
+    const later = () => {
+      open = true
+      return (why: string | null): void => {
+        took()
+        if (why !== null) failed(why)
+      }
+    }
+    try {
+      if (run === undefined) handle(message, failed, later)
+      else run(() => handle(message, failed, later))
+    } catch (error) {
+      // What one message brings about is that message's: its sender hears of it, and nobody else does.
+      failed('fault')
+      desk.fault(message, error)
+    }
+    if (!open) took()
   }
 }
 
