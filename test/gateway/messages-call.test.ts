@@ -35,7 +35,9 @@ function opened(of: { streamsAgain?: boolean } = {}): void {
       else held.push(taken)
     },
   })
-  to.assignSocket(Object.assign(socket, { destroySoon: () => socket.destroy() }) as Socket)
+  // As a socket has it.
+  Object.assign(socket, { destroySoon: () => socket.destroy() })
+  to.assignSocket(socket as Socket)
   // As a server does.
   to.once('finish', () => to.emit('close'))
   const limits = () => ({ eachBytesMax: 4_000_000, allBytesMax: 8_000_000, stallMs: 3_600_000 })

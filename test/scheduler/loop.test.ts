@@ -364,6 +364,18 @@ test('a job that comes with a past keeps its age and its attempts, and has spent
   expect(world.answers.get(late)).toMatchObject([{ refusal: { code: 'deadline_unreachable' } }])
 })
 
+test('once stopped it sets no timer, whatever it still hears', async () => {
+  const hands = handProvider()
+  const world = new LoopWorld({ script: () => good, provider: hands })
+  world.request()
+  await world.settle()
+  world.loop.stop()
+  expect(world.clock.pending()).toBe(0)
+  hands.sinks[0]?.ended(verdictOf({ kind: 'overloaded', status: 529 }))
+  await world.settle()
+  expect(world.clock.pending()).toBe(0)
+})
+
 test('each machine says where it stands, and since when', async () => {
   const limited: Act = { firstByteMs: 0, end: { kind: 'ramp_limited', status: 429 } }
   const world = new LoopWorld({ script: () => limited })
