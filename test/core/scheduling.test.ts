@@ -816,6 +816,24 @@ describe('models without a route of their own', () => {
     expect([...world.state.routesByModel.keys()]).toEqual(['c', 'd'])
   })
 
+  test('take the tenants that have nothing elsewhere with them', () => {
+    const world = new CoreWorld({ routes_max: 2 })
+    for (const [tenant, model] of [
+      ['gone', 'a'],
+      ['stays', 'a'],
+      ['stays', 'b'],
+    ] as const) {
+      world.submit({ tenant, model, id: model })
+      // What it used is a debt, for which it is remembered.
+      world.advance(1_000)
+      world.end(`${tenant}/${model}`)
+    }
+    expect([...world.state.tenants.keys()]).toEqual(['gone', 'stays'])
+    world.submit({ tenant: 'new', model: 'c' })
+    expect([...world.state.routesByModel.keys()]).toEqual(['b', 'c'])
+    expect([...world.state.tenants.keys()]).toEqual(['stays', 'new'])
+  })
+
   test('cannot shut out a model that has answered, however many invented ones wait', () => {
     const world = new CoreWorld({ llm_gateway: one })
     world.submit({ tenant: 'good', model: 'real' })
