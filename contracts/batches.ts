@@ -67,7 +67,9 @@ export const batchRecord = z.object({
   /** Its entries, and the pages they came in. */
   entries: count,
   pages: count,
-  /** Pages whose entries became jobs, and how many entries those are. */
+  /** Pages of which an entry may be a job. */
+  begun: count,
+  /** Pages whose entries all became jobs, and how many entries those are. */
   fed: count,
   fedEntries: count,
   /** Pages whose jobs were cancelled. */

@@ -6,7 +6,16 @@ import { JobStoreError, type BatchStore, type JobResult, type JobStore } from '#
 export const batch = (id: string, more: Partial<Batch> = {}): Batch => ({
   ...{ tenant: 'acme', id, lane: 'batch', state: 'receiving', by: 'one', touchedAt: 1 },
   ...{ createdAt: 1, expiresAt: 2, cancelAt: null, endedAt: null },
-  ...{ entries: 0, pages: 0, fed: 0, fedEntries: 0, cancelled: 0, tally: NO_TALLY, countedTo: 0 },
+  ...{
+    entries: 0,
+    pages: 0,
+    begun: 0,
+    fed: 0,
+    fedEntries: 0,
+    cancelled: 0,
+    tally: NO_TALLY,
+    countedTo: 0,
+  },
   ...{ headers: {}, degrade: [], maxAttempts: null },
   ...more,
 })

@@ -56,7 +56,7 @@ function ended(batch: Batch, lastAt: Millis, now: Millis): Batch {
   const { tally, entries, fedEntries } = batch
   const canceling = batch.state === 'canceling'
   const lost = now > batch.expiresAt + LOST_AFTER
-  if (!lost && !(canceling ? batch.cancelled >= batch.fed : batch.fed >= batch.pages)) return batch
+  if (!lost && !(canceling ? isCancelled(batch) : batch.fed >= batch.pages)) return batch
   if (!lost && tallied(tally) < fedEntries) return batch
   const never = canceling ? entries - fedEntries : 0
   const missing = Math.max(0, entries - never - tallied(tally))
@@ -68,10 +68,15 @@ function ended(batch: Batch, lastAt: Millis, now: Millis): Batch {
   }
 }
 
-/** How an entry ended whose job has this result. */
+/** No entry becomes a job any more, and no job of it waits. */
+const isCancelled = ({ begun, fed, cancelled }: Batch): boolean => fed === begun && cancelled >= fed
+
+/** How an entry ended whose job has this result. One that could not be answered in the time it had left has expired,
+ *  whether that was foreseen or not. */
 export function endOf(headers: BusHeaders): keyof Tally {
-  const outcome = headers.find(([name]) => name === HEADER.outcome)?.[1]
-  return ENDS[outcome ?? ''] ?? 'errored'
+  const said = (name: string): string => headers.find(([one]) => one === name)?.[1] ?? ''
+  if (said(HEADER.error).startsWith('deadline_unreachable:')) return 'expired'
+  return ENDS[said(HEADER.outcome)] ?? 'errored'
 }
 const ENDS: Readonly<Record<string, keyof Tally>> = {
   completed: 'succeeded',

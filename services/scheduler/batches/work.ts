@@ -104,9 +104,20 @@ export class BatchWork {
   async #step(name: BatchName): Promise<boolean> {
     const batch = (await this.#of.store.find(name))?.batch ?? null
     if (batch === null) return false
-    if (batch.state === 'in_progress' && batch.fed < batch.pages) return this.#feed(batch)
+    // What was begun is ended first: an entry that becomes a job meanwhile would be cancelled by nobody.
+    if (batch.fed < batch.begun) return batch.state === 'ended' ? false : this.#feed(batch)
+    if (batch.state === 'in_progress' && batch.fed < batch.pages) return this.#begin(batch)
     if (batch.state === 'canceling' && batch.cancelled < batch.fed) return this.#cancel(batch)
     return false
+  }
+
+  /** Another instance may have begun it too, or somebody has cancelled it. */
+  async #begin(batch: Batch): Promise<boolean> {
+    const page = batch.begun
+    await this.#noted(batch, (now) =>
+      now.state === 'in_progress' && now.begun === page ? { begun: page + 1 } : null,
+    )
+    return true
   }
 
   async #feed(batch: Batch): Promise<boolean> {

@@ -247,6 +247,33 @@ describe('a batch that is there', () => {
     expect(await kept.store.open()).toEqual([])
   })
 
+  test('whose entry would not have been answered in time says that it expired', async () => {
+    const one = instance('one')
+    const id = await committed(one, [['a']])
+    const headers = [
+      ['Headgate-Outcome', 'refused'],
+      ['Nats-Service-Error', 'deadline_unreachable: the wait alone is longer'],
+    ] as const
+    await kept.jobs.settle(result(`${id}_0_0`, id, { headers }))
+    expect(await ask(one, 'get', { id })).toMatchObject({ request_counts: { expired: 1 } })
+    expect(await lines(one, id)).toEqual([['a', 'expired']])
+  })
+
+  test('cancelled while a page of it becomes jobs: all of them are cancelled, and it ends after that', async () => {
+    const one = instance('one')
+    const held = Promise.withResolvers<void>()
+    const submit = jobs.submit.bind(jobs)
+    jobs.submit = (job) => held.promise.then(() => submit(job))
+    const id = await committed(one, [['a', 'b']])
+    await ask(one, 'cancel', { id })
+    expect(await ask(one, 'get', { id })).toMatchObject({ processing_status: 'canceling' })
+    held.resolve()
+    await pass(30_000)
+    expect(submitted).toHaveLength(2)
+    expect(await batchOf(id)).toMatchObject({ state: 'ended', tally: { canceled: 2 } })
+    for (const job of submitted) expect(await kept.jobs.result('acme', job.id)).not.toBeNull()
+  })
+
   test('cancelled while its entries become jobs: those that are none are canceled too', async () => {
     const one = instance('one')
     answers = [refusal('queue_full', 'full', { retryAfterMs: 8_000 })]
