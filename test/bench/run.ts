@@ -1,7 +1,9 @@
 /** `npm run bench [core|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
- *  bench -- overload` the one that takes a quarter of an hour, `-- streams` a check rather than a number. */
+ *  bench -- overload` the one that takes a quarter of an hour, `-- streams` a check rather than a number,
+ *  `-- half-price` a day in virtual time. */
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
+import { benchHalfPrice } from './half-price.ts'
 import { benchMemory } from './memory.ts'
 import { benchOverload } from './overload.ts'
 import { benchPages } from './pages.ts'
@@ -14,11 +16,15 @@ if (only === 'overload') {
   await benchOverload(options)
   process.exit(0)
 }
+if (only === 'half-price') {
+  await benchHalfPrice()
+  process.exit(0)
+}
 if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
 const runs = (name: string): boolean => only === undefined || only === name
 if (only !== undefined && !['core', 'wire', 'door', 'memory', 'pages', 'simulate'].includes(only)) {
   console.error(
-    `no bench ${only}; there are core, wire, door, memory, pages, simulate, overload, streams`,
+    `no bench ${only}; there are core, wire, door, memory, pages, simulate, overload, streams, half-price`,
   )
   process.exit(2)
 }
