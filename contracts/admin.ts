@@ -1,6 +1,7 @@
 /** What an operator may ask, over NATS and HTTP alike: an operation and a JSON body. */
 import { z } from 'zod'
 import { TOKEN, TOKEN_SHAPE } from './ids.ts'
+import { jobsAsk, jobsBody, type JobsAsk } from './jobs.ts'
 import { firstIssue } from './messages.ts'
 import { only, plainWords } from './plain-words.ts'
 import type { AdminOp } from './subjects.ts'
@@ -15,6 +16,8 @@ export type AdminAsk =
   | { op: 'upstream'; upstream: string }
   /** Of any tenant's request; an instance that does not know it leaves the answer to the one that does. */
   | { op: 'status' | 'cancel'; tenant: string; id: string }
+  /** Durable jobs: a page of them, or an act on a dead one. One instance answers. */
+  | { op: 'jobs'; jobs: JobsAsk }
   | { op: 'drain' }
 
 /** One instance alone is spoken to by its id, where several hear the question. */
@@ -48,6 +51,7 @@ export const adminBodies = {
   upstream,
   status: request,
   cancel: request,
+  jobs: jobsBody,
   drain: nothing,
 } satisfies Record<AdminOp, z.ZodType>
 
@@ -76,6 +80,8 @@ export function readAdmin(op: AdminOp, text: string): AdminRead {
     case 'status':
     case 'cancel':
       return fitted(request, json, ({ tenant, id }) => ({ op, tenant, id }))
+    case 'jobs':
+      return jobsRead(json)
     case 'lane':
       return fitted(lane, json, (read) => ({ op, lane: read.lane, paused: read.paused }))
   }
@@ -89,6 +95,15 @@ function fitted<Body extends { instance?: string | undefined }>(
   const read = schema.safeParse(json, { error: plainWords })
   if (!read.success) return { problem: firstIssue(read.error) }
   return { ask: ask(read.data), instance: read.data.instance ?? null }
+}
+
+function jobsRead(json: unknown): AdminRead {
+  const read = jobsBody.safeParse(json, { error: plainWords })
+  if (!read.success) return { problem: firstIssue(read.error) }
+  const jobs = jobsAsk(read.data)
+  return typeof jobs === 'string'
+    ? { problem: jobs }
+    : { ask: { op: 'jobs', jobs }, instance: null }
 }
 
 /** What the file says is the loader's to read. */

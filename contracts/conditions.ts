@@ -18,6 +18,10 @@ export const conditionNames = {
   quota_pause: 'the quota, which a 429 has paused',
   quota_pacing: 'the quota, of which so little is left that requests wait',
   guardrail: 'the guardrail that is broken',
+  jobs_store_lost: 'nothing: the store of durable jobs does not answer',
+  jobs_store_full: 'nothing: it refuses writes for want of room, or has nearly none left',
+  jobs_dead: 'nothing: a durable job was given up within the last ten minutes',
+  jobs_old: 'the lane, whose oldest durable job is older than the lane lets expect',
   waiting: 'lane and reason, `batch/lane_paused`',
 } as const
 
@@ -37,6 +41,9 @@ export type Condition = z.infer<typeof condition>
 
 /** Below this part of a burst, a bucket holds starts back. */
 export const BUCKET_LOW = 0.1
+
+/** Dead letters grow for so long after the last of them came, ms. */
+export const DEAD_LATELY_MS = 600_000
 
 /** Everything that holds in this snapshot. Pure. */
 export function conditionsIn(of: Omit<Snapshot, 'conditions'>): Omit<Condition, 'since'>[] {
@@ -61,7 +68,21 @@ export function conditionsIn(of: Omit<Snapshot, 'conditions'>): Omit<Condition, 
     if (route.queued > 0 && isLow(route)) add('quota_pacing', route.quota)
   }
   for (const { name, met } of of.guardrails) if (!met) add('guardrail', name)
+  for (const [condition, about] of ofJobs(of)) add(condition, about)
   for (const { lane, reason } of of.waiting) add('waiting', `${lane}/${reason}`)
+  return found
+}
+
+function ofJobs({ jobs, at }: Omit<Snapshot, 'conditions'>): [ConditionName, string | null][] {
+  if (jobs === null) return []
+  const { store, dead, lanes } = jobs
+  const found: [ConditionName, string | null][] = []
+  if (!store.reachable) found.push(['jobs_store_lost', null])
+  if (store.full) found.push(['jobs_store_full', null])
+  if (dead.last_at !== null && Date.parse(at) - dead.last_at < DEAD_LATELY_MS)
+    found.push(['jobs_dead', null])
+  for (const { lane, oldest_ms, expected_ms } of lanes)
+    if (oldest_ms !== null && oldest_ms > expected_ms) found.push(['jobs_old', lane])
   return found
 }
 

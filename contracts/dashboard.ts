@@ -197,6 +197,8 @@ export const frame = z.object({
   /** The busiest, at most twenty. */
   tenants: snapshot.shape.tenants,
   held: snapshot.shape.held,
+  /** Durable jobs, the twenty tenants with most; null: none are kept. */
+  jobs: snapshot.shape.jobs,
   /** Why requests wait. */
   waiting: snapshot.shape.waiting,
   /** What holds, and when it began. */
@@ -231,6 +233,21 @@ export const frame = z.object({
   transitions: z.array(transition),
   preemptions: z.array(preemption),
   alarms: z.array(alarm),
+  /** Durable jobs that changed hands without having ended, or were given up: the last of each kind, newest last. */
+  job_moves: z.array(
+    z.object({
+      seq: z.int(),
+      at: z.int(),
+      what: z.enum(['taken_over', 'returned', 'dead']),
+      tenant: z.string(),
+      lane: z.string(),
+      id: z.string(),
+      /** The instance it was taken from, or that put it back; or why it was given up. */
+      detail: z.string(),
+      /** A call may run twice. */
+      ambiguous: z.boolean(),
+    }),
+  ),
   /** Faults that were set through the dashboard and still last. */
   faults: z.array(
     z.object({
@@ -289,6 +306,11 @@ export const history = z.object({
       wait_p95_ms: column,
     }),
   ),
+  /** Durable jobs that have not ended, by lane and by the tenants that have, or had, most. */
+  jobs: z.object({
+    lanes: z.array(z.object({ name: z.string(), stored: column, oldest_ms: column })),
+    tenants: z.array(z.object({ name: z.string(), stored: column })),
+  }),
   /** Those that have a history. */
   routes: z.array(z.string()),
   route: z
@@ -469,6 +491,43 @@ export const life = z.object({
   cut: z.boolean(),
 })
 export type Life = z.infer<typeof life>
+
+// ---- one durable job ----
+
+/** `GET /api/jobs/:tenant/:id`: what the store has of a job, over restarts and instances; 404 where it has nothing
+ *  of it (a result is kept for `results.max_age`), 503 where it does not answer. */
+export const jobLife = z.object({
+  tenant: z.string(),
+  lane: z.string(),
+  id: z.string(),
+  /** `delayed`: its time has not come. `stored`: nobody has it. `claimed`: an instance has it; `calling`: and a call
+   *  of it is under way, or was when its owner was heard last. */
+  state: z.enum(['delayed', 'stored', 'claimed', 'calling', 'ended']),
+  accepted_at: z.int(),
+  /** When it may start; null: at once, or it has ended. */
+  due_at: z.int().nullable(),
+  /** Null: it has ended. */
+  deadline_at: z.int().nullable(),
+  ended_at: z.int().nullable(),
+  outcome: z.enum(OUTCOMES).nullable(),
+  /** Calls that were begun, by all its owners. */
+  attempts: z.int(),
+  /** A call may have run without its result being seen: some work may be done twice. */
+  ambiguous: z.boolean(),
+  /** The first one first; the last sixteen. */
+  owners: z.array(
+    z.object({
+      instance: z.string(),
+      /** Null: nobody wrote it down. */
+      since: z.int().nullable(),
+      /** `has`: it has the job now. */
+      how: z.enum(['has', 'died', 'returned', 'ended']),
+      attempts: z.int(),
+      calling: z.boolean(),
+    }),
+  ),
+})
+export type JobLife = z.infer<typeof jobLife>
 
 // ---- acts ----
 

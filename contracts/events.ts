@@ -1,6 +1,7 @@
 /** Everything that happened, in order: CloudEvents 1.0 with these data. Never a prompt, a completion,
  *  a key, or an upstream's message. Source: wire contract, section Events. */
 import { z } from 'zod'
+import { DEAD_REASONS } from './jobs.ts'
 import { OUTCOMES, SERVED_BY } from './outcome.ts'
 import { refusals, type RefusalCode } from './refusals.ts'
 
@@ -11,6 +12,20 @@ const aboutRequest = {
   lane: z.string(),
   id: z.string(),
   model: z.string().nullable(),
+}
+
+const aboutJob = { tenant: z.string(), lane: z.string(), id: z.string() }
+
+/** Of a claim: who has the job, and what was done of it before. */
+const claimed = {
+  ...aboutJob,
+  instance: z.string().describe('Who has it now.'),
+  claims: z.int().describe('How often it was begun, this time included.'),
+  attempts: z.int().describe('Calls that were begun before, by whomever.'),
+  age_ms: z.int().describe('Since it was accepted.'),
+  ambiguous: z
+    .boolean()
+    .describe('A call of its last owner was under way and may have run: it may run twice.'),
 }
 
 const events = {
@@ -96,6 +111,35 @@ const events = {
       .describe('True when the upstream may have executed, and billed, the attempt.'),
     input_tokens: z.int().nullable(),
     output_tokens: z.int().nullable(),
+  }),
+  'job.accepted': z.object({
+    ...aboutJob,
+    bytes: z.int().describe('Size of the body.'),
+    deadline_ms: z.int(),
+    not_before_ms: z.int().describe('0: it may start at once.'),
+  }),
+  'job.claimed': z.object(claimed),
+  'job.taken_over': z.object({
+    ...claimed,
+    from: z.string().describe('The instance that had it, and is dead.'),
+  }),
+  'job.returned': z.object({
+    ...aboutJob,
+    instance: z.string().describe('Who had it.'),
+    attempts: z.int(),
+  }),
+  'job.ended': z.object({
+    ...aboutJob,
+    outcome: z.enum(OUTCOMES),
+    claims: z.int(),
+    attempts: z.int(),
+    total_ms: z.int().describe('Since it was accepted.'),
+  }),
+  'job.dead': z.object({
+    ...aboutJob,
+    reason: z.enum(DEAD_REASONS),
+    claims: z.int(),
+    attempts: z.int(),
   }),
   breaker: z.object({
     route: z.string(),

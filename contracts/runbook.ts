@@ -129,6 +129,30 @@ export const runbook = {
     'see what holds them; if load has grown, give it less urgency or more room before deadlines are missed',
     '`headgate_queue_wait_ms_p95` by lane shows when it began.',
   ),
+  jobs_store_lost: entry(
+    'The store of durable jobs does not answer',
+    'JetStream does not answer, or its streams are not there. No job is accepted (callers hear `queue_full` and may submit the same id again), none is begun, results wait in memory to be stored. Requests work as ever.',
+    'see whether JetStream runs: `nats server check jetstream`, `nats stream ls`, disk, quorum; it goes on by itself',
+    "`jobs.store.last_error` of `/api/snapshot` says when it failed last. A cluster that has lost the majority of a stream's replicas answers no write until it is back. Streams that were deleted are made again, empty: [restore them](#backup-and-restore) before you let Headgate write. An instance that cannot say that it lives for 6 s is taken for dead by the others, once they can read again.",
+  ),
+  jobs_store_full: entry(
+    'The store of durable jobs is full',
+    'A write was refused for want of room, or less than 5 % of `jobs.backlog_bytes` is left. New jobs are refused `queue_full`; claims need room too, so jobs may stand still as well.',
+    'give it room: raise `max_bytes` of the stream or the room of the server, then look why the backlog grows',
+    '`nats stream edit HEADGATE_JOBS_llm --max-bytes=…` takes effect at once; set `jobs.backlog_bytes` to the same. Without it the bound is the `max_file_store` of the server, or the limit of the account. [Sizing](#sizing) has the bytes of a job. `headgate_jobs_stored` by lane and the page by tenant say whose they are.',
+  ),
+  jobs_dead: entry(
+    'Dead letters grow',
+    'Durable jobs were given up within the last ten minutes: each has its one result, an error, and is kept for `results.dead_max_age` with the reason.',
+    'see the reasons, and mend what they have in common',
+    "The log line `a job is given up` names tenant, id and reason; `nats stream view HEADGATE_DEAD_llm` shows what is kept (with the prompts: it is nobody else's to read). `claims_exhausted`: each instance that began it died, `jobs.claims_max` times; look at what killed them. `retries_exhausted`: the upstream. `result_too_large`: `max_payload` of the server. `unknown_lane`: a lane went from the file while it had jobs. `unreadable`: the bounds of a body became narrower.",
+  ),
+  jobs_old: entry(
+    'The oldest job of a lane is old',
+    "It was accepted more than half of the lane's `timeout_ms` ago and has no result. Jobs without a deadline of their own run into the lane's.",
+    'see what holds the lane: pause, breaker, quota, slots; if only the load is too much, raise the limits or the deadline',
+    "`headgate_jobs_oldest_ms` beside `headgate_jobs_expected_ms` by lane; [Why does it wait](#why-does-it-wait) for those in the scheduler. A job that other instances had and that is in nobody's hands is taken when they have been unheard for 6 s.",
+  ),
   emergency: entry(
     'The emergency block is on',
     'Somebody switched it on: shorter deadlines, fewer attempts, less concurrency, on every instance, until it is switched off.',
@@ -156,8 +180,8 @@ export const runbook = {
   alarm: entry(
     'An alarm',
     'Something that should not happen did: its name and detail say what.',
-    'read the log line of the same time; an alarm about an abort or a shadow is worth an issue',
-    'Names: `upstream` and `upstream_blocked` (what the upstream said of the account), `abort_unconfirmed` (a connection that did not close in time), `shadow_disagrees` (a bug), and others of the log.',
+    'read the log line of the same time; an alarm about an abort is worth an issue',
+    'Names: `upstream` and `upstream_blocked` (what the upstream said of the account), `abort_unconfirmed` (a connection that did not close in time), and others of the log.',
   ),
 } as const satisfies Record<string, RunbookEntry>
 

@@ -18,6 +18,76 @@ const bucket = z
   })
   .nullable()
 
+/** Durable jobs. What the store holds is the same for every instance, and as old as `store.looked_at`. */
+export const jobsNow = z.object({
+  stored: z.int().describe('Jobs that have not ended, of all instances.'),
+  oldest_ms: z
+    .int()
+    .nullable()
+    .describe('Since the oldest of them that might start at once was accepted.'),
+  states: z
+    .object({
+      delayed: z.int().describe('Their time has not come, as far as this instance has heard.'),
+      stored: z.int().describe('Nobody has taken them yet.'),
+      waiting: z.int().describe('In this instance, for a slot.'),
+      calling: z.int().describe('In this instance, under way at the upstream.'),
+      settling: z.int().describe('In this instance, until the store has their result.'),
+      elsewhere: z.int().describe('Other instances have them, the dead ones too.'),
+    })
+    .describe('Where they stand.'),
+  lanes: z.array(
+    z.object({
+      lane: z.string(),
+      stored: z.int().describe('Without those that were not to start at once.'),
+      oldest_ms: z.int().nullable(),
+      expected_ms: z.int().describe('Half of `timeout_ms` of the lane: an older one is told.'),
+    }),
+  ),
+  tenants: z
+    .array(
+      z.object({
+        tenant: z.string(),
+        lane: z.string(),
+        stored: z.int().describe('In the store alone, as this instance last read it.'),
+        taken: z.int().describe('By this instance.'),
+        oldest_ms: z.int().nullable().describe('Of those in the store, the first.'),
+      }),
+    )
+    .describe('Those with most jobs, at most `metrics.tenants_max`.'),
+  counts: z
+    .object({
+      accepted: z.int(),
+      ended: z.int(),
+      taken_over: z.int().describe('From an instance that died.'),
+      returned: z.int().describe('Put back into the store without having ended.'),
+      ambiguous: z.int().describe('A call was under way when its owner died: it may run twice.'),
+      late_results: z.int().describe('Another owner had stored one before.'),
+      dead: z.int().describe('Given up.'),
+      store_errors: z.int(),
+    })
+    .describe('Of this instance, since its start. Taken over and returned are the redeliveries.'),
+  dead: z.object({
+    kept: z.int().describe('Dead letters in the store.'),
+    last_at: z.number().nullable().describe('When the last of them came, wall time in ms.'),
+  }),
+  store: z.object({
+    reachable: z.boolean().describe('It answered when it was asked last.'),
+    full: z
+      .boolean()
+      .describe('It refused a write for want of room, or less than 5 % of its room is left.'),
+    bytes: z.int().describe('Jobs and claims.'),
+    bytes_max: z
+      .int()
+      .nullable()
+      .describe("`jobs.backlog_bytes`; null: the server's own bound, which it does not tell."),
+    looked_at: z.number().nullable().describe('Wall time in ms; null: it was never asked.'),
+    last_error: z
+      .object({ reason: z.enum(['away', 'full', 'too_large']), at: z.number() })
+      .nullable(),
+  }),
+})
+export type JobsNow = z.infer<typeof jobsNow>
+
 export const snapshot = z.object({
   instance: z.string(),
   version: z.string(),
@@ -105,6 +175,7 @@ export const snapshot = z.object({
   ),
   /** The busiest tenants, at most `metrics.tenants_max`. */
   tenants: z.array(z.object({ tenant: z.string(), inflight: z.int(), queued: z.int() })),
+  jobs: jobsNow.nullable().describe('Null: no durable jobs are kept here.'),
   requests_by_state: counts,
   waiting: z
     .array(waitingRow)

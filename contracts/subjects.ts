@@ -13,6 +13,7 @@ export const ADMIN_OPS = [
   'upstream',
   'status',
   'cancel',
+  'jobs',
   'drain',
 ] as const
 export type AdminOp = (typeof ADMIN_OPS)[number]
@@ -45,6 +46,7 @@ export function subjects(prefix: string) {
     aux: (kind: AuxKind, tenant: string) => `${root}.${kind}.${tenant}`,
     admin: (op: AdminOp) => `${root}.admin.${op}`,
     requestEvent: (tenant: string, lane: string) => `${root}.event.request.${tenant}.${lane}`,
+    jobEvent: (tenant: string, lane: string) => `${root}.event.job.${tenant}.${lane}`,
     controllerEvent: (kind: 'breaker' | 'limit' | 'guardrail', name: string) =>
       `${root}.event.${kind}.${name}`,
     events: `${root}.event.>`,

@@ -4,6 +4,7 @@
 import { z } from 'zod'
 import { ceType, type EventName } from './events.ts'
 import { TOKEN } from './ids.ts'
+import { jobsAnswer } from './jobs.ts'
 import {
   ATTEMPTS_MAX,
   DEADLINE_MAX_MS,
@@ -264,5 +265,6 @@ export const adminAnswers = {
   }),
   status: statusAnswer,
   cancel: cancelAnswer,
+  jobs: jobsAnswer,
   drain: z.object({ draining: z.literal(true), drain_ms: z.int().min(0) }),
 } satisfies Record<AdminOp, z.ZodType>

@@ -65,7 +65,12 @@ function numbered(): Example[] {
 }
 
 async function python(): Promise<Example[]> {
-  const names = ['first_request.py', 'through_the_door.py', 'claude_retry_test.py']
+  const names = [
+    'first_request.py',
+    'durable_job.py',
+    'through_the_door.py',
+    'claude_retry_test.py',
+  ]
   const venv = await pythonVenv()
   return names
     .map((name) => `python/${name}`)

@@ -1,12 +1,7 @@
-/** The only `createActor`: true actors for the few long-lived machines, on our clock. */
-import {
-  createActor,
-  type Actor,
-  type AnyStateMachine,
-  type InputFrom,
-  type InspectionEvent,
-} from 'xstate'
+/** A machine as an actor on a clock of your own, for who runs one without a Headgate; in Headgate its table runs. */
+import { createActor, type Actor, type AnyStateMachine, type InputFrom } from 'xstate'
 import type { Millis } from '#contracts/units'
+import type { MachineEvent } from './xstate-5.ts'
 
 /** Calls once, later; the answer cancels it. */
 export type After = (ms: Millis, call: () => void) => () => void
@@ -18,7 +13,7 @@ export function run<M extends AnyStateMachine>(
     after: After
     /** Hears an action that threw; the actor is stopped then. */
     onError: (error: unknown) => void
-    inspect?: (event: InspectionEvent) => void
+    inspect?: (event: MachineEvent) => void
   },
 ): Actor<M> {
   const cancels = new Map<number, () => void>()

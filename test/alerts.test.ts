@@ -152,6 +152,36 @@ const CASES: Record<
     at: '35s',
     quiet: [{ [one('headgate_degradation_level')]: '2x20' }],
   },
+  HeadgateJobsStoreLost: {
+    fires: { [one('headgate_jobs_store_up')]: '1 0x20' },
+    at: '40s',
+    quiet: [{ [one('headgate_jobs_store_up')]: '1 0x3 1x20' }, {}],
+  },
+  HeadgateJobsStoreFull: {
+    fires: { [one('headgate_jobs_store_full')]: '1x20' },
+    at: '65s',
+    quiet: [{ [one('headgate_jobs_store_full')]: '0x20' }],
+  },
+  HeadgateJobsDead: {
+    fires: { [one('headgate_jobs_dead')]: '2x3 3x20' },
+    at: '30s',
+    // Kept ones, and those that went by age.
+    quiet: [{ [one('headgate_jobs_dead')]: '2x20' }, { [one('headgate_jobs_dead')]: '3x3 2x20' }],
+  },
+  HeadgateJobsOld: {
+    fires: {
+      [one('headgate_jobs_oldest_ms', ',lane="batch"')]: '43200001+5000x20',
+      [one('headgate_jobs_expected_ms', ',lane="batch"')]: '43200000x20',
+    },
+    at: '70s',
+    quiet: [
+      {
+        [one('headgate_jobs_oldest_ms', ',lane="batch"')]: '5000+5000x20',
+        [one('headgate_jobs_expected_ms', ',lane="batch"')]: '43200000x20',
+        [one('headgate_jobs_expected_ms', ',lane="premium"')]: '1x20',
+      },
+    ],
+  },
   HeadgateConfigRefused: {
     fires: { [one('headgate_config_refused')]: '0 1x5' },
     at: '10s',

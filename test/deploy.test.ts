@@ -30,7 +30,8 @@ const METRICS =
 /** What the contract does not name and the dashboard shows all the same. */
 const MORE =
   `degradation_level quota_level quota_rate_per_minute refusals_total predicted_wait_ms predicted_wait_error_ms
-  upstream_alarms_total`
+  upstream_alarms_total jobs_total jobs jobs_stored jobs_oldest_ms jobs_expected_ms jobs_dead jobs_store_up
+  jobs_store_full jobs_store_bytes jobs_store_bytes_max`
     .split(/\s+/)
     .map((name) => `headgate_${name}`)
 /** What the alert rules watch instead of a panel; test/alerts.test.ts holds them. */
@@ -298,12 +299,13 @@ describe('metrics and dashboards', () => {
       '3. Is retry amplification under control?',
       '4. What do breaker and limit do?',
       '5. Does quota or degradation hold work back?',
-      '6. What do the lanes do?',
-      '7. What does it cost?',
+      '6. Do durable jobs get done?',
+      '7. What do the lanes do?',
+      '8. What does it cost?',
     ])
   })
 
-  test('the panels of the five questions ask one each, say what they show, and have a unit', () => {
+  test('the panels of the six questions ask one each, say what they show, and have a unit', () => {
     const asking = questionPanels()
     expect(asking.length).toBeGreaterThan(15)
     expect(asking.filter(({ title }) => !title.endsWith('?')).map(({ title }) => title)).toEqual([])
@@ -362,11 +364,11 @@ interface Panel {
 const dashboards = (): { panels: Panel[] }[] =>
   filesOf(['deploy/grafana/dashboards'], /\.json$/).map((path) => JSON.parse(read(path)))
 
-/** Those of the rows 1 to 5. */
+/** Those of the rows 1 to 6. */
 function questionPanels(): Panel[] {
   const [dashboard] = dashboards()
   const all = dashboard?.panels ?? []
-  const end = all.find(({ type, title }) => type === 'row' && title.startsWith('6.'))
+  const end = all.find(({ type, title }) => type === 'row' && title.startsWith('7.'))
   return all.filter((one) => one.type !== 'row' && one.gridPos.y < (end?.gridPos.y ?? 0))
 }
 

@@ -297,7 +297,8 @@ import { HeadgateClient, isHeadgateError } from 'headgate/client'
 const headgate = new HeadgateClient({ tenant: 'acme', servers: 'nats://127.0.0.1:9' })
 try {
   const { body } = await headgate.request({ model: 'claude-haiku-4-5', max_tokens: 5, messages: [{ role: 'user', content: 'hi' }] })
-  console.log(body.content)
+  const receipt = await headgate.submit({ model: 'claude-haiku-4-5', max_tokens: 5, messages: [{ role: 'user', content: 'hi' }] }, { id: 'mine', notBeforeMs: 1_000 })
+  console.log(body.content, (await headgate.jobs.wait(receipt, { timeoutMs: 60_000 })).body.content)
 } catch (error) {
   if (isHeadgateError(error, 'unreachable')) console.log(error.code, error.retryable)
 }

@@ -118,6 +118,7 @@ function adminBody(op: AdminOp): Json {
 /** What an operator may send instead of an object. */
 const ALSO: Readonly<Partial<Record<AdminOp, readonly string[]>>> = {
   snapshot: ['nothing'],
+  jobs: ['nothing'],
   config: ['yaml', 'nothing'],
   drain: ['nothing'],
 }

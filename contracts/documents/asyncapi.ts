@@ -128,10 +128,11 @@ const asksOf = (on: Subjects): Ask[] => [
   ...ADMIN_OPS.map((op) => ({
     name: `admin.${op}`,
     address: on.admin(op),
-    says: `${shapes[`admin.${op}`]?.says} For operators, whom NATS permits it. Every instance answers, or the one that the body names.`,
+    says: `${shapes[`admin.${op}`]?.says} For operators, whom NATS permits it. ${op === 'jobs' ? 'One instance answers.' : 'Every instance answers, or the one that the body names.'}`,
     parameters: [],
     message: `admin.${op}`,
     replies: [`admin.${op}.answer`, 'error'],
+    ...(op === 'jobs' ? { queue: true as const } : {}),
   })),
 ]
 
@@ -174,6 +175,13 @@ const tellsOf = (on: Subjects): Tell[] => [
     says: 'A request changed state.',
     parameters: ['tenant', 'lane'],
     messages: eventsOn('request').map(eventMessage),
+  },
+  {
+    name: 'event.job',
+    address: on.jobEvent('{tenant}', '{lane}'),
+    says: 'A durable job changed hands or state. What its attempts do are events of its request.',
+    parameters: ['tenant', 'lane'],
+    messages: eventsOn('job').map(eventMessage),
   },
   ...(['breaker', 'limit', 'guardrail'] as const).map((kind) => {
     const parameter = kind === 'guardrail' ? ('guardrail' as const) : ('route' as const)

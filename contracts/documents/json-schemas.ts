@@ -26,7 +26,7 @@ interface Shape {
 }
 
 /** Where an event is published; null: it stays with its instance, in log, metrics and `/api/events`. */
-export type EventPlace = 'request' | 'breaker' | 'limit' | 'guardrail' | null
+export type EventPlace = 'request' | 'job' | 'breaker' | 'limit' | 'guardrail' | null
 
 export const eventRows: Readonly<Record<EventName, { says: string; on: EventPlace }>> = {
   'request.queued': { says: 'A request was accepted and waits for its turn.', on: 'request' },
@@ -41,6 +41,15 @@ export const eventRows: Readonly<Record<EventName, { says: string; on: EventPlac
   'request.settled': { says: 'A request has ended, refusals too.', on: 'request' },
   'request.dropped': { says: 'A request could be answered nowhere.', on: 'request' },
   'attempt.ended': { says: 'How an attempt ended.', on: null },
+  'job.accepted': { says: 'A durable job is stored.', on: 'job' },
+  'job.claimed': { says: 'An instance has taken a job: its turn is near.', on: 'job' },
+  'job.taken_over': { says: 'An instance has taken the job of one that died.', on: 'job' },
+  'job.returned': {
+    says: 'A job did not end and is in the store again, for whoever has room.',
+    on: 'job',
+  },
+  'job.ended': { says: 'A job has its one result.', on: 'job' },
+  'job.dead': { says: 'A job was given up and is kept for an operator.', on: 'job' },
   breaker: { says: "A route's circuit breaker moved.", on: 'breaker' },
   limit: { says: "A route's concurrency limit moved.", on: 'limit' },
   guardrail: { says: 'A guardrail was breached, or holds again.', on: 'guardrail' },
@@ -59,6 +68,7 @@ const adminSays: Readonly<Record<AdminOp, string>> = {
   upstream: 'Tests a blocked upstream with the next attempt, on every instance.',
   status: 'Says where a request of any tenant stands.',
   cancel: 'Cancels a request of any tenant, wherever it is.',
+  jobs: 'Lists durable jobs, the oldest first; puts a dead one in line again, or forgets it.',
   drain: 'Lets running requests end and takes no more.',
 }
 

@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { misspeltVariables } from '#contracts/environment-names'
 import { connectHeadgate, HeadgateError, natsTransport, type Transport } from '#client'
 import { subjects } from '#contracts/subjects'
+import { checkJetStream, type KeptConfig } from './doctor-jetstream.ts'
 import { checkUpstreams } from './doctor-upstreams.ts'
 import { GATEWAY_PORT, HTTP_PORT } from './default-ports.ts'
 import { dialing, dialOptions, natsUrl, type DialFlags } from './dialing.ts'
@@ -10,7 +11,7 @@ import { isFree } from './free-port.ts'
 import { readNatsInfo } from './nats-info.ts'
 import { findNatsServer } from './nats-server.ts'
 import { startProgram } from './program.ts'
-import { now, secret, sleep, wall, within } from '#platform/system'
+import { secret, sleep, wall } from '#platform/system'
 import { env, json, messageOf, Misuse, MODEL, say, token } from './terminal.ts'
 
 interface DoctorFlags extends DialFlags {
@@ -62,7 +63,7 @@ export const doctor = (): Command =>
             model: flags.model ?? null,
           })),
         )
-      findings.push(...(await checkNats(flags, configuration.subjectPrefix)))
+      findings.push(...(await checkNats(flags, configuration)))
       findings.push(
         await checkEmbedded(),
         await checkPort({ variable: 'HEADGATE_HTTP_PORT', usual: HTTP_PORT }),
@@ -95,14 +96,20 @@ const environment = (): Finding[] =>
 
 // ---- configuration: the scheduler itself reads it, on a bus of its own and any port ----
 
-interface ConfigFile {
+interface ConfigFile extends KeptConfig {
   subject_prefix: string
   upstreams: Record<string, { base_url: string; api_key_env: string }>
 }
 
-async function checkConfig(
-  flags: DoctorFlags,
-): Promise<{ findings: Finding[]; isValid: boolean; subjectPrefix: string }> {
+interface Configuration {
+  findings: Finding[]
+  isValid: boolean
+  subjectPrefix: string
+  /** In force; null: it is not valid. */
+  file: ConfigFile | null
+}
+
+async function checkConfig(flags: DoctorFlags): Promise<Configuration> {
   const about = 'configuration'
   const path = flags.config ?? env('HEADGATE_CONFIG')
   const token = secret()
@@ -131,11 +138,12 @@ async function checkConfig(
       findings: [{ about, verdict: 'ok', said }, ...keys(file)],
       isValid: true,
       subjectPrefix: flags.subjectPrefix ?? file.subject_prefix,
+      file,
     }
   } catch (error) {
     const finding: Finding = { about, verdict: 'broken', said: messageOf(error) }
     const findings = [{ ...finding, todo: 'correct that line' }]
-    return { findings, isValid: false, subjectPrefix }
+    return { findings, isValid: false, subjectPrefix, file: null }
   } finally {
     trial.signal('SIGTERM')
     await trial.ended
@@ -159,13 +167,18 @@ function keys(file: ConfigFile): Finding[] {
 const MAX_PAYLOAD_WANTED = 8_388_608
 const FAULT_WITHIN_MS = 300
 
-async function checkNats(flags: DoctorFlags, subjectPrefix: string): Promise<Finding[]> {
+async function checkNats(
+  flags: DoctorFlags,
+  { subjectPrefix, file }: Configuration,
+): Promise<Finding[]> {
   const about = 'NATS'
   const url = natsUrl(flags.nats)
   const where = url.replaceAll(/\/\/[^@/,]*@/g, '//')
   const findings: Finding[] = []
+  let version: string
   try {
     const info = await readNatsInfo(url)
+    version = info.version
     const said = `${where} is nats-server ${info.version}`
     findings.push(
       recent(info.version)
@@ -189,7 +202,7 @@ async function checkNats(flags: DoctorFlags, subjectPrefix: string): Promise<Fin
     return [...findings, { about, verdict: 'broken', said: messageOf(error), todo }]
   }
   try {
-    findings.push(...(await jetStream(transport)))
+    findings.push(...(await checkJetStream(transport, { file, subjectPrefix, version })))
     findings.push(...(await permissions(transport, flags, subjectPrefix)))
   } finally {
     await transport.close()
@@ -210,41 +223,6 @@ const recent = (version: string): boolean => {
   const [major = 0, minor = 0] = version.split('.').map(Number)
   return major > 2 || (major === 2 && minor >= 10)
 }
-
-async function jetStream(transport: Transport): Promise<Finding[]> {
-  const about = 'JetStream'
-  const asked = now()
-  const answer = await ask(transport, '$JS.API.STREAM.LIST', '{}')
-  const tookMs = now() - asked
-  if (answer === 'forbidden') {
-    const said = 'this user may not ask it, and only the one of headgate serve needs to'
-    const todo = 'to check it, run headgate doctor as that user'
-    return [{ about, verdict: 'note', said, todo }]
-  }
-  if (answer === null || answer['error'] !== undefined) {
-    const said =
-      'not there: no durable jobs, and the emergency switch does not outlive the last instance'
-    return [{ about, verdict: 'note', said, todo: 'start nats-server with -js' }]
-  }
-  const streams = answer['streams'] as { ts?: string; config?: { name?: string } }[] | null
-  const findings: Finding[] = [
-    { about, verdict: 'ok', said: `there; ${streams?.length ?? 0} streams` },
-  ]
-  const stamp = streams?.[0]?.ts
-  if (stamp !== undefined) {
-    const apartMs = Math.round(Date.parse(stamp) - (wall() - tookMs / 2))
-    const said = `the server's is ${Math.abs(apartMs)} ms ${apartMs < 0 ? 'behind' : 'ahead'}`
-    const close = Math.abs(apartMs) < APART_MS_MAX
-    findings.push(
-      close
-        ? { about: 'clock', verdict: 'ok', said }
-        : { about: 'clock', verdict: 'broken', said, todo: 'let NTP set both clocks' },
-    )
-  }
-  return findings
-}
-
-const APART_MS_MAX = 2_000
 
 /** What NATS permits this user; a refusal comes a moment later, and of its own accord. */
 async function permissions(
@@ -292,32 +270,6 @@ async function publisher(asking: Promise<unknown>, tenant: string): Promise<Find
     return { about, verdict: 'note', said, todo: 'headgate serve starts one' }
   }
 }
-
-/** Null: nobody there. */
-async function ask(
-  transport: Transport,
-  subject: string,
-  body: string,
-): Promise<Record<string, unknown> | 'forbidden' | null> {
-  const answer = Promise.withResolvers<Record<string, unknown> | 'forbidden' | null>()
-  const inbox = `_INBOX.${secret().replaceAll(/[^A-Za-z0-9]/g, '')}`
-  const deaf = transport.onFault((fault) => {
-    if (fault.subject === subject || fault.subject === inbox) answer.resolve('forbidden')
-  })
-  const subscription = transport.subscribe(inbox, (message) => {
-    const text = new TextDecoder().decode(message.data)
-    answer.resolve(message.nobody ? null : (JSON.parse(text) as Record<string, unknown>))
-  })
-  transport.publish(subject, body, { reply: inbox })
-  try {
-    return await within(ASK_WITHIN_MS, answer.promise)
-  } finally {
-    deaf?.()
-    subscription.close()
-  }
-}
-
-const ASK_WITHIN_MS = 2_000
 
 // ---- this machine ----
 

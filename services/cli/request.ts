@@ -1,34 +1,19 @@
 /** `headgate request`: one call, by hand. The answer goes to stdout, its accounting to stderr. */
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { HeadgateError, type AnswerAccounting, type CallOptions, type Headgate } from '#client'
+import { readCall, type BodyFlags, type CallBody } from './call-body.ts'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
+import { sayAnswer, tellAccounting, tellError } from './said-answer.ts'
 import { onStop } from './signals.ts'
-import {
-  Failure,
-  json,
-  messageOf,
-  Misuse,
-  MODEL,
-  positiveWhole,
-  say,
-  tell,
-  token,
-} from './terminal.ts'
+import { Failure, MODEL, positiveWhole, say, token } from './terminal.ts'
 
-interface RequestFlags extends DialFlags {
+interface RequestFlags extends DialFlags, BodyFlags {
   tenant: string
   lane: string
   id?: string
-  model?: string
-  maxTokens?: number
-  message?: string
-  stream?: true
   deadline?: number
   json?: true
 }
-
-const MAX_TOKENS = 1_024
 
 export const request = (): Command =>
   dialOptions(new Command('request'))
@@ -48,13 +33,11 @@ export const request = (): Command =>
     .option('--deadline <ms>', 'most milliseconds that it may take, queue included', positiveWhole)
     .option('--json', "print the upstream's JSON as it is; of a stream one event per line")
     .action(async (body: string | undefined, flags: RequestFlags) => {
-      const call = readCall(body, flags)
+      const call = readCall('request', body, flags)
       process.exitCode = await withHeadgate(flags, (headgate) => run(headgate, call, flags))
     })
 
-type Call = Record<string, unknown>
-
-async function run(headgate: Headgate, call: Call, flags: RequestFlags): Promise<number> {
+async function run(headgate: Headgate, call: CallBody, flags: RequestFlags): Promise<number> {
   const leaving = new AbortController()
   const deaf = onStop(() => leaving.abort(new Failure('cancelled')))
   const options: CallOptions = {
@@ -69,14 +52,11 @@ async function run(headgate: Headgate, call: Call, flags: RequestFlags): Promise
       call['stream'] === true
         ? await streamed(headgate, raw, options, flags)
         : await whole(headgate, raw, options, flags)
-    tell(sayAccounting(accounting))
+    tellAccounting(accounting)
     return 0
   } catch (error) {
     if (!(error instanceof HeadgateError)) throw error
-    if (flags.json === true && error.body !== null) json(error.body)
-    const again = error.retryable ? `; the same may work in ${error.retryAfterMs ?? 0} ms` : ''
-    tell(`headgate: ${error.code}: ${error.message}${again}`)
-    if (error.accounting !== null) tell(sayAccounting(error.accounting))
+    tellError(error, flags)
     return 1
   } finally {
     deaf()
@@ -90,8 +70,7 @@ async function whole(
   flags: RequestFlags,
 ): Promise<AnswerAccounting> {
   const answer = await headgate.request(raw, options)
-  if (flags.json === true) say(new TextDecoder().decode(answer.bytes))
-  else say(answer.body.content.map((block) => (block.type === 'text' ? block.text : '')).join(''))
+  sayAnswer(answer, flags)
   return answer.accounting
 }
 
@@ -112,43 +91,4 @@ async function streamed(
   }
   say('')
   return stream.final
-}
-
-/** The body as given, with what the flags say instead. */
-function readCall(body: string | undefined, flags: RequestFlags): Call {
-  if ((body === undefined) === (flags.message === undefined))
-    throw new Misuse('request: say either a body (JSON, @FILE or -) or --message TEXT')
-  const given =
-    body === undefined ? { messages: [{ role: 'user', content: flags.message }] } : parse(body)
-  return {
-    ...given,
-    model: flags.model ?? given['model'] ?? MODEL,
-    max_tokens: flags.maxTokens ?? given['max_tokens'] ?? MAX_TOKENS,
-    ...(flags.stream === true ? { stream: true } : {}),
-  }
-}
-
-function parse(body: string): Call {
-  let read: unknown
-  try {
-    read = JSON.parse(textOf(body))
-  } catch (error) {
-    throw new Misuse(`body: expected the JSON of a Messages call: ${messageOf(error)}`)
-  }
-  if (typeof read === 'object' && read !== null && !Array.isArray(read)) return { ...read }
-  throw new Misuse('body: expected a JSON object, the body of a Messages call')
-}
-
-function textOf(body: string): string {
-  if (body === '-') return readFileSync(0, 'utf8')
-  return body.startsWith('@') ? readFileSync(body.slice(1), 'utf8') : body
-}
-
-function sayAccounting(of: AnswerAccounting): string {
-  const tokens =
-    of.inputTokens === null ? '' : `, ${of.inputTokens} + ${of.outputTokens ?? 0} tokens`
-  const times = `${of.queueMs} ms queued, ${of.upstreamMs} ms upstream, ${of.totalMs} ms in all`
-  const attempts = `${of.attempts} attempt${of.attempts === 1 ? '' : 's'}`
-  const yielded = of.preemptions === 0 ? '' : `, yielded ${of.preemptions} times`
-  return `[${of.id} ${of.outcome ?? ''}: ${times}, ${attempts}${yielded}${tokens}]`
 }

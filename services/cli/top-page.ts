@@ -3,6 +3,7 @@
 import { runbook, type RunbookKind } from '#contracts/runbook'
 import type { BucketSnapshot, Snapshot } from '#contracts/snapshot'
 import { waitWords } from '#contracts/waiting'
+import { jobLines } from './top-jobs.ts'
 import type { Move, TopMemory } from './top-memory.ts'
 import {
   bar,
@@ -81,7 +82,9 @@ export const waitingPage = (of: { trouble: string; columns: number; paint: Paint
 type Drawing = PageOptions & { width: number; room: Room }
 
 function drawn(of: Drawing): string[] {
-  const sections = [routes(of), lanes(of), tenants(of), moves(of)].filter((one) => one.length > 0)
+  const sections = [routes(of), lanes(of), jobs(of), tenants(of), moves(of)].filter(
+    (one) => one.length > 0,
+  )
   const gap = of.room.airy ? [''] : []
   return [
     ...header(of),
@@ -176,7 +179,29 @@ const TROUBLES: Readonly<
     tone: 'warn',
   }),
   draining: () => ({ said: 'draining', kind: 'draining', tone: 'warn' }),
+  jobs_store_lost: () => ({
+    said: 'THE STORE OF DURABLE JOBS DOES NOT ANSWER',
+    kind: 'jobs_store_lost',
+    tone: 'bad',
+  }),
+  jobs_store_full: () => ({
+    said: 'THE STORE OF DURABLE JOBS IS FULL',
+    kind: 'jobs_store_full',
+    tone: 'bad',
+  }),
+  jobs_dead: (_about, { jobs }) => ({
+    said: `dead letters grow (${number(jobs?.dead.kept ?? 0)} kept)`,
+    kind: 'jobs_dead',
+    tone: 'warn',
+  }),
+  jobs_old: (about, { jobs }) => ({
+    said: `oldest job of ${shown(about)} is ${duration(oldestOf(jobs, about))} old`,
+    kind: 'jobs_old',
+    tone: 'warn',
+  }),
 }
+const oldestOf = (jobs: Snapshot['jobs'], lane: string): number =>
+  jobs?.lanes.find((one) => one.lane === lane)?.oldest_ms ?? 0
 const BLOCKS = {
   key_refused: { said: 'REFUSES THE KEY', kind: 'key_refused' },
   spend_limit: { said: 'HAS REACHED ITS SPENDING LIMIT', kind: 'spend_limit' },
@@ -418,6 +443,9 @@ const WAIT_SAID_MS = 1_000
 /** Of the last ones; at least 1. */
 const largest = (values: readonly (number | null)[], last: number): number =>
   Math.max(1, ...values.slice(-last).map((one) => one ?? 0))
+
+const jobs = ({ snapshot, width, room, paint }: Drawing): string[] =>
+  jobLines(snapshot, { width, lanes: room.lanes, brief: room.moves === 0, paint })
 
 // ---- tenants ----
 

@@ -26,7 +26,7 @@ export const top = (): Command =>
     .summary('watch lanes, routes and tenants')
     .description(
       'Shows what one instance is doing, once a second: guardrails, routes with limit and breaker, ' +
-        'lanes, tenants, the last transitions. q or Ctrl-C ends it.',
+        'lanes, durable jobs, tenants, the last transitions. q or Ctrl-C ends it.',
     )
     .option('--once', 'show it once, as plain text')
     .option('--json', 'print the snapshot as JSON, one line per second or, with --once, indented')

@@ -1,8 +1,8 @@
 /** A streamed answer, read once: parsed events, or their bytes. Bounded: a reader who leaves more
  *  than `bufferBytesMax` unread, beside one event however large, loses the stream. */
 import type { RawMessageStreamEvent } from '@anthropic-ai/sdk/resources/messages'
-import { HEADER, isPing } from '#contracts/messages'
-import { readAccounting, type AnswerAccounting } from './accounting.ts'
+import { isPing } from '#contracts/messages'
+import { isLast, readAccounting, type AnswerAccounting } from './accounting.ts'
 import { clientError, errorIn } from './errors.ts'
 import { checkNames } from './options.ts'
 import { endless, wrongEnd } from './stream-end.ts'
@@ -73,7 +73,7 @@ export class AnswerStream implements AsyncIterable<RawMessageStreamEvent> {
     if (this.#end !== 'open') return
     const error = errorIn(message)
     if (error !== null) return this.fail(error)
-    if (message.header(HEADER.outcome) !== undefined) return this.#finish(message)
+    if (isLast(message)) return this.#finish(message)
     if (message.data.length === 0) return this.fail(endless())
     if (!isPing(message.data)) this.#events += 1
     else if (this.#buffer.length > 0) return

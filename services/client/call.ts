@@ -2,7 +2,7 @@
 import { isToken, makeId, TOKEN_SHAPE } from '#contracts/ids'
 import { meant } from '#contracts/known-names'
 import { ATTEMPTS_MAX, DEADLINE_MAX_MS, HEADER } from '#contracts/messages'
-import type { CallOptions, RawBody } from './contract.ts'
+import type { RawBody, SubmitOptions } from './contract.ts'
 import { checkNames } from './options.ts'
 import type { ClientSystem } from './system.ts'
 import { traceHeaders } from './trace-headers.ts'
@@ -11,10 +11,10 @@ import type { TransportHeaders } from './transport.ts'
 /** Lane, id and headers. `where`: the function that was called. */
 export function prepareCall(
   where: 'request' | 'stream' | 'relay' | 'submit',
-  options: CallOptions,
+  options: SubmitOptions,
   by: { lane?: string; system: ClientSystem },
 ): { lane: string; id: string; headers: TransportHeaders } {
-  checkNames(where === 'relay' ? 'relay' : 'call', where, options)
+  checkNames(where === 'relay' || where === 'submit' ? where : 'call', where, options)
   checkOptions(options)
   const lane = options.lane ?? by.lane ?? 'interactive'
   const id = options.id ?? makeId(() => by.system.random())
@@ -29,14 +29,16 @@ export function prepareCall(
   }
   if (options.maxAttempts !== undefined)
     headers.push([HEADER.maxAttempts, String(options.maxAttempts)])
+  if (options.notBeforeMs !== undefined)
+    headers.push([HEADER.notBefore, String(Math.ceil(options.notBeforeMs))])
   return { lane, id, headers: [...headers, ...ownHeaders(options.headers)] }
 }
 
 /** What cannot be a call is told to who made it, before anything of it is anywhere. */
 export function checkOptions(
-  of: Pick<CallOptions, 'deadlineMs' | 'degrade' | 'maxAttempts' | 'signal'>,
+  of: Pick<SubmitOptions, 'deadlineMs' | 'degrade' | 'maxAttempts' | 'notBeforeMs' | 'signal'>,
 ): void {
-  const { deadlineMs, degrade, maxAttempts, signal } = of
+  const { deadlineMs, degrade, maxAttempts, notBeforeMs, signal } = of
   if (deadlineMs !== undefined && !(deadlineMs >= 1 && deadlineMs <= DEADLINE_MAX_MS))
     throw new TypeError(`deadlineMs: expected a number from 1 to ${DEADLINE_MAX_MS}`)
   if (degrade !== undefined && !Array.isArray(degrade))
@@ -46,6 +48,12 @@ export function checkOptions(
     !(Number.isInteger(maxAttempts) && maxAttempts >= 1 && maxAttempts <= ATTEMPTS_MAX)
   )
     throw new TypeError(`maxAttempts: expected an integer from 1 to ${ATTEMPTS_MAX}`)
+  if (notBeforeMs !== undefined && !(notBeforeMs >= 0 && notBeforeMs <= DEADLINE_MAX_MS))
+    throw new TypeError(`notBeforeMs: expected a number from 0 to ${DEADLINE_MAX_MS}`)
+  checkSignal(signal)
+}
+
+export function checkSignal(signal: AbortSignal | undefined): void {
   if (signal !== undefined && typeof signal?.addEventListener !== 'function')
     throw new TypeError('signal: expected an AbortSignal')
 }

@@ -9,10 +9,13 @@ export type {
   EventOptions,
   Headgate,
   HeadgateOptions,
+  Jobs,
+  JobWaitOptions,
   ModelList,
   RawBody,
   RequestEvent,
   ResultOptions,
+  SubmitOptions,
 } from './contract.ts'
 export { AnswerStream } from './answer-stream.ts'
 export type { AnswerAccounting } from './accounting.ts'

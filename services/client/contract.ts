@@ -76,6 +76,12 @@ export interface RelayOptions extends CallOptions {
   endWithinMs?: number | undefined
 }
 
+export interface SubmitOptions extends CallOptions {
+  /** The job does not start before so many ms have passed: 0 (the default) to 604,800,000 (7 days), and less than
+   *  its deadline, which counts from the same moment. */
+  notBeforeMs?: number | undefined
+}
+
 export interface Answer<Body = Message> {
   /** Parsed when first asked for. */
   readonly body: Body
@@ -89,6 +95,26 @@ export interface ResultOptions {
   waitMs?: number | undefined
   /** Aborting ends the waiting; the job goes on. */
   signal?: AbortSignal | undefined
+}
+
+export interface JobWaitOptions {
+  /** Then it fails with `pending`, 1 to 604,800,000 (7 days); the job goes on. Default: as long as it takes, which
+   *  is until the job's own deadline at the latest. */
+  timeoutMs?: number | undefined
+  /** Aborting ends the waiting; the job goes on. */
+  signal?: AbortSignal | undefined
+}
+
+/** Durable jobs, beside `submit` and `result`. */
+export interface Jobs {
+  /** A job's answer when it is there, or the error that it ended with. Servers and schedulers may go and come back
+   *  meanwhile: a result that came in between is found. Any process of the tenant may wait, also long after
+   *  `submit`, and several may. Fails with `unknown_id` when nobody knows the job, with `pending` after `timeoutMs`,
+   *  and with `unreachable` where there is no connection to begin with. A wait counts among `callsMax`.
+   *
+   *      const receipt = await headgate.submit(body, { id: order.id, lane: 'batch' })
+   *      const { body } = await headgate.jobs.wait(receipt) */
+  wait(job: string | Pick<JobReceipt, 'id'>, options?: JobWaitOptions): Promise<Answer<Message>>
 }
 
 /** What the API lists. */
@@ -139,13 +165,18 @@ export interface Headgate {
   relay(body: RawBody, sink: RelaySink, options?: RelayOptions): Relayed
   /** Hands over a durable job; the receipt says that it is stored. With an `id` of your own the same may be
    *  submitted again when no receipt came (`no_answer`): it is stored once. Fails with `unreachable` where no
-   *  durable jobs are kept. */
+   *  durable jobs are kept, with `duplicate_id` where another body has this id.
+   *
+   *      const { id, duplicate } = await headgate.submit(body, { id: order.id, lane: 'batch' }) */
   submit(
     body: MessageCreateParamsNonStreaming | RawBody,
-    options?: CallOptions,
+    options?: SubmitOptions,
   ): Promise<JobReceipt>
+  readonly jobs: Jobs
   /** A job's answer, or the error that it ended with; fails with `pending` while it is not settled, with
-   *  `unknown_id` when nobody knows it. */
+   *  `unknown_id` when nobody knows it. One question: `jobs.wait` is for whoever wants the answer.
+   *
+   *      const { body, accounting } = await headgate.result('order-17') */
   result(id: string, options?: ResultOptions): Promise<Answer<Message>>
   cancel(id: string): Promise<CancelAnswer>
   /** Fails with `unknown_id` when nobody knows it. */

@@ -98,8 +98,8 @@ export function unreachable(error: unknown): HeadgateError {
 
 /** The error that a message carries; null when it carries none. */
 export function errorIn(message: TransportMessage): HeadgateError | null {
-  const status = message.header(HEADER.errorCode)
-  if (status === undefined) return null
+  const status = errorStatus(message)
+  if (status === null) return null
   const body = parseLoosely(message.data)
   const { error, headgate } = (body ?? {}) as {
     error?: { type?: unknown; message?: unknown }
@@ -113,7 +113,7 @@ export function errorIn(message: TransportMessage): HeadgateError | null {
       typeof error?.message === 'string'
         ? error.message
         : (message.header(HEADER.error) ?? 'no message'),
-    status: Number(status),
+    status,
     type: typeof error?.type === 'string' ? error.type : null,
     retryable: headgate?.retryable === true,
     retryAfterMs: typeof retryAfterMs === 'number' ? retryAfterMs : null,
@@ -121,6 +121,13 @@ export function errorIn(message: TransportMessage): HeadgateError | null {
     bytes: message.data,
     accounting: readAccounting(message),
   })
+}
+
+/** Null: it carries no error. */
+function errorStatus(message: TransportMessage): number | null {
+  if (message.last !== undefined) return message.last.errorStatus
+  const status = message.header(HEADER.errorCode)
+  return status === undefined ? null : Number(status)
 }
 
 export const messageOf = (error: unknown): string =>

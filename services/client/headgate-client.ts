@@ -17,10 +17,12 @@ import type {
   EventOptions,
   Headgate,
   HeadgateOptions,
+  Jobs,
   ModelList,
   RawBody,
   RequestEvent,
   ResultOptions,
+  SubmitOptions,
 } from './contract.ts'
 import { openHeadgate } from './headgate.ts'
 import type { Relayed, RelaySink } from './relay.ts'
@@ -60,9 +62,13 @@ export class HeadgateClient implements Headgate {
 
   submit(
     body: MessageCreateParamsNonStreaming | RawBody,
-    options?: CallOptions,
+    options?: SubmitOptions,
   ): Promise<JobReceipt> {
     return this.#headgate.submit(body, options)
+  }
+
+  get jobs(): Jobs {
+    return this.#headgate.jobs
   }
 
   result(id: string, options?: ResultOptions): Promise<Answer<Message>> {

@@ -6,6 +6,7 @@ import { calls } from './calls.ts'
 import type { Headgate, HeadgateOptions } from './contract.ts'
 import { clientError, unreachable } from './errors.ts'
 import type { Inside } from './inside.ts'
+import { jobWaits } from './job-waits.ts'
 import { lazyTransport } from './lazy-transport.ts'
 import { mailbox, type Mailbox } from './mailbox.ts'
 import { natsDialer } from './nats-transport.ts'
@@ -108,6 +109,7 @@ function headgate(inside: Inside): Headgate {
 
     ...calls(inside),
     ...questions(inside),
+    jobs: jobWaits(inside),
 
     events(listener, options = {}) {
       checkNames('events', 'events', options)

@@ -36,6 +36,7 @@ class LazyTransport implements Transport {
   readonly #connect: Connect
   readonly #listeners = new Set<Listener>()
   readonly #faultListeners = new Set<(fault: TransportFault) => void>()
+  readonly #returnListeners = new Set<() => void>()
   #state: State = { at: 'idle' }
   #closing: Promise<void> | null = null
 
@@ -86,6 +87,11 @@ class LazyTransport implements Transport {
     return () => void this.#faultListeners.delete(listener)
   }
 
+  onReturn(listener: () => void): () => void {
+    this.#returnListeners.add(listener)
+    return () => void this.#returnListeners.delete(listener)
+  }
+
   close(): Promise<void> {
     return (this.#closing ??= this.#close())
   }
@@ -116,6 +122,9 @@ class LazyTransport implements Transport {
       transport.onFault((fault) => {
         for (const listener of this.#faultListeners) listener(fault)
       })
+      transport.onReturn?.(() => {
+        for (const listener of this.#returnListeners) listener()
+      })
       for (const listener of this.#listeners) hear(listener, transport)
       this.#state = { at: 'connected', transport }
       coming.resolve(transport)
@@ -132,6 +141,7 @@ class LazyTransport implements Transport {
     this.#state = { at: 'closed' }
     this.#listeners.clear()
     this.#faultListeners.clear()
+    this.#returnListeners.clear()
     if (before.at === 'connected') await before.transport.close()
     if (before.at === 'connecting') {
       before.attempt.coming.reject(closed())

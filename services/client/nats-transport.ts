@@ -74,6 +74,7 @@ class NatsTransport implements Transport {
   readonly #nc: NatsConnection
   readonly #system: ClientSystem
   readonly #faults = new Set<(fault: TransportFault) => void>()
+  readonly #returns = new Set<() => void>()
   /** Who waits for the server to return. */
   readonly #waiting = new Set<(error: Error | null) => void>()
   #maxPayload: number
@@ -153,6 +154,11 @@ class NatsTransport implements Transport {
     return () => void this.#faults.delete(listener)
   }
 
+  onReturn(listener: () => void): () => void {
+    this.#returns.add(listener)
+    return () => void this.#returns.delete(listener)
+  }
+
   async close(): Promise<void> {
     this.#closed = true
     for (const go of this.#waiting) go(connectionClosed())
@@ -175,6 +181,7 @@ class NatsTransport implements Transport {
     this.#connected = true
     this.#maxPayload = this.#nc.info?.max_payload ?? this.#maxPayload
     for (const go of this.#waiting) go(null)
+    for (const listener of this.#returns) listener()
   }
 
   #tell(fault: TransportFault): void {

@@ -6,8 +6,10 @@ import type {
   CallOptions,
   EventOptions,
   HeadgateOptions,
+  JobWaitOptions,
   RelayOptions,
   ResultOptions,
+  SubmitOptions,
 } from './contract.ts'
 import type { NatsTls, NatsTransportOptions } from './nats-transport.ts'
 
@@ -54,12 +56,14 @@ const call: OptionNames<CallOptions> = {
 }
 
 const relay: OptionNames<RelayOptions> = { ...call, endWithinMs: true }
+const submit: OptionNames<SubmitOptions> = { ...call, notBeforeMs: true }
+const wait: OptionNames<JobWaitOptions> = { timeoutMs: true, signal: true }
 const result: OptionNames<ResultOptions> = { waitMs: true, signal: true }
 const aux: OptionNames<AuxOptions> = { headers: true, signal: true, waitMs: true }
 const events: OptionNames<EventOptions> = { lane: true, failed: true }
 const chunks = { pings: true } as const
 
-const TABLES = { headgate, nats, tls, call, relay, result, aux, events, chunks }
+const TABLES = { headgate, nats, tls, call, relay, submit, wait, result, aux, events, chunks }
 
 /** Throws a TypeError that says which was meant. `where`: the function, as its caller writes it. */
 export function checkNames(kind: keyof typeof TABLES, where: string, given: unknown): void {

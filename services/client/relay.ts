@@ -1,7 +1,7 @@
 /** One call as it comes back, word by word, for a door that passes it on: whether it is streamed shows in the
  *  first word, so nothing here reads the body. Nothing is kept: who cannot pass an event on must leave. */
-import { HEADER, isPing } from '#contracts/messages'
-import { readAccounting, type AnswerAccounting } from './accounting.ts'
+import { isPing } from '#contracts/messages'
+import { isLast, readAccounting, type AnswerAccounting } from './accounting.ts'
 import { errorIn, type HeadgateError } from './errors.ts'
 import { endless, wrongEnd } from './stream-end.ts'
 import { nobodyAt, post, unanswered, type Posted } from './exchange.ts'
@@ -90,8 +90,7 @@ export function openRelay(of: {
     const { data } = message
     const error = errorIn(message)
     if (error !== null) return fail(error)
-    if (message.header(HEADER.outcome) === undefined)
-      return data.length > 0 ? part(data) : fail(endless())
+    if (!isLast(message)) return data.length > 0 ? part(data) : fail(endless())
     // The end of a stream counts its events; a whole answer has none to count.
     const accounting = readAccounting(message)
     const wrong = wrongEnd({ data, accounting, events, streamed })

@@ -1,6 +1,8 @@
 /** What the client needs of the world: subjects, headers, replies. NATS has it, and so has the bus of an
  *  embedded Headgate. */
 
+import type { LastWords } from '#contracts/reply-fields'
+
 /** nats-server's default, where nobody has said another. */
 export const USUAL_MAX_PAYLOAD_BYTES = 1_048_576
 
@@ -10,6 +12,8 @@ export interface TransportMessage {
   subject: string
   data: Uint8Array
   header(name: string): string | undefined
+  /** What its headers say as the last message of an answer, where it never left this process; else absent. */
+  last?: LastWords | undefined
   /** True for the word that nobody listens to the subject asked. */
   nobody?: boolean
 }
@@ -34,6 +38,9 @@ export interface Transport {
   subscribe(subject: string, on: (message: TransportMessage) => void): { close(): void }
   /** The answer, if there is one, ends it. */
   onFault(listener: (fault: TransportFault) => void): void | (() => void)
+  /** A connection that was lost is there again: what was published meanwhile was not heard. The answer ends it.
+   *  Absent: it cannot be lost, or nobody knows. */
+  onReturn?(listener: () => void): () => void
   close(): Promise<void>
 }
 
@@ -51,6 +58,7 @@ export interface BusLike {
       subject: string
       data: Uint8Array
       header(name: string): string | undefined
+      last?: LastWords | undefined
       nobody?: boolean
     }) => void,
   ): { drain(): Promise<void> }
@@ -95,6 +103,10 @@ export function borrowed(transport: Transport): Transport {
     },
     onFault(listener) {
       const stop = transport.onFault(listener)
+      return keep(() => stop?.())
+    },
+    onReturn(listener) {
+      const stop = transport.onReturn?.(listener)
       return keep(() => stop?.())
     },
     async close() {

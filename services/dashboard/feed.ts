@@ -7,6 +7,7 @@ import {
   TENANTS_PAGE_MAX,
   type Frame,
   type Hello,
+  type JobLife,
   type RequestsPage,
 } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
@@ -44,6 +45,8 @@ export interface FeedOptions {
   }) => RequestsPage
   /** Those that have something queued or in flight. */
   loads: () => Iterable<TenantLoad>
+  /** What is stored of a durable job; null: nothing. Null itself: none are kept. */
+  job: ((tenant: string, id: string) => Promise<JobLife | null>) | null
   quantiles: (windowMs: number) => QuantileWindow
   guardrailWindowMs: () => number
   admin: Hello['admin']
@@ -124,7 +127,8 @@ export function feed(of: FeedOptions): Feed {
       tallies.note(event, now)
       tenants.note(event, now)
       if (event.name === 'guardrail') dials.note(event.data, Math.round(event.at))
-      else if ('id' in event.data) lives.note(event as Parameters<Lives['note']>[0])
+      else if ('id' in event.data && !event.name.startsWith('job.'))
+        lives.note(event as Parameters<Lives['note']>[0])
     },
     connect(reader) {
       const first = encode(kept('hello', () => sse('hello', hello())))

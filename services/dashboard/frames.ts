@@ -64,6 +64,7 @@ export class Frames {
       routes: routes.map((route) => this.#route(route, machines.get(route.id), offset)),
       tenants: tenants.slice(0, BUSIEST),
       held: rest.held,
+      jobs: rest.jobs && { ...rest.jobs, tenants: rest.jobs.tenants.slice(0, BUSIEST) },
       waiting: rest.waiting,
       conditions: rest.conditions,
       lifecycle: this.#lifecycle(requests_by_state),
@@ -74,6 +75,7 @@ export class Frames {
       transitions: [...tallies.transitions.all()],
       preemptions: [...tallies.preemptions.all()],
       alarms: [...tallies.alarms.all()],
+      job_moves: [...tallies.jobMoves.all()],
       faults: of.faults?.() ?? [],
       fleet: [],
       readers: { open: readers.open, skipped: readers.skipped },
@@ -104,6 +106,7 @@ export class Frames {
         http_529: rates.http_529,
       },
       lanes: new Map(frame.lanes.map((lane) => [lane.name, lane])),
+      ...(frame.jobs === null ? {} : { jobs: jobsOf(frame.jobs) }),
       routes: new Map(
         frame.routes.map((route) => [
           route.id,
@@ -165,6 +168,17 @@ export class Frames {
       count - before[name as keyof Rates],
     ])
     return Object.fromEntries(since) as Rates
+  }
+}
+
+/** By lane, and by tenant over its lanes. */
+function jobsOf({ lanes, tenants }: NonNullable<Frame['jobs']>): NonNullable<Second['jobs']> {
+  const stored = new Map<string, number>()
+  for (const one of tenants)
+    stored.set(one.tenant, (stored.get(one.tenant) ?? 0) + one.stored + one.taken)
+  return {
+    lanes: new Map(lanes.map((one) => [one.lane, one])),
+    tenants: new Map([...stored].map(([tenant, count]) => [tenant, { stored: count }])),
   }
 }
 

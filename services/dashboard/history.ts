@@ -1,12 +1,13 @@
 /** What was: 15 minutes at a second and 24 hours at a minute, in rings of fixed size.
- *  Source: round-robin archives, as in RRDtool. Bound: `LANES_MAX` lanes and `ROUTES_MAX` routes of
- *  `LIVE_POINTS` and `DAY_POINTS` numbers of 4 bytes per column; a route that is gone longest makes room. */
+ *  Source: round-robin archives, as in RRDtool. Bound: `LANES_MAX` lanes, `ROUTES_MAX` routes and
+ *  `JOB_TENANTS_MAX` tenants with durable jobs, of `LIVE_POINTS` and `DAY_POINTS` numbers of 4 bytes per column; a route that is gone longest makes room. */
 import type { History } from '#contracts/dashboard'
 
 export const LIVE_POINTS = 900
 export const DAY_POINTS = 1_440
 export const LANES_MAX = 32
 export const ROUTES_MAX = 64
+export const JOB_TENANTS_MAX = 20
 const PER_MINUTE = 60
 
 const TOTAL = [
@@ -19,6 +20,8 @@ const TOTAL = [
   'http_529',
 ] as const
 const LANE = ['inflight', 'queued', 'wait_p50_ms', 'wait_p95_ms'] as const
+const JOB_LANE = ['stored', 'oldest_ms'] as const
+const JOB_TENANT = ['stored'] as const
 const ROUTE = [
   'limit',
   'inflight',
@@ -30,7 +33,7 @@ const ROUTE = [
   'output_tokens',
 ] as const
 /** A minute is as bad as its worst second, of these. */
-const WORST = new Set<string>(['band', 'wait_p50_ms', 'wait_p95_ms'])
+const WORST = new Set<string>(['band', 'wait_p50_ms', 'wait_p95_ms', 'oldest_ms'])
 
 /** One second's values; null: none. */
 type Values<C extends readonly string[]> = Record<C[number], number | null>
@@ -40,6 +43,11 @@ export interface Second {
   total: Values<typeof TOTAL>
   lanes: ReadonlyMap<string, Values<typeof LANE>>
   routes: ReadonlyMap<string, Values<typeof ROUTE>>
+  /** Absent: no durable jobs are kept. */
+  jobs?: {
+    lanes: ReadonlyMap<string, Values<typeof JOB_LANE>>
+    tenants: ReadonlyMap<string, Values<typeof JOB_TENANT>>
+  }
 }
 
 export class HistoryRings {
@@ -48,6 +56,8 @@ export class HistoryRings {
   readonly #total = new Columns(TOTAL)
   readonly #lanes = new Map<string, Columns<typeof LANE>>()
   readonly #routes = new Map<string, Columns<typeof ROUTE>>()
+  readonly #jobLanes = new Map<string, Columns<typeof JOB_LANE>>()
+  readonly #jobTenants = new Map<string, Columns<typeof JOB_TENANT>>()
   #seconds = 0
 
   add(second: Second): void {
@@ -55,6 +65,9 @@ export class HistoryRings {
     this.#total.add(live, second.total)
     addAll(this.#lanes, second.lanes, { names: LANE, most: LANES_MAX, live })
     addAll(this.#routes, second.routes, { names: ROUTE, most: ROUTES_MAX, live })
+    const { lanes = NONE, tenants = NONE } = second.jobs ?? {}
+    addAll(this.#jobLanes, lanes, { names: JOB_LANE, most: LANES_MAX, live })
+    addAll(this.#jobTenants, tenants, { names: JOB_TENANT, most: JOB_TENANTS_MAX, live })
     if (++this.#seconds % PER_MINUTE !== 0) return
     const day = this.#day.add(second.at)
     for (const columns of this.#every()) columns.endMinute(day)
@@ -69,6 +82,10 @@ export class HistoryRings {
       t: times.read(),
       total: this.#total.read(span, times),
       lanes: [...this.#lanes].map(([name, one]) => ({ name, ...one.read(span, times) })),
+      jobs: {
+        lanes: [...this.#jobLanes].map(([name, one]) => ({ name, ...one.read(span, times) })),
+        tenants: [...this.#jobTenants].map(([name, one]) => ({ name, ...one.read(span, times) })),
+      },
       routes: [...this.#routes.keys()],
       route: route === null || of === undefined ? null : { id: route, ...of.read(span, times) },
     }
@@ -78,8 +95,12 @@ export class HistoryRings {
     yield this.#total
     yield* this.#lanes.values()
     yield* this.#routes.values()
+    yield* this.#jobLanes.values()
+    yield* this.#jobTenants.values()
   }
 }
+
+const NONE: ReadonlyMap<string, never> = new Map<string, never>()
 
 function addAll<const C extends readonly string[]>(
   known: Map<string, Columns<C>>,

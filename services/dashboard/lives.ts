@@ -12,7 +12,7 @@ export const EVENTS_MAX = 64
 
 export type RequestEvent = Exclude<
   Extract<HeadgateEvent, { data: { id: string } }>,
-  { name: 'request.dropped' }
+  { name: 'request.dropped' | `job.${string}` }
 >
 
 export interface Kept {

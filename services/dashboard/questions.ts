@@ -6,6 +6,7 @@ import {
   TENANTS_PAGE_MAX,
   tenantsQuery,
 } from '#contracts/dashboard'
+import { TOKEN } from '#contracts/ids'
 import type { FeedOptions } from './feed.ts'
 import type { HistoryRings } from './history.ts'
 import { SETTLED_MAX, type Lives } from './lives.ts'
@@ -24,13 +25,14 @@ export interface Questions {
   tenant(name: string): Said
   requests(query: Query): Said
   request(tenant: string, id: string): Said
+  job(tenant: string, id: string): Promise<Said>
 }
 
 /** At most so many of a tenant's requests stand on its page. */
 const TENANT_REQUESTS_MAX = 50
 
 export function questions(
-  of: Pick<FeedOptions, 'clock' | 'requests' | 'loads'> & {
+  of: Pick<FeedOptions, 'clock' | 'requests' | 'loads' | 'job'> & {
     lives: Lives
     tenants: Tenants
     rings: HistoryRings
@@ -77,6 +79,18 @@ export function questions(
       return life === null
         ? missing(`this request is not kept; the last ${SETTLED_MAX} settled ones are`)
         : fine(JSON.stringify(life))
+    },
+    async job(tenant, id) {
+      if (of.job === null) return missing('no durable jobs are kept here')
+      if (!TOKEN.test(tenant) || !TOKEN.test(id)) return missing('no job has such a name')
+      try {
+        const found = await of.job(tenant, id)
+        return found === null
+          ? missing('the store has neither a job nor a result of this id')
+          : fine(JSON.stringify(found))
+      } catch {
+        return said(503, 'api_error', 'the store of durable jobs does not answer')
+      }
     },
   }
 }

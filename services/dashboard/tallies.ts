@@ -10,8 +10,11 @@ export const LANES_MAX = 64
 export const TRANSITIONS_MAX = 50
 export const PREEMPTIONS_MAX = 20
 export const ALARMS_MAX = 20
+export const JOB_MOVES_MAX = 20
 /** Over how long the queue waits of a frame are. */
 export const WAIT_WINDOW_MS = 60_000
+
+type JobMove = Frame['job_moves'][number]
 
 /** Quantiles of what was added lately. */
 export interface QuantileWindow {
@@ -63,6 +66,7 @@ export class Tallies {
   readonly transitions = new Recent<Transition>(TRANSITIONS_MAX, ({ machine }) => machine)
   readonly preemptions = new Recent<Preemption>(PREEMPTIONS_MAX)
   readonly alarms = new Recent<Frame['alarms'][number]>(ALARMS_MAX)
+  readonly jobMoves = new Recent<JobMove>(JOB_MOVES_MAX, ({ what }) => what)
   readonly #throttledRoutes = new DecayingCounts()
   readonly #throttledTenants = new DecayingCounts()
   readonly #calledRoutes = new DecayingCounts()
@@ -122,6 +126,18 @@ export class Tallies {
           to: after,
           reason,
         })
+      }
+      case 'job.taken_over': {
+        const { from, ambiguous } = event.data
+        return this.#jobMoved(event, { what: 'taken_over', detail: from, ambiguous })
+      }
+      case 'job.returned': {
+        const { instance } = event.data
+        return this.#jobMoved(event, { what: 'returned', detail: instance, ambiguous: false })
+      }
+      case 'job.dead': {
+        const { reason } = event.data
+        return this.#jobMoved(event, { what: 'dead', detail: reason, ambiguous: false })
       }
       case 'alarm':
         this.alarms.push({ at: Math.round(event.at), ...event.data })
@@ -198,6 +214,14 @@ export class Tallies {
       counts.http_529++
       route.http529++
     }
+  }
+
+  #jobMoved(
+    { at, data }: { at: number; data: { tenant: string; lane: string; id: string } },
+    of: Pick<JobMove, 'what' | 'detail' | 'ambiguous'>,
+  ): void {
+    const { tenant, lane, id } = data
+    this.jobMoves.push({ at: Math.round(at), tenant, lane, id, ...of })
   }
 
   #moved(of: Omit<Transition, 'seq'>): void {

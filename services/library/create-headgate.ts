@@ -7,8 +7,8 @@ import type { ConfigInput } from '#contracts/config'
 import { checkOptionNames, type OptionNames } from '#contracts/known-names'
 import { DEADLINE_MAX_MS } from '#contracts/messages'
 import { snapshot as snapshotShape, type Snapshot } from '#contracts/snapshot'
-import type { MachineEvent } from '#machines/watch-events'
-import { eventWatch } from '#machines/watch-events'
+import { inspection } from '#machines/inspection'
+import { xstateEvents, type MachineEvent } from '#machines/xstate-5'
 import { loadConfig } from '#platform/config/load'
 import { memoryBus } from '#scheduler/memory/bus'
 import { memorySettings } from '#scheduler/memory/settings'
@@ -56,8 +56,8 @@ export interface EmbeddedHeadgate extends Calls {
   /** Hears what happens, event by event (contracts/events); the answer ends it. What a listener throws is
    *  not heard. */
   on(listener: (event: HeadgateEvent) => void): () => void
-  /** Hears XState's own inspection events of the breakers and limits, and of one request a second; the answer
-   *  ends it. */
+  /** Hears XState's own inspection events of the breakers and limits, and of one request a second: first that
+   *  each is there. The answer ends it. */
   inspect(listener: (event: MachineEvent) => void): () => void
   /** Puts another configuration in force, or refuses it whole. */
   configure(config: EmbedConfig): Promise<void>
@@ -78,7 +78,7 @@ export async function createHeadgate(
   const loaded = loadConfig({ path: 'config', text: textOf(config), emergency: false })
   const { file } = loaded.config
   const listeners = new Set<(event: HeadgateEvent) => void>()
-  const watch = eventWatch()
+  const shown = inspection()
   const bus = memoryBus()
   const { provider, lend } = providerOf(options, {
     clock,
@@ -96,7 +96,7 @@ export async function createHeadgate(
     dice,
     log: createLog({ level: options.logLevel ?? 'silent', clock }),
     http: null,
-    inspection: watch.inspection,
+    inspection: shown,
     observer: { record: (event) => listeners.forEach((tell) => tell(event)) },
     version: 'embedded',
     env: environment(options, file.upstreams),
@@ -120,7 +120,7 @@ export async function createHeadgate(
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
-    inspect: watch.listen,
+    inspect: (listener) => xstateEvents(shown, listener),
     async configure(next) {
       wired.configure(textOf(next))
     },

@@ -18,6 +18,10 @@ export interface LogFields {
   model?: string | null
   attempt?: number
   attempts?: number
+  claims?: number
+  age_ms?: number
+  /** An instance. */
+  owner?: string
   max_attempts?: number
   status?: number | null
   error_type?: string | null
@@ -167,6 +171,9 @@ function levelOf(event: HeadgateEvent): Written {
       return event.data.limit < event.data.from ? 'warn' : 'info'
     case 'guardrail':
       return event.data.met ? 'info' : 'warn'
+    case 'job.taken_over':
+    case 'job.dead':
+      return 'warn'
     case 'alarm':
       return 'error'
     default:
@@ -192,6 +199,10 @@ function messageOf(event: HeadgateEvent): string {
       return `concurrency limit ${event.data.from} -> ${event.data.limit}`
     case 'guardrail':
       return `guardrail ${event.data.name} ${event.data.met ? 'is met again' : 'is breached'}`
+    case 'job.taken_over':
+      return `a job of a dead instance is taken over${event.data.ambiguous ? ': a call of it may run twice' : ''}`
+    case 'job.dead':
+      return `a job is given up: ${event.data.reason}`
     case 'alarm':
       return `alarm: ${event.data.name}`
     default:
@@ -236,6 +247,28 @@ function fieldsOf(event: HeadgateEvent): LogFields {
     case 'alarm': {
       const { name, route, detail } = event.data
       return { name, route, cause: detail }
+    }
+    case 'job.accepted': {
+      const { tenant, lane, id } = event.data
+      return { tenant, lane, id }
+    }
+    case 'job.claimed':
+    case 'job.taken_over': {
+      const { tenant, lane, id, instance: owner, claims, attempts, age_ms } = event.data
+      const from = 'from' in event.data ? { from: event.data.from } : {}
+      return { tenant, lane, id, owner, ...from, claims, attempts, age_ms }
+    }
+    case 'job.returned': {
+      const { tenant, lane, id, instance: owner, attempts } = event.data
+      return { tenant, lane, id, owner, attempts }
+    }
+    case 'job.ended': {
+      const { tenant, lane, id, outcome, claims, attempts, total_ms } = event.data
+      return { tenant, lane, id, outcome, claims, attempts, total_ms }
+    }
+    case 'job.dead': {
+      const { tenant, lane, id, reason, claims, attempts } = event.data
+      return { tenant, lane, id, reason, claims, attempts }
     }
     case 'request.dropped': {
       const { tenant, lane, reason } = event.data

@@ -3,8 +3,11 @@
 import type { Dice } from '#core/estimators/dice'
 import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
+import type { JobLife } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
-import type { DeadReason, Gathering, JobClaim } from '#contracts/jobs'
+import type { DeadReason, Gathering, JobClaim, JobsAsk, JobsList, JobsPage } from '#contracts/jobs'
+import type { Outcome } from '#contracts/outcome'
+import type { LastWords } from '#contracts/reply-fields'
 import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import type {
@@ -33,11 +36,13 @@ export interface Bus {
     on: (message: BusMessage) => void,
     options?: { queue?: string },
   ): Subscription
-  /** Fire and forget. With `probe`, `onNobody` hears that word if nobody listens to the subject. */
+  /** Fire and forget. With `probe`, `onNobody` hears that word if nobody listens to the subject. `last` is what the
+   *  headers say, as fields: a bus that stays in this process hands them on, and reads `headers` only where
+   *  somebody asks for one. */
   publish(
     subject: string,
     data: Uint8Array | string,
-    options?: { headers?: BusHeaders; reply?: string; probe?: string },
+    options?: { headers?: BusHeaders; last?: LastWords; reply?: string; probe?: string },
   ): void
   /** The one listener for probes that found nobody. */
   onNobody(listener: (probe: string) => void): void
@@ -58,6 +63,8 @@ export interface BusMessage {
   header(name: string): string | undefined
   /** Of all headers, in any case, each as often as it stands. */
   names(): Iterable<string>
+  /** What was published with it; absent where it came over a wire. */
+  last?: LastWords | undefined
   /** True for the bus's own word to a `reply` that nobody listens to the subject it came with. */
   nobody?: boolean
 }
@@ -247,6 +254,11 @@ export interface JobHead extends NewJob {
   readonly seq: number
 }
 
+/** A job that was given up. */
+export interface DeadHead extends JobHead {
+  readonly reason: DeadReason
+}
+
 export interface StoredJob extends JobHead {
   readonly body: Uint8Array
   /** Jobs of its flow that stand behind it; null: not known. */
@@ -306,9 +318,23 @@ export interface JobStore {
   /** Flows that have, or had, jobs. */
   flows(): Promise<JobFlow[]>
   noteFlow(flow: JobFlow): Promise<void>
-  /** Heads of stored jobs in their order, in pages: those that may start, or those that may not yet. Begins at a
-   *  place and ends with the last one that there is. */
-  heads(when: 'now' | 'later', from: number, count: number): Promise<JobHead[]>
+  /** How much there is: of each of these lanes, and of all. */
+  look(lanes: readonly string[]): Promise<JobStoreLook>
+  /** Heads of stored jobs in their order, in pages: those that may start, those that may not yet, or both; of one
+   *  tenant or lane, where that is said. Begins at a place and ends with the last one that there is. */
+  heads(
+    when: 'now' | 'later' | '*',
+    from: number,
+    count: number,
+    of?: Partial<JobFlow>,
+  ): Promise<JobHead[]>
+  /** Heads of the dead, likewise; their places are their own. */
+  graves(from: number, count: number, of?: Partial<JobFlow>): Promise<DeadHead[]>
+  grave(tenant: string, id: string): Promise<(StoredJob & DeadHead) | null>
+  /** Forgets a dead job. False: it was gone. */
+  unbury(seq: number): Promise<boolean>
+  /** Takes a result away, so that its job may run again. */
+  unsettle(tenant: string, id: string): Promise<void>
   /** Calls once when the result of a job is published, wherever it comes from; the answer ends it. */
   onResult(tenant: string, id: string, call: () => void): () => void
   close(): Promise<void>
@@ -331,12 +357,38 @@ export interface GatheringStore {
   close(): Promise<void>
 }
 
+/** What a store holds, each figure at a time of its own. A server before 2.11 tells no numbers: one stands for any. */
+export interface JobStoreLook {
+  /** Jobs that may start at once, or have started; when the first of them was accepted, ms since 1970. */
+  readonly lanes: ReadonlyMap<string, JobsKeptNow>
+  /** All that have not ended. */
+  readonly jobs: number
+  /** Jobs that were stored with a time to start, come or not. */
+  readonly later: number
+  readonly claims: number
+  /** Dead letters, and when the last of them came, ms since 1970. */
+  readonly dead: number
+  readonly deadAt: Millis | null
+  /** Of jobs and claims; null: the store has no bound of its own. */
+  readonly bytes: number
+  readonly bytesMax: number | null
+}
+
+export interface JobsKeptNow {
+  readonly jobs: number
+  readonly oldestAt: Millis | null
+}
+
 /** What happened to jobs, for counters and events. */
 export type JobNews =
   | { kind: 'batch'; what: BatchNews; entries: number; job: null }
-  | { kind: 'accepted' | 'duplicate' | 'taken_over' | 'ambiguous' | 'late_result'; job: JobName }
-  | { kind: 'settled'; job: JobName; outcome: string }
-  | { kind: 'dead'; job: JobName; reason: DeadReason }
+  | { kind: 'accepted'; job: JobName; bytes: number; deadlineMs: Millis; notBeforeMs: Millis }
+  | { kind: 'duplicate' | 'ambiguous' | 'late_result'; job: JobName }
+  | ({ kind: 'claimed'; ageMs: Millis; ambiguous: boolean } & JobWork)
+  | ({ kind: 'taken_over'; from: string; ageMs: Millis; ambiguous: boolean } & JobWork)
+  | ({ kind: 'returned' } & JobWork)
+  | ({ kind: 'settled'; outcome: Outcome; ageMs: Millis } & JobWork)
+  | ({ kind: 'dead'; reason: DeadReason } & JobWork)
   | { kind: 'store_error'; job: JobName | null; error: unknown }
 
 /** `found`: an unanswered create, in the provider's list; `not_made`: it is not there; `not_ours`: what was found was
@@ -353,6 +405,13 @@ export type BatchNews =
   | 'again'
   | 'ended'
 
+/** What was done of a job, by all its owners. */
+export interface JobWork {
+  job: JobName
+  claims: number
+  attempts: number
+}
+
 export interface JobName {
   tenant: string
   lane: string
@@ -363,19 +422,34 @@ export interface JobName {
 export interface SubmittedJob extends Omit<Incoming, 'reply' | 'past'> {
   /** The caller gave the id, and may give it again. */
   named: boolean
+  /** The live request of this id is to become this job. */
+  deferred?: true
   notBeforeMs: Millis
   group: string
 }
 
 /** What a door may ask about durable jobs. */
 export interface Jobs {
-  submit(job: SubmittedJob): Promise<{ receipt: JobReceipt } | { refused: Refusal }>
+  submit(job: SubmittedJob): Promise<Deferred>
   /** The result, for which it waits so long; `pending`: it is not there yet; null: nobody knows the id. */
   fetch(tenant: string, id: string, waitMs: Millis): Promise<JobResult | 'pending' | null>
   /** Of a job that no scheduler has live. Null: nobody knows the id; `elsewhere`: another instance answers. */
   cancel(tenant: string, id: string): Promise<CancelAnswer | null | 'elsewhere'>
+  /** What is stored of a job, while it waits and when it has ended; null: nothing. For operators. */
+  life(tenant: string, id: string): Promise<JobLife | null>
   /** Of a job that no scheduler has live; null: nobody knows the id. */
   status(tenant: string, id: string): Promise<StatusAnswer | null>
+}
+
+/** A request as a job: its receipt, or why not. */
+export type Deferred = { receipt: JobReceipt } | { refused: Refusal }
+
+/** What becomes of requests that allow to be deferred. */
+export interface Deferrals {
+  /** Never a rejection. */
+  defer(incoming: Incoming): Promise<Deferred>
+  /** The job is not wanted after all. */
+  takeBack(of: { tenant: string; id: string }): void
 }
 
 // ---- batches of the provider's own, at half the price ----
@@ -442,6 +516,16 @@ export interface Batches {
   close(): Promise<void>
 }
 
+/** What an operator may ask about durable jobs; a store that fails rejects with a `JobStoreError`. */
+export interface JobsOperator {
+  /** The oldest first. It looks at so many jobs at most, and goes on at `next`. */
+  list(ask: JobsList): Promise<JobsPage>
+  /** A dead job is accepted anew, under its own id; its result is forgotten. False: there is none. */
+  requeue(tenant: string, id: string): Promise<boolean>
+  /** A dead job is forgotten; its result stays. False: there is none. */
+  drop(tenant: string, id: string): Promise<boolean>
+}
+
 /** What a door may ask of the scheduler. */
 export interface Scheduler {
   request(incoming: Incoming): void
@@ -478,9 +562,11 @@ export interface Operator {
   emergency(on: boolean): Promise<unknown>
   lane(of: { lane: string; paused: boolean }): Promise<unknown>
   upstream(name: string): Promise<unknown>
-  /** Null: this instance does not know the id. */
-  status(of: { tenant: string; id: string }): StatusAnswer | null
-  cancel(of: { tenant: string; id: string }): CancelAnswer | null
+  /** Null: neither this instance nor the store of jobs knows the id. */
+  status(of: { tenant: string; id: string }): Promise<StatusAnswer | null>
+  /** Null: neither this instance nor the store of jobs knows the id, or another instance has it. */
+  cancel(of: { tenant: string; id: string }): Promise<CancelAnswer | null>
+  jobs(ask: JobsAsk): Promise<unknown>
   /** Starts the drain; answers at once. */
   drain(): Promise<unknown>
 }
@@ -508,6 +594,8 @@ export async function obey(operator: Operator, ask: AdminAsk, by: string): Promi
       return operator.status(ask)
     case 'cancel':
       return operator.cancel(ask)
+    case 'jobs':
+      return operator.jobs(ask.jobs)
     case 'drain':
       return operator.drain()
   }

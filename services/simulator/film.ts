@@ -41,6 +41,7 @@ export function film(of: {
     version: 'simulated',
     clock,
     snapshot,
+    job: null,
     machines: () => of.loop.machines(),
     lifecycleCounts: () => of.loop.lifecycleCounts(),
     requests: (asked) => of.loop.requests(asked),

@@ -1,5 +1,5 @@
-/** Headgate itself in virtual time: the same loop, core and machines as the service, the machines run as
- *  tables. The laws are checked from outside at every start, and from inside now and then. */
+/** Headgate itself in virtual time: the same loop, core and machines as the service.
+ *  The laws are checked from outside at every start, and from inside now and then. */
 import type { Config } from '#contracts/config'
 import { requestKey } from '#contracts/ids'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
@@ -54,7 +54,6 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
       provider: this,
       recorder: write === null ? null : { record: (event) => this.#film?.record(event) },
       upstream: () => UPSTREAM,
-      runner: 'tables',
       onBug: (bug) => options.found([`bug: ${bug instanceof Error ? bug.stack : String(bug)}`]),
     })
     this.#film = write === null ? null : film({ loop: this.loop, config, clock, write })

@@ -1,9 +1,11 @@
-/** `npm run bench [core|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
- *  bench -- overload` the one that takes a quarter of an hour, `-- streams` a check rather than a number,
- *  `-- half-price` a day in virtual time. */
+/** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
+ *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
+ *  than numbers, `-- half-price` a day in virtual time. */
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
 import { benchHalfPrice } from './half-price.ts'
+import { benchJobsSoak } from './jobs-soak.ts'
+import { benchMachines } from './machines.ts'
 import { benchMemory } from './memory.ts'
 import { benchOverload } from './overload.ts'
 import { benchPages } from './pages.ts'
@@ -20,15 +22,18 @@ if (only === 'half-price') {
   await benchHalfPrice()
   process.exit(0)
 }
+if (only === 'jobs-soak') process.exit((await benchJobsSoak(options)) ? 0 : 1)
 if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
 const runs = (name: string): boolean => only === undefined || only === name
-if (only !== undefined && !['core', 'wire', 'door', 'memory', 'pages', 'simulate'].includes(only)) {
+const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
+if (only !== undefined && !among.includes(only)) {
   console.error(
-    `no bench ${only}; there are core, wire, door, memory, pages, simulate, overload, streams, half-price`,
+    `no bench ${only}; there are ${among.join(', ')}, overload, streams, jobs-soak, half-price`,
   )
   process.exit(2)
 }
 if (runs('core')) await benchCore({ bottleneck: true })
+if (runs('machines')) benchMachines()
 if (runs('wire')) await benchWire()
 if (runs('door')) await benchDoor()
 if (runs('pages')) await benchPages()

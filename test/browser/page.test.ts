@@ -18,6 +18,7 @@ import {
   TOKEN,
   type FakeDashboard,
 } from '../support/fake-dashboard.ts'
+import { stillJobs } from '../support/fed.ts'
 
 const browser: Browser | null = await openChromium({ say: true })
 afterAll(() => browser?.close())
@@ -144,6 +145,110 @@ describe.skipIf(browser === null)('the status and the three questions', () => {
     expect(await page.getAttribute('#question-1 .dial', 'aria-label')).toBe(
       'ratio 429: 9 %, budget 2 %, broken',
     )
+  })
+})
+
+describe.skipIf(browser === null)('durable jobs', () => {
+  const HOUR = 3_600_000
+  const held = stillJobs({
+    stored: 1_240,
+    oldest_ms: 7 * HOUR,
+    states: { delayed: 10, stored: 1_216, waiting: 4, calling: 7, settling: 0, elsewhere: 3 },
+    lanes: [
+      { lane: 'premium', stored: 6, oldest_ms: 2_000, expected_ms: HOUR },
+      { lane: 'batch', stored: 1_234, oldest_ms: 7 * HOUR, expected_ms: 6 * HOUR },
+    ],
+    tenants: [
+      { tenant: HOSTILE, lane: 'batch', stored: 900, taken: 4, oldest_ms: 7 * HOUR },
+      { tenant: 'acme', lane: 'premium', stored: 2, taken: 4, oldest_ms: 2_000 },
+    ],
+    counts: { ...stillJobs().counts, taken_over: 3, ambiguous: 1 },
+    dead: { kept: 5, last_at: 0 },
+  })
+
+  test('are said not to be kept where they are not', async () => {
+    await show()
+    await says('#jobs-body', 'No durable jobs are kept')
+    expect(await page.locator('#jobs-body .facts').isVisible()).toBe(false)
+  })
+
+  test('stand by lane and tenant with their age, and what went wrong with some is marked', async () => {
+    await show({ jobs: held })
+    await says('#jobs-body .facts', '1,240')
+    const facts = await text('#jobs-body .facts')
+    expect(facts).toMatch(/taken over\s+▲ 3/)
+    expect(facts).toMatch(/may have run twice\s+▲ 1/)
+    expect(facts).toMatch(/dead letters\s+▲ 5/)
+    const [lanes, tenants] = await page.locator('#jobs-body .bars').allInnerTexts()
+    expect(lanes).toMatch(/batch\s+1,234, oldest 7 h ▲ over 6 h/)
+    expect(lanes).toMatch(/premium\s+6, oldest 2 s(?! ▲)/)
+    expect(tenants).toContain(`${HOSTILE}, batch`)
+    expect(tenants).toMatch(/904, next 7 h/)
+    expect(await page.locator('#jobs-body .bars li').nth(1).getAttribute('data-tone')).toBe('warn')
+    expect(await page.evaluate('window.hacked')).toBe(undefined)
+  })
+
+  test('a store that does not answer is told where it stands, and as what is wrong', async () => {
+    const { at } = frameOf()
+    await show({
+      jobs: { ...held, store: { ...held.store, reachable: false } },
+      conditions: [{ condition: 'jobs_store_lost', about: null, since: at - 30_000 }],
+    })
+    await says('#jobs-body .facts', '▲ does not answer')
+    await says('#state-title', 'The store of durable jobs does not answer')
+    expect(await page.getAttribute('#state', 'data-level')).toBe('bad')
+  })
+
+  test('are drawn over time by lane and by tenant, from the history and on with each frame', async () => {
+    await show({ jobs: held })
+    await page.locator('#jobs').scrollIntoViewIfNeeded()
+    await page.locator('#jobs-body .plot canvas').nth(1).waitFor()
+    const legends = () => page.locator('#jobs-body .plot').allInnerTexts()
+    await vi.waitFor(async () => {
+      const [byLane, byTenant] = await legends()
+      expect(byLane).toMatch(/batch\s+1,234/)
+      expect(byTenant).toMatch(/acme\s+6/)
+    })
+    const lanes = held.lanes.map((one) => ({ ...one, stored: one.stored - 4 }))
+    await show({ jobs: { ...held, lanes } })
+    await vi.waitFor(async () => expect((await legends())[0]).toMatch(/batch\s+1,230/))
+  })
+
+  test('one that changed hands is listed, and shows its life over its owners', async () => {
+    const { at } = frameOf()
+    const job = { at, tenant: 'acme', lane: 'batch', id: 'j_7' }
+    await show({
+      jobs: held,
+      job_moves: [
+        { seq: 1, ...job, id: 'j_1', what: 'dead', detail: 'claims_exhausted', ambiguous: false },
+        { seq: 2, ...job, what: 'taken_over', detail: 'gone', ambiguous: true },
+      ],
+    })
+    await says('#jobs-body tbody', '▲ taken over from gone, may run twice')
+    await says('#jobs-body tbody', '✖ given up: claims exhausted')
+    await page.getByRole('button', { name: 'j_7', exact: true }).click()
+    const life = page.locator('dialog[data-job="j_7"]')
+    await life.locator('.job-life li').nth(4).waitFor()
+    const steps = await life.locator('.job-life li').allInnerTexts()
+    expect(steps.map((step) => step.split(/\s*\n\s*/))).toEqual([
+      ['+0 ms', 'accepted and stored'],
+      [
+        '+60 s',
+        '▲ gone took it and died, 1 call begun so far; a call was under way and may have run',
+      ],
+      ['+2 min', `${HOSTILE} took it and put it back, 1 call begun so far`],
+      ['+3 min', 'fake (this instance) took it and ended it, 2 calls begun so far'],
+      ['+4 min', 'ended after 4 min: completed'],
+    ])
+    expect(await life.innerText()).toMatch(/may have run twice\s+yes/)
+  })
+
+  test('one is found by its tenant and id', async () => {
+    await show({ jobs: held })
+    await page.fill('#job-tenant', 'acme')
+    await page.fill('#job-id', 'j_9')
+    await page.locator('#job-open').click()
+    await page.locator('dialog[data-job="j_9"] .job-life li').nth(4).waitFor()
   })
 })
 

@@ -19,6 +19,7 @@ import {
   shortened,
 } from '../../services/dashboard/page/words.ts'
 import { runbookPage } from '../../services/dashboard/runbook-page.ts'
+import { stillJobs } from '../support/fed.ts'
 import { frameOf, helloOf, routeOf } from '../support/fake-dashboard.ts'
 import { read } from '../support/tree.ts'
 
@@ -176,7 +177,9 @@ describe('what is wrong', () => {
     const page = read('docs/operations.md')
     const served = runbookPage()
     const kinds =
-      read('services/dashboard/page/findings.ts') + read('services/dashboard/page/status.ts')
+      read('services/dashboard/page/findings.ts') +
+      read('services/dashboard/page/job-findings.ts') +
+      read('services/dashboard/page/status.ts')
     for (const kind of RUNBOOK_KINDS) {
       expect(page).toContain(`\n#### ${runbook[kind].title}\n`)
       expect(served).toContain(`id="${kind}"`)
@@ -209,6 +212,10 @@ describe('what is wrong', () => {
       ['overloaded', { ...held('overloaded'), global: { ...frameOf().global, level: 1 } }],
       ['emergency', { ...held('emergency'), emergency: true }],
       ['config_refused', held('config_refused')],
+      ['jobs_store_lost', { ...held('jobs_store_lost'), jobs: stillJobs() }],
+      ['jobs_store_full', { ...held('jobs_store_full'), jobs: stillJobs() }],
+      ['jobs_dead', { ...held('jobs_dead'), jobs: stillJobs() }],
+      ['jobs_old', { ...held('jobs_old', 'batch'), jobs: stillJobs() }],
       ['lane_paused', { ...held('lane_paused', 'premium'), lanes: [{ ...lane!, paused: true }] }],
       [
         'account_stopped',

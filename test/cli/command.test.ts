@@ -16,7 +16,7 @@ describe('headgate', () => {
     expect(stdout).toMatch(/^Usage: headgate /)
     const verbs = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, verb]) => verb)
     expect(verbs).toEqual(
-      'up serve gateway request cancel status top simulate record machines emergency health upstream doctor provider auth help'.split(
+      'up serve gateway request submit result jobs cancel status top simulate record machines emergency health upstream doctor provider auth help'.split(
         ' ',
       ),
     )
@@ -48,6 +48,16 @@ describe('headgate', () => {
     [['request', 'hello'], 'expected the JSON of a Messages call'],
     [['request', '[]'], 'expected a JSON object'],
     [['request', '{}', '--message', 'x'], 'either a body'],
+    [['submit'], 'either a body'],
+    [['submit', '{}', '--file', 'x'], '--file: its lines say all of a job; leave out body'],
+    [['submit', '--file', 'x', '--model', 'm'], 'leave out --model'],
+    [['submit', '{}', '--at-once', '2'], '--at-once: needs --file'],
+    [['submit', '--file', '-'], '--file -: needs --id'],
+    [['submit', '--file', 'x', '--id', 'x'.repeat(49)], 'at most 48 characters'],
+    [['result', 'x', '--timeout', '5'], '--timeout: needs --wait'],
+    [['jobs', '--dead', '--state', 'queued'], 'leave out --state queued'],
+    [['jobs', '--state', 'lost'], 'Allowed choices are queued, running, delayed, dead'],
+    [['jobs', 'requeue', 'acme'], "missing required argument 'id'"],
     [['cancel', 'acme'], "missing required argument 'id'"],
     [['cancel', 'a.b', 'x'], 'expected 1 to 64 characters'],
   ])('called wrong ends with status 2: %j', (args, said) => {

@@ -56,6 +56,7 @@ const run = (tally: Tally, more: Partial<RunResult> = {}): RunResult => ({
     requests_by_state: {},
     waiting: [],
     conditions: [],
+    jobs: null,
     doors: {},
     guardrails: [
       { name: 'ratio_429', value: 0.25, bound: 0.02, met: false },

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { ceType } from '#contracts/events'
 import type { Snapshot } from '#contracts/snapshot'
+import { stillJobs } from '../support/fed.ts'
 import { snapshotFrom } from '../../services/cli/snapshot-from.ts'
 import { topMemory, type TopMemory } from '../../services/cli/top-memory.ts'
 import { pageOf, waitingPage } from '../../services/cli/top-page.ts'
@@ -68,6 +69,7 @@ const snapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   requests_by_state: {},
   waiting: [],
   conditions: [],
+  jobs: null,
   doors: { nats: { ready: true, reasons: [] } },
   guardrails: [
     { name: 'ratio_429', value: 0.034, bound: 0.02, met: false },
@@ -202,6 +204,68 @@ describe('headgate top', () => {
       const lines = drawn({ snapshot: seen, columns, rows: 24 })
       expect(lines.filter((line) => line.length > columns)).toEqual([])
     }
+  })
+
+  describe('durable jobs', () => {
+    const HOUR = 3_600_000
+    const held = stillJobs({
+      stored: 1_240,
+      oldest_ms: 7 * HOUR,
+      states: { delayed: 10, stored: 1_216, waiting: 4, calling: 7, settling: 0, elsewhere: 3 },
+      lanes: [
+        { lane: 'premium', stored: 0, oldest_ms: null, expected_ms: HOUR },
+        { lane: 'interactive', stored: 6, oldest_ms: 2_000, expected_ms: HOUR },
+        { lane: 'batch', stored: 1_234, oldest_ms: 7 * HOUR, expected_ms: 6 * HOUR },
+      ],
+      counts: { ...stillJobs().counts, taken_over: 3, returned: 2, ambiguous: 1 },
+      dead: { kept: 5, last_at: 0 },
+    })
+    const page = (jobs: Snapshot['jobs'], more = {}): string =>
+      drawn({ snapshot: snapshot({ jobs }), columns: 119, ...more }).join('\n')
+
+    test('are told by where they stand, by lane, and by what went wrong', () => {
+      const said = page({
+        ...held,
+        store: { ...held.store, bytes: 2_000_000, bytes_max: 8_000_000 },
+      })
+      expect(said).toMatch(
+        /^JOBS {2}1,240 not ended {2}oldest 7 h {2}untaken 1,216 {2}waiting 4 {2}calling 7 {2}elsewhere 3 {2}delayed 10$/m,
+      )
+      expect(said).toMatch(/^batch 1,234, oldest 7 h OVER 6 h {2}interactive 6, oldest 2 s$/m)
+      expect(said).toMatch(
+        /^taken over 3 {2}returned 2 {2}may have run twice 1 {2}dead letters 5 {2}store 2 of 8 MB$/m,
+      )
+    })
+
+    test('that nobody keeps are not spoken of', () => {
+      expect(page(null)).not.toMatch(/JOBS/)
+      expect(page(stillJobs())).toMatch(/^JOBS {2}0 not ended$/m)
+    })
+
+    test('of a store that is away or full say so', () => {
+      const { store } = held
+      const conditions = (['jobs_store_lost', 'jobs_store_full', 'jobs_dead'] as const).map(
+        (condition) => ({ condition, about: null, since: NOW - 30_000 }),
+      )
+      const old = { condition: 'jobs_old' as const, about: 'batch', since: NOW - 30_000 }
+      const jobs = { ...held, store: { ...store, reachable: false, full: true } }
+      const said = drawn({
+        snapshot: snapshot({ jobs, conditions: [...conditions, old] }),
+        columns: 119,
+      }).join('\n')
+      expect(said).toMatch(/STORE AWAY {2}STORE FULL/)
+      expect(said).toMatch(/THE STORE OF DURABLE JOBS DOES NOT ANSWER for 30 s: see whether/)
+      expect(said).toMatch(/THE STORE OF DURABLE JOBS IS FULL for 30 s: give it room/)
+      expect(said).toMatch(/dead letters grow \(5 kept\) for 30 s: see the reasons/)
+      expect(said).toMatch(/oldest job of batch is 7 h old for 30 s: see what holds/)
+    })
+
+    test.each([16, 40, 79])('fit into %i columns, and in few rows are one line', (columns) => {
+      const lines = drawn({ snapshot: snapshot({ jobs: held }), columns, rows: 12 })
+      expect(lines.length).toBeLessThanOrEqual(12)
+      expect(lines.filter((line) => line.length > columns)).toEqual([])
+      expect(page(held, { rows: 12 })).not.toContain('may have run twice')
+    })
   })
 
   test('a snapshot of another version is told as that, not as a list of what is wrong in it', () => {

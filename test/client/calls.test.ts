@@ -109,11 +109,58 @@ describe('a call that has left', () => {
     expect(cancels).toEqual(['llm.v1.cancel.acme.a', 'llm.v1.cancel.acme.b'])
   })
 
+  test.each([
+    [{ waitMs: 2_000 }, {}, 2_000],
+    [{ waitMs: 2_000 }, { deadlineMs: 1_000 }, 1_000],
+    [{ waitMs: 2_000 }, { deadlineMs: 3_000 }, 3_000],
+  ])(
+    'is waited for by its deadline, else as its client says, and 5 s: %j, %j',
+    async (client, call, ms) => {
+      const world = opened({ connected: true, ...client })
+      const ended: string[] = []
+      const note = ({ code }: { code: string }) => void ended.push(code)
+      world.client.request(body, call).catch(note)
+      world.client.relay(body, sink(note), call)
+      await world.server.sent.take(2)
+      world.clock.advance(ms + 4_999)
+      await settle()
+      expect(ended).toEqual([])
+      world.clock.advance(1)
+      await settle()
+      expect(ended).toEqual(['no_answer', 'no_answer'])
+    },
+  )
+
+  test('a question is waited for 2 s', async () => {
+    const { client, server, clock } = opened({ connected: true })
+    const asked = [client.status('mine'), client.cancel('mine')]
+    let over = 0
+    for (const one of asked) one.catch(() => over++)
+    await server.sent.take(2)
+    clock.advance(1_999)
+    await settle()
+    expect(over).toBe(0)
+    clock.advance(1)
+    for (const one of asked) await expect(one).rejects.toMatchObject({ code: 'no_answer' })
+  })
+
+  test('leaves at once where its transport says that it is ready', () => {
+    const { transport, sent } = handTransport()
+    const ready = { ...transport, isReady: () => true }
+    void new HeadgateClient({ tenant: 'acme', transport: ready }).status('mine').catch(() => {})
+    expect(sent.all.length).toBe(1)
+  })
+
   test('a job whose receipt does not come is left alone, for it may be submitted again', async () => {
     const { client, server, clock } = opened({ connected: true })
     const asked = client.submit(body, { id: 'j' })
     await server.sent.take(1)
-    clock.advance(10_000)
+    let over = false
+    asked.catch(() => (over = true))
+    clock.advance(9_999)
+    await settle()
+    expect(over).toBe(false)
+    clock.advance(1)
     await expect(asked).rejects.toMatchObject({ code: 'no_answer', retryable: false })
     await settle()
     expect(server.sent.all.map(({ subject }) => subject)).toEqual([

@@ -1,5 +1,7 @@
 /** What every Bus promises, as sentences. Run on memory and on a real nats-server. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { unattempted } from '#contracts/messages'
+import { readReply, replyFields, writeReply } from '#contracts/reply-fields'
 import type { Bus, BusMessage } from '#ports'
 import { heard } from '../support/heard.ts'
 
@@ -49,6 +51,24 @@ export function busConformance(
         expect(message?.header('ANTHROPIC-BETA')).toBe('a,b')
         expect(message?.header('absent')).toBeUndefined()
       }
+    })
+
+    test('last words come as fields or as headers, which say the same', async () => {
+      const { messages } = await listen('t.last')
+      const accounting = replyFields({ ...unattempted('x1', 'm'), queueMs: 1.6 }, 3)
+      bus.publish('t.last', 'bye', {
+        last: { accounting, errorStatus: null },
+        get headers() {
+          return writeReply(accounting)
+        },
+      })
+      const [message] = await messages.take(1)
+      expect(text(message)).toBe('bye')
+      expect(message?.last?.accounting ?? accounting).toEqual(accounting)
+      expect(readReply((name) => message?.header(name))).toEqual(accounting)
+      expect([...(message?.names() ?? [])].map((name) => name.toLowerCase())).toEqual(
+        writeReply(accounting).map(([name]) => name.toLowerCase()),
+      )
     })
 
     test('a header that stands twice is named twice, and its first value counts', async () => {

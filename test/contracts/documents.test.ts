@@ -229,6 +229,7 @@ function built(
     status: [llm.status('a', 'b')],
     aux: AUX_KINDS.map((kind) => llm.aux(kind, 'a')),
     admin: ADMIN_OPS.map(llm.admin),
+    jobEvent: [llm.jobEvent('a', 'b')],
     requestEvent: [llm.requestEvent('a', 'b')],
     controllerEvent: (['breaker', 'limit', 'guardrail'] as const).map((kind) =>
       llm.controllerEvent(kind, 'a'),
@@ -239,7 +240,8 @@ function built(
 /** Where a subscription's subject may be told of: `*` stands for what an address leaves open, or for each of
  *  the operations. */
 function operationsAt(subject: string): Json[] {
-  const tokens = subject.endsWith('.admin.*') ? ADMIN_OPS : ['a']
+  // `jobs` has a subscription of its own, in a queue group.
+  const tokens = subject.endsWith('.admin.*') ? ADMIN_OPS.filter((op) => op !== 'jobs') : ['a']
   return tokens.map((token) => {
     const [channel] = channelsAt(subject.replaceAll('*', token))
     return at(asyncapi(), `#/operations/${step(channel?.name ?? 'none')}`) as Json

@@ -70,6 +70,7 @@ const acts: Record<string, readonly Act[]> = {
   retried: [overloaded],
   throttled: [{ end: { kind: 'throttled', status: 429, retryAfterMs: 100 } }],
   hangs: [{ firstByteMs: Infinity }],
+  'given-up': Array<Act>(5).fill(overloaded),
   falls: [{ end: { kind: 'key_stop', status: 402, errorType: 'billing_error' } }],
 }
 
@@ -116,8 +117,32 @@ async function jobs(house: RecordedHouse): Promise<void> {
   await house.ask(submit, call(), { ...id('later'), 'Headgate-Not-Before-Ms': '60000' })
   await house.ask(LLM.fetch('acme', 'later'), '', { 'Headgate-Wait-Ms': '10' })
   await house.ask(LLM.status('acme', 'later'))
+  await house.ask(LLM.admin('jobs'))
+  await house.ask(LLM.admin('jobs'), { state: 'delayed', tenant: 'acme', count: 1 })
   await house.ask(LLM.cancel('acme', 'later'))
   await house.ask(submit, NOT_JSON)
+  await house.ask(LLM.submit('acme', 'interactive'), call(), id('given-up'))
+  await leftByTheDead(house)
+  await house.pass(30_000)
+}
+
+/** A job whose owner was calling when it was last heard. */
+async function leftByTheDead({ store, tell }: RecordedHouse): Promise<void> {
+  const job = {
+    ...{ tenant: 'acme', lane: 'batch', id: 'left', group: '_', hash: 'h' },
+    ...{ acceptedAt: Date.parse('2026-01-01T00:00:00Z'), deadlineMs: 86_400_000, notBeforeMs: 0 },
+    ...{ degrade: [], maxAttempts: null, headers: {} },
+  }
+  await store.noteFlow(job)
+  await store.add(job, Buffer.from(JSON.stringify(call())))
+  await store.claim(job, { by: 'dead', claims: 1, attempts: 1, calling: true, ambiguous: 0 }, 0)
+  tell(LLM.peerJob, { by: 'dead', lane: job.lane, tenant: job.tenant })
+}
+
+/** Refused as it drains, a job goes back. */
+async function returned(house: RecordedHouse): Promise<void> {
+  await house.ask(LLM.admin('lane'), { lane: 'batch', paused: true })
+  await house.ask(LLM.submit('acme', 'batch'), call(), id('rests'))
   await house.pass(1_000)
 }
 
@@ -153,6 +178,10 @@ async function administration(house: RecordedHouse): Promise<void> {
   const one = { tenant: 'acme', id: 'nobody' }
   await house.ask(LLM.admin('status'), one)
   await house.ask(LLM.admin('cancel'), one)
+  await returned(house)
+  await house.ask(LLM.admin('jobs'), { act: 'drop', ...one })
+  await house.ask(LLM.admin('jobs'), { act: 'requeue', ...one })
+  await house.ask(LLM.admin('jobs'), { act: 'requeue' })
   await house.ask(LLM.admin('drain'))
   await house.pass(1_000)
   await house.ask(INTERACTIVE, call())

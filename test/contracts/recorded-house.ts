@@ -5,7 +5,7 @@ import { createLog } from '#platform/log'
 import { memoryBus } from '#scheduler/memory/bus'
 import type { Bus, BusHeaders, Clock } from '#ports'
 import { seededDice } from '#core/estimators/dice'
-import { memoryJobStore } from '../../services/scheduler/memory/job-store.ts'
+import { memoryJobStore, type MemoryJobStore } from '../../services/scheduler/memory/job-store.ts'
 import { memorySettings } from '../../services/scheduler/memory/settings.ts'
 import { wire, type Wired } from '../../services/scheduler/compose/wire.ts'
 import { manualClock } from '../support/manual-clock.ts'
@@ -20,6 +20,8 @@ export interface Sent {
 
 export interface RecordedHouse {
   readonly wired: Wired
+  /** Where its durable jobs are kept. */
+  readonly store: MemoryJobStore
   /** In the order of publishing, both ways. */
   readonly sent: readonly Sent[]
   /** Publishes with a reply subject of its own, which is the answer. */
@@ -83,6 +85,7 @@ export async function openRecordedHouse(of: {
   }
   return {
     wired,
+    store,
     sent,
     pass,
     tell: (subject, body) => bus.publish(subject, textOf(body)),

@@ -71,6 +71,17 @@ describe('levels', () => {
     expect([at(29), at(30)]).toEqual([3, 2])
   })
 
+  test('so they do where one second follows the other', () => {
+    const watch = new LoadWatch()
+    starts(watch, { all: 10, slow: 10, second: 0 })
+    const levels = Array.from({ length: 60 }, (_, second) => {
+      starts(watch, { all: 1, slow: 0, second: second + 1 })
+      return review(watch, { capacity: 30, second: second + 1 })
+    })
+    // A level is left 30 s after what raised it.
+    expect([levels.lastIndexOf(3), levels.at(-1)]).toEqual([57, 2])
+  })
+
   test('batch alone never raises a level: lanes that are not preemptible must want what there is', () => {
     const of = (firmInflight: number): Level =>
       review(new LoadWatch(), { capacity: 30, firmInflight, second: 1 })

@@ -359,6 +359,18 @@ describe('preemption', () => {
     expect(world.effects.some((e) => e.type === 'abort-attempt')).toBe(false)
   }) // prettier-ignore
 
+  test.each([
+    [2_001, 1],
+    [2_000, 0],
+  ])('nor when a victim would be done in 2 s: with %i ms left, %i yields', (leftMs, yields) => {
+    const world = full()
+    const [first] = world.state.requests.values()
+    world.advance(1_000 * attemptOf(first!)!.estimate.duration - leftMs - 250)
+    world.submit({ tenant: 'i' })
+    world.advance(250)
+    expect(world.effects.filter((e) => e.type === 'abort-attempt').length).toBe(yields)
+  })
+
   test('nor when one slot would not be enough', () => {
     const world = full()
     world.setLimit('default-m', 50)
@@ -539,19 +551,30 @@ describe('queues and deadlines', () => {
     expect(world.state.tenants.get('modest')?.queued).toBe(1)
   })
 
-  test('who would hold as much as the fullest by coming takes no place from it', () => {
-    const world = new CoreWorld({ ...small, scheduling: { tenant_queue_share: 1 } })
-    world.submit({ tenant: 'first' })
-    fill(world, 4, { tenant: 'other' })
-    fill(world, 4, { tenant: 'zealous' })
-    // Five against four with the one that comes; four against four without it.
-    world.submit({ tenant: 'zealous', id: 'one-more' })
-    expect(world.effects.at(-1)).toMatchObject({
-      type: 'refused',
-      refused: { reason: 'QUEUE_FULL' },
-    })
-    expect(world.state.tenants.get('other')?.queued).toBe(4)
-  })
+  test.each([
+    ['as much as the fullest', 4, 3, 1, false],
+    ['more', 4, 4, 1, false],
+    ['less', 5, 3, 1, true],
+    ['as much for its weight', 4, 3, 2, true],
+    ['less for its weight, however many', 3, 4, 2, true],
+  ])(
+    'who would hold %s by coming: %i of the fullest, %i of its own, at weight %i',
+    (_, fullest, own, weight, takes) => {
+      const world = new CoreWorld({
+        ...small,
+        scheduling: { tenant_queue_share: 1 },
+        tenants: { one: { weight } },
+      })
+      world.submit({ tenant: 'first' })
+      fill(world, fullest, { tenant: 'all' })
+      fill(world, own, { tenant: 'one' })
+      fill(world, 8 - fullest - own, { tenant: 'other' })
+      world.submit({ tenant: 'one', id: 'one-more' })
+      expect(world.state.tenants.get('all')?.queued).toBe(takes ? fullest - 1 : fullest)
+      expect(world.state.tenants.get('one')?.queued).toBe(takes ? own + 1 : own)
+      expect(world.state.queued).toBe(8)
+    },
+  )
 
   test('a request that was admitted and tried is never refused for space', () => {
     const world = new CoreWorld({

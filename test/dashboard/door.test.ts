@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { frame as frameShape, type Frame } from '#contracts/dashboard'
+import { frame as frameShape, jobLife, type Frame, type JobLife } from '#contracts/dashboard'
 import { pageFiles, type Feed } from '#dashboard'
 import type { Operator } from '#ports'
 import { dashboardDoor } from '../../services/scheduler/http/dashboard-door.ts'
@@ -32,8 +32,9 @@ const operator: Operator = {
   config: told,
   emergency: told,
   lane: told,
-  status: () => null,
-  cancel: () => null,
+  status: async () => null,
+  cancel: async () => null,
+  jobs: told,
   upstream: told,
   drain: () => told('drain'),
 }
@@ -210,6 +211,36 @@ describe('what is asked', () => {
     expect((await get('/api/requests/acme/r_1')).status).toBe(200)
     expect((await get('/api/requests/acme/none')).status).toBe(404)
     expect((await get('/api/history?span=year')).status).toBe(400)
+    // No durable jobs are kept here.
+    expect((await get('/api/jobs/acme/j_1')).status).toBe(404)
+  })
+
+  test('a durable job answers with what is stored of it, and a store that does not answer is a 503', async () => {
+    await server.close()
+    const life: JobLife = {
+      ...{ tenant: 'acme', lane: 'batch', id: 'j_1', state: 'stored', accepted_at: 1 },
+      ...{ due_at: null, deadline_at: 2, ended_at: null, outcome: null, attempts: 0 },
+      ...{ ambiguous: false, owners: [] },
+    }
+    const asked: string[] = []
+    const own = fed({
+      async job(tenant, id) {
+        asked.push(`${tenant}/${id}`)
+        if (id === 'away') throw new Error('a text that is nobody’s to read')
+        return id === 'j_1' ? life : null
+      },
+    })
+    ;({ feed, clock } = own)
+    await start()
+    expect(await (await get('/api/jobs/acme/j_1')).json()).toEqual(jobLife.parse(life))
+    expect((await get('/api/jobs/acme/none')).status).toBe(404)
+    const away = await get('/api/jobs/acme/away')
+    expect(away.status).toBe(503)
+    expect(await away.text()).not.toContain('nobody’s')
+    // No subject is built of what is no token.
+    for (const odd of ['*', '%3E', 'a.b', 'x'.repeat(65)])
+      expect((await get(`/api/jobs/${odd}/j_1`)).status).toBe(404)
+    expect(asked).toEqual(['acme/j_1', 'acme/none', 'acme/away'])
   })
 })
 

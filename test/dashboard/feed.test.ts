@@ -12,10 +12,10 @@ import type { Frame } from '#contracts/dashboard'
 import { breakerMachine } from '#machines/breaker'
 import { compile } from '#machines/compile'
 import { limitMachine } from '#machines/concurrency-limit'
-import { edgePlaces } from '#machines/edges'
 import { lifecycleMachine } from '#machines/request-lifecycle'
 import { event } from '../scheduler/observability/events.ts'
-import { fed, fedByLoop, stillRoute, stillSnapshot } from '../support/fed.ts'
+import { JOB_MOVES_MAX } from '../../services/dashboard/tallies.ts'
+import { fed, fedByLoop, stillJobs, stillRoute, stillSnapshot } from '../support/fed.ts'
 import type { Act } from '../support/scripted-provider.ts'
 
 const good: Act = { events: ['{}'], endMs: 200, end: { kind: 'ok', status: 200 } }
@@ -31,12 +31,11 @@ function flows(name: string, counts: readonly number[], of: string): { in: numbe
 }
 
 describe('charts', () => {
-  test('have their edges in the order in which tables and actors count them', () => {
+  test('have their edges in the order in which tables count them', () => {
     const machines = { breaker: breakerMachine, limit: limitMachine, lifecycle: lifecycleMachine }
     for (const chart of charts) {
       const machine = machines[chart.name]
       expect(chart.edges.map(({ id }) => id)).toEqual(compile(machine as never).edges)
-      expect(edgePlaces(machine).size).toBe(chart.edges.length)
       for (const { id } of [...chart.states, ...chart.edges])
         expect(chart.svg).toContain(`data-id="${id}"`)
       expect(chart.svg).not.toContain('<style')
@@ -365,5 +364,44 @@ describe('every event moves what it should', () => {
   test('request.forwarding and request.dropped move no count', () => {
     expect(after(event('request.forwarding')).rates).toEqual(none.rates)
     expect(after(event('request.dropped')).rates).toEqual(none.rates)
+  })
+})
+
+describe('durable jobs', () => {
+  test('stand in a frame as in the snapshot, the busiest tenants only, and in the history by tenant', () => {
+    const row = (tenant: string, lane: string, stored: number) => ({
+      ...{ tenant, lane, stored, taken: 1, oldest_ms: null },
+    })
+    const many = Array.from({ length: 30 }, (_, i) => row(`t${i}`, 'batch', 0))
+    const jobs = stillJobs({
+      lanes: [{ lane: 'batch', stored: 40, oldest_ms: 9, expected_ms: 99 }],
+      tenants: [row('acme', 'batch', 6), row('acme', 'premium', 2), ...many],
+    })
+    const { feed, clock, page } = fed({ snapshot: () => stillSnapshot({ jobs }) })
+    clock.advance(1_000)
+    const [frame] = page.frames()
+    expect(frameShape.parse(frame).jobs).toEqual({ ...jobs, tenants: jobs.tenants.slice(0, 20) })
+    const kept = history.parse(JSON.parse(feed.history({}).body)).jobs
+    expect(kept.lanes).toEqual([{ name: 'batch', stored: [40], oldest_ms: [9] }])
+    expect(kept.tenants).toHaveLength(19)
+    expect(kept.tenants[0]).toEqual({ name: 'acme', stored: [10] })
+  })
+
+  test('that changed hands or were given up are told, a frequent kind never hiding a seldom one', () => {
+    const { feed, clock, page } = fed()
+    feed.record(event('job.taken_over'))
+    feed.record(event('job.dead'))
+    for (let i = 0; i < 50; i++) feed.record(event('job.returned', { id: `j${i}` }))
+    for (const other of ['job.accepted', 'job.claimed', 'job.ended'] as const)
+      feed.record(event(other))
+    clock.advance(1_000)
+    const moves = frameShape.parse(page.frames()[0]).job_moves
+    expect(moves.slice(0, 2)).toMatchObject([
+      { what: 'taken_over', id: 'j_1', detail: 'two', ambiguous: true },
+      { what: 'dead', detail: 'claims_exhausted', ambiguous: false },
+    ])
+    expect(moves.filter(({ what }) => what === 'returned')).toHaveLength(JOB_MOVES_MAX)
+    // A job's own events make no life of a request.
+    expect(feed.request('acme', 'j_1').status).toBe(404)
   })
 })

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import {
   DAY_POINTS,
   HistoryRings,
+  JOB_TENANTS_MAX,
   LIVE_POINTS,
   ROUTES_MAX,
   type Second,
@@ -91,5 +92,44 @@ describe('the day ring', () => {
     const { t } = rings.read('day', null)
     expect(t.length).toBe(DAY_POINTS)
     expect(t.at(-1)! - t[0]!).toBe(60 * (DAY_POINTS - 1))
+  })
+})
+
+describe('durable jobs', () => {
+  const jobs = (batch: number | null, tenants: Record<string, number>): Pick<Second, 'jobs'> => ({
+    jobs: {
+      lanes: new Map([['batch', { stored: batch, oldest_ms: batch }]]),
+      tenants: new Map(Object.entries(tenants).map(([name, stored]) => [name, { stored }])),
+    },
+  })
+
+  test('are kept by lane and by tenant; who comes late has no past, and who is gone no present', () => {
+    const rings = new HistoryRings()
+    rings.add(second(1))
+    rings.add({ ...second(2), ...jobs(7, { acme: 5 }) })
+    rings.add({ ...second(3), ...jobs(8, { globex: 8 }) })
+    expect(rings.read('live', null).jobs).toEqual({
+      lanes: [{ name: 'batch', stored: [null, 7, 8], oldest_ms: [null, 7, 8] }],
+      tenants: [
+        { name: 'acme', stored: [null, 5, null] },
+        { name: 'globex', stored: [null, null, 8] },
+      ],
+    })
+  })
+
+  test('of too many tenants, the one that is gone longest makes room', () => {
+    const rings = new HistoryRings()
+    const all = Object.fromEntries(Array.from({ length: JOB_TENANTS_MAX }, (_, i) => [`t${i}`, 1]))
+    rings.add({ ...second(1), ...jobs(1, { first: 1 }) })
+    rings.add({ ...second(2), ...jobs(1, all) })
+    const names = rings.read('live', null).jobs.tenants.map(({ name }) => name)
+    expect(names.toSorted()).toEqual(Object.keys(all).toSorted())
+  })
+
+  test('a minute is as old as its worst second', () => {
+    const rings = new HistoryRings()
+    for (let at = 0; at < 60; at++) rings.add({ ...second(at), ...jobs(at, {}) })
+    const [batch] = rings.read('day', null).jobs.lanes
+    expect(batch).toEqual({ name: 'batch', stored: [29.5], oldest_ms: [59] })
   })
 })

@@ -1,11 +1,12 @@
 /** What an SDK is told about asking again. */
 import { describe, expect, test } from 'vitest'
-import { refusal, type Refusal } from '#contracts/messages'
-import { HeadgateError } from '#client'
+import { refusal, unattempted, type Refusal } from '#contracts/messages'
+import { HeadgateError, type AnswerAccounting } from '#client'
 import { errorAnswer } from '../../services/gateway/answer.ts'
 
-const toldOf = (said: Refusal, deadlineMs: number | null) =>
-  errorAnswer(new HeadgateError({ ...said }), 'r_1', deadlineMs).headers['x-should-retry']
+const toldOf = (said: Refusal, deadlineMs: number | null, accounting?: AnswerAccounting) =>
+  errorAnswer(new HeadgateError({ ...said, ...(accounting && { accounting }) }), 'r_1', deadlineMs)
+    .headers['x-should-retry']
 
 describe('deadline_unreachable', () => {
   const behind = refusal('deadline_unreachable', 'm', { retryAfterMs: 31_000 })
@@ -24,9 +25,33 @@ describe('deadline_unreachable', () => {
   })
 })
 
+describe('retries_exhausted', () => {
+  const tried = refusal('retries_exhausted', 'm', { retryAfterMs: 2_000 })
+  const rest = { requestId: null, servedBy: 'none', events: null } as const
+  const after = (totalMs: number) => ({ ...unattempted('r_1', 'm'), ...rest, totalMs })
+
+  test('is asked again where its caller has more time than Headgate used and the wait takes', () => {
+    expect(toldOf(tried, 60_000, after(57_999))).toBeUndefined()
+    expect(toldOf(tried, 60_000, after(58_000))).toBe('false')
+    expect(toldOf(tried, 1_000, after(0))).toBe('false')
+  })
+  test('is not where nobody said a deadline, nor where nobody says what was used', () => {
+    expect(toldOf(tried, null, after(1_000))).toBe('false')
+    expect(toldOf(tried, 60_000)).toBe('false')
+  })
+})
+
 test('what the upstream says not again of keeps the wait that it told', () => {
   const said = { status: 529, retryAfterMs: 7_000, inVain: true }
   const refused = refusal('retries_exhausted', 'm', said)
   expect(refused).toMatchObject({ retryable: false, retryAfterMs: 7_000 })
   expect(toldOf(refused, 600_000)).toBe('false')
+})
+
+test('what may stand in a header is cut to 256 characters of printable ASCII', () => {
+  const id = `\u0000a\r\nb é ${'c'.repeat(300)}`
+  const told = errorAnswer(new HeadgateError({ code: 'no_answer', message: 'm' }), id)
+  const { 'headgate-id': said = '' } = told.headers
+  expect(said.length).toBe(256)
+  expect(said).toMatch(/^[\x20-\x7e]+$/)
 })

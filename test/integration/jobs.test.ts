@@ -2,6 +2,7 @@
  *  status. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { HEADER, jobReceipt } from '#contracts/messages'
+import type { Snapshot } from '#contracts/snapshot'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { connect, headers } from '@nats-io/transport-node'
 import { body, endOf, openHouse, type House } from '../support/house.ts'
@@ -142,6 +143,36 @@ describe('a job', () => {
     const ends = ids.map((id) => endOf(house.client.result(id, { waitMs: 10_000 })))
     expect(new Set(await Promise.all(ends))).toEqual(new Set(['deadline_exceeded']))
     await operator.lane({ lane: 'batch', paused: false })
+  })
+
+  test('is in the snapshot while it waits, as the server counts it', async () => {
+    const { operator } = house.scheduler
+    const jobs = () => (operator.snapshot() as Snapshot).jobs
+    const idle = () => jobs()?.stored === 0
+    await expect.poll(idle, { timeout: 15_000 }).toBe(true)
+    const before = jobs()!
+    await operator.lane({ lane: 'batch', paused: true })
+    const ids = Array.from({ length: 9 }, (_, i) => `seen${i}`)
+    for (const id of ids) await submit('acme.batch', body(), { [HEADER.id]: id })
+    await submit('acme.batch', body(), { [HEADER.id]: 'unseen', [HEADER.notBefore]: '600000' })
+    await expect.poll(() => jobs()?.stored, { timeout: 15_000 }).toBe(10)
+    const seen = jobs()!
+    expect(seen.states).toEqual({
+      ...{ delayed: 1, stored: 5, waiting: 4, calling: 0, settling: 0, elsewhere: 0 },
+    })
+    const batch = seen.lanes.find(({ lane }) => lane === 'batch')
+    expect(batch).toMatchObject({ stored: 9, oldest_ms: seen.oldest_ms })
+    expect(seen.oldest_ms).toBeGreaterThan(0)
+    expect(seen.tenants).toContainEqual({
+      ...{ tenant: 'acme', lane: 'batch', stored: 5, taken: 4, oldest_ms: expect.any(Number) },
+    })
+    expect(seen.store).toMatchObject({ reachable: true, full: false, bytes_max: null })
+    expect(seen.store.bytes).toBeGreaterThan(10 * JSON.stringify(body()).length)
+    expect(seen.counts.accepted - before.counts.accepted).toBe(10)
+    await house.client.cancel('unseen')
+    await operator.lane({ lane: 'batch', paused: false })
+    await expect.poll(idle, { timeout: 15_000 }).toBe(true)
+    expect(jobs()!.counts.ended - before.counts.ended).toBe(10)
   })
 
   test('leaves nothing behind in the stream of jobs when it is over', async () => {

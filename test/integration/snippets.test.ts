@@ -9,7 +9,7 @@ import { loadConfig } from '../../services/platform/config/load.ts'
 import { fencedOf, type Fenced } from '../support/fenced.ts'
 import { openReader, type Reader } from '../support/reader.ts'
 
-const PAGES = ['README.md', 'docs/http-door.md', 'docs/wire-contract.md']
+const PAGES = ['README.md', 'docs/jobs.md', 'docs/http-door.md', 'docs/wire-contract.md']
 
 /** Blocks that are not run, by a phrase of each, and why. */
 const NOT_RUN: Record<string, string> = {

@@ -24,7 +24,7 @@ let all: Raw
 let seen: Heard<Pick<Msg, 'subject' | 'data'>>
 
 beforeAll(async () => {
-  house = await openGuardedHouse({ tenants: ['a', 'b'] })
+  house = await openGuardedHouse({ tenants: ['a', 'b'], jobs: true })
   a = house.client
   b = await house.login('b')
   rawA = await house.raw('a')
@@ -89,6 +89,22 @@ describe('a tenant', () => {
     stop()
   })
 
+  test('hands over a job, waits for it, and hears its own results only', async () => {
+    const told = heard<string>()
+    rawA.nc.subscribe(LLM.result('a', '*'), { callback: heardBy(told) })
+    await rawA.nc.flush()
+    await b.submit(body(), { id: 'job-of-b', lane: 'batch' })
+    expect((await b.jobs.wait('job-of-b')).accounting.outcome).toBe('completed')
+    const receipt = await a.submit(body(), { id: 'job-of-a', lane: 'batch' })
+    expect((await a.jobs.wait(receipt)).accounting.outcome).toBe('completed')
+    expect((await a.result('job-of-a')).accounting.id).toBe('job-of-a')
+    await told.take(1)
+    await settled()
+    expect(told.all).toEqual([LLM.result('a', 'job-of-a')])
+    expect(await endOf(a.result('job-of-b'))).toBe('unknown_id')
+    expect(await a.cancel('job-of-b')).toEqual({ cancelled: false, reason: 'unknown_id' })
+  })
+
   const others = [
     LLM.request('b', 'interactive'),
     LLM.submit('b', 'batch'),
@@ -109,12 +125,24 @@ describe('a tenant', () => {
   test.each([
     '$JS.API.INFO',
     '$JS.API.STREAM.NAMES',
-    '$JS.API.STREAM.DELETE.HEADGATE_JOBS',
-    '$JS.API.CONSUMER.MSG.NEXT.HEADGATE_JOBS.batch',
-    '$JS.ACK.HEADGATE_JOBS.batch.1.1.1.1.1',
+    '$JS.API.STREAM.INFO.HEADGATE_JOBS_llm',
+    '$JS.API.STREAM.DELETE.HEADGATE_JOBS_llm',
+    '$JS.API.STREAM.PURGE.HEADGATE_RESULTS_llm',
+    '$JS.API.STREAM.MSG.GET.HEADGATE_RESULTS_llm',
+    '$JS.API.STREAM.MSG.DELETE.HEADGATE_JOBS_llm',
+    '$JS.API.DIRECT.GET.HEADGATE_JOBS_llm',
+    '$JS.API.DIRECT.GET.HEADGATE_RESULTS_llm.llm.v1.done.b._.x',
+    '$JS.API.CONSUMER.CREATE.HEADGATE_DEAD_llm',
+    '$JS.API.CONSUMER.MSG.NEXT.HEADGATE_JOBS_llm.batch',
+    '$JS.ACK.HEADGATE_JOBS_llm.batch.1.1.1.1.1',
     '$KV.headgate_config.emergency',
     '$SRV.PING',
-    'llm.v1.job.batch.a.x',
+    LLM.stored.job('now', 'batch', 'a', 'x'),
+    LLM.stored.claim('a', 'x'),
+    LLM.stored.flow('batch', 'a'),
+    LLM.stored.done('a', '_', 'x'),
+    LLM.stored.dead('batch', 'a', 'x'),
+    LLM.peerJob,
   ])("may not publish into the server's own or Headgate's own subjects: %s", async (subject) => {
     await expectPublishRefused(subject)
   })
@@ -155,6 +183,10 @@ describe('a tenant', () => {
     LLM.events,
     LLM.every.request,
     LLM.every.admin,
+    LLM.stored.every.job,
+    LLM.stored.every.claim,
+    LLM.stored.every.done,
+    LLM.stored.every.dead,
     '$JS.>',
     '$KV.>',
     '$SRV.>',
@@ -194,6 +226,7 @@ describe('a tenant that names an address of others for its answer', () => {
    *  it is answered, so would the other have been. */
   const ways: [string, string, string, () => Promise<unknown>][] = [
     ['request', LLM.request('a', 'interactive'), 'interactive', () => a.request(body())],
+    ['submit', LLM.submit('a', 'batch'), 'batch', () => a.submit(body(), { lane: 'batch' })],
     ['cancel', LLM.cancel('a', 'x'), '-', () => a.cancel('x')],
     ['status', LLM.status('a', 'x'), '-', () => endOf(a.status('x'))],
     ['fetch', LLM.fetch('a', 'x'), '-', () => endOf(a.status('x'))],
@@ -314,6 +347,7 @@ describe('the operator', () => {
   test.each([
     [['top', '--once', '--json'], '"instance"'],
     [['emergency', 'off'], 'the emergency block is off'],
+    [['jobs', '--dead', '--json'], ''],
     [['doctor'], 'a Headgate answers tenant operator'],
   ])('has its commands: headgate %j', async (args, said) => {
     const { stdout, stderr, status } = await command('operator', args)
@@ -357,6 +391,8 @@ describe('headgate doctor', () => {
     const { stdout, status } = await command('headgate', ['doctor'])
     expect(status).toBe(0)
     expect(stdout).toContain('this user may run a scheduler')
+    for (const stream of ['JOBS', 'RESULTS', 'DEAD'])
+      expect(stdout).toMatch(new RegExp(`^ok +jobs +HEADGATE_${stream}_llm holds`, 'm'))
   })
 
   test('of one tenant who says to be another tells which permission is missing', async () => {

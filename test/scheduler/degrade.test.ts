@@ -314,6 +314,22 @@ describe('cache', () => {
     expect(world.bugs).toEqual([])
   })
 
+  test('nor where another model works meanwhile', async () => {
+    const cache = slowCache()
+    const slow: Act = { ...whole('mid'), firstByteMs: 2_000, endMs: 2_000 }
+    const script = (_: number, { model }: { model: string }) => (model === 'big' ? blocked : slow)
+    const world = new LoopWorld({ file, script, cache })
+    const id = world.request({ ...big, degrade: ['cache', 'fallback'] })
+    await world.pass(1_000)
+    expect(world.provider.running()).toBe(1)
+    cache.answer('late')
+    await world.settle()
+    expect(world.answers.get(id)).toBe(undefined)
+    await world.pass(5_000)
+    expect(world.answers.get(id)).toMatchObject([{ said: ['mid'] }])
+    expect(world.bugs).toEqual([])
+  })
+
   test('a cancel, a drain and a stop find a request that looks for an earlier answer', async () => {
     const cache = slowCache()
     const world = new LoopWorld({ script: () => blocked, cache })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { seededDice } from '#core/estimators/dice'
 import { violations } from '#core/invariants'
-import type { VerdictKind } from '#contracts/verdict'
+import type { Verdict, VerdictKind } from '#contracts/verdict'
 import { handProvider } from '../support/hand-provider.ts'
 import { LoopWorld } from '../support/loop-world.ts'
 import { rolledScript, verdictOf, type Act } from '../support/scripted-provider.ts'
@@ -19,10 +19,10 @@ const storm: Act = {
 }
 const zero = { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 } // prettier-ignore
 
-describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => {
+describe('the machines of a route', () => {
   test('a storm opens the breaker, probes close it again, and traffic returns in steps', async () => {
     let sick = true
-    const world = new LoopWorld({ runner, script: () => (sick ? storm : good) })
+    const world = new LoopWorld({ script: () => (sick ? storm : good) })
     const traffic = async (ms: number): Promise<void> => {
       for (let t = 0; t < ms; t += 100) {
         world.request({ tenant: `t${(t / 100) % 7}`, deadlineMs: 60_000 })
@@ -52,7 +52,7 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
 
   test('half-open never has more probes than its cap, and closes on probes that succeed', async () => {
     let act: Act = storm
-    const world = new LoopWorld({ runner, script: () => act })
+    const world = new LoopWorld({ script: () => act })
     for (let i = 0; i < 60; i++) world.request({ tenant: `t${i % 7}` })
     await world.pass(3_000)
     act = { firstByteMs: Infinity }
@@ -78,7 +78,7 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
   })
 
   test('silence while the machine slept proves nothing against the upstream', async () => {
-    const world = new LoopWorld({ runner, script: () => ({ firstByteMs: Infinity }) })
+    const world = new LoopWorld({ script: () => ({ firstByteMs: Infinity }) })
     for (let i = 0; i < 40; i++) world.request({ tenant: `t${i % 7}`, deadlineMs: 100_000 })
     await world.pass(2_000)
     world.jumpMs = 3_600_000
@@ -92,7 +92,6 @@ describe.each(['actors', 'tables'] as const)('with machines as %s', (runner) => 
   test('one congestion event shrinks the limit once', async () => {
     let sick = false
     const world = new LoopWorld({
-      runner,
       file: { llm_gateway: { circuit_breaker: { min_samples: 10_000 } } },
       script: () => (sick ? storm : good),
     })
@@ -350,9 +349,48 @@ test('after ramp_limit_exceeded the limit is held and the breaker ramps more slo
   expect(await ramped()).toBeLessThanOrEqual(16_000)
 })
 
+test('each machine says where it stands, and since when', async () => {
+  const limited: Act = { firstByteMs: 0, end: { kind: 'ramp_limited', status: 429 } }
+  const world = new LoopWorld({ script: () => limited })
+  const view = () => world.loop.machines().get('default-m')
+  await world.pass(5_000)
+  world.request()
+  const opened = world.clock.now()
+  expect(view()?.limit).toMatchObject({ state: 'steady', since: opened })
+  await world.pass(1_000)
+  expect(view()?.limit).toMatchObject({ state: 'held' })
+  const { since } = view()!.limit
+  expect(since).toBeGreaterThanOrEqual(opened)
+  expect(since).toBeLessThan(opened + 1_000)
+  await world.pass(20_000, 1_000)
+  expect(view()).toMatchObject({
+    limit: { state: 'held', since },
+    breaker: { state: 'closed', since: opened },
+  })
+})
+
+test('the limit is held after ramp_limit_exceeded for as long as the upstream asks', async () => {
+  const heldFor = async (retryAfterMs: number): Promise<number> => {
+    const end = { kind: 'ramp_limited', status: 429, retryAfterMs } as const
+    const world = new LoopWorld({ script: (i) => (i === 0 ? { firstByteMs: 0, end } : good) })
+    world.request({ deadlineMs: 3_600_000 })
+    let seconds = 0
+    do await world.pass(1_000, 1_000)
+    while (world.loop.limitState('default-m') === 'held' && ++seconds < 3_600)
+    return seconds
+  }
+  const least = await heldFor(1_000)
+  expect(least).toBeGreaterThan(0)
+  const asked = 2 * least
+  expect(Math.abs((await heldFor(1_000 * asked)) - asked)).toBeLessThanOrEqual(2)
+})
+
 test('an abort that the transport has not confirmed is told after 1 s, once, and not where it was in time', async () => {
   const alarms = (world: LoopWorld): number =>
-    world.events.filter((e) => e.name === 'alarm' && e.data.name === 'abort_unconfirmed').length
+    world.events.filter(
+      ({ name, data }) =>
+        name === 'alarm' && data.name === 'abort_unconfirmed' && data.route === 'default-m',
+    ).length
   const hands = handProvider()
   const world = new LoopWorld({ script: () => good, provider: hands })
   const cancelled = (id: string): void => {
@@ -382,6 +420,30 @@ test('who ends between two attempts is told the request id of the last one', asy
   world.loop.cancel('a', id)
   expect(world.answers.get(id)).toMatchObject([
     { refusal: { code: 'cancelled' }, accounting: { upstreamRequestId: 'req_last', attempts: 1 } },
+  ])
+})
+
+test('who is refused for what another met is told of it, and has nothing of it in its account', async () => {
+  const usage = { inputTokens: 7, outputTokens: 1 } as Verdict['usage']
+  const spent: Act = {
+    firstByteMs: 10,
+    end: { kind: 'key_stop', status: 402, requestId: 'req_first', usage },
+  }
+  const world = new LoopWorld({ script: () => spent })
+  const first = world.request({ tenant: 'one' })
+  await world.pass(50, 10)
+  const second = world.request({ tenant: 'two' })
+  expect(world.answers.get(first)).toMatchObject([
+    {
+      refusal: { status: 402 },
+      accounting: { upstreamRequestId: 'req_first', inputTokens: 7, attempts: 1 },
+    },
+  ])
+  expect(world.answers.get(second)).toMatchObject([
+    {
+      refusal: { status: 402 },
+      accounting: { upstreamRequestId: null, inputTokens: null, attempts: 0 },
+    },
   ])
 })
 

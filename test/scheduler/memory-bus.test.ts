@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import fc from 'fast-check'
+import { unattempted } from '#contracts/messages'
+import { replyFields, writeReply } from '#contracts/reply-fields'
+import type { BusMessage } from '#ports'
 import { memoryBus } from '#scheduler/memory/bus'
 import { busConformance } from '../conformance/bus.ts'
 
@@ -50,6 +53,27 @@ describe('memory bus', () => {
       ),
       { numRuns: 300 },
     )
+  })
+
+  test('fields go over as they are, and no header is written that nobody reads', async () => {
+    const bus = memoryBus()
+    const last = { accounting: replyFields(unattempted('x1'), null), errorStatus: 429 }
+    let written = 0
+    const heard: BusMessage[] = []
+    bus.subscribe('it', (message) => heard.push(message))
+    bus.publish('it', '', {
+      last,
+      get headers() {
+        written++
+        return writeReply(last.accounting)
+      },
+    })
+    await bus.flush()
+    expect(heard[0]!.last).toBe(last)
+    expect(written).toBe(0)
+    expect(heard[0]!.header('headgate-id')).toBe('x1')
+    expect([...heard[0]!.names()].length).toBe(8)
+    expect(written).toBe(1)
   })
 
   test('a group shares its work evenly', async () => {

@@ -1,5 +1,6 @@
-/** `npm run sim`: the report. `npm run sim -- liveness`: random worlds. */
+/** `npm run sim`: the report. `npm run sim -- liveness`: random worlds. `npm run sim -- mutants`: broken code. */
 import { livenessCommand } from './liveness.ts'
+import { mutantsCommand } from './mutants.ts'
 import { report } from './report.ts'
 
 const [command, ...args] = process.argv.slice(2)
@@ -11,7 +12,10 @@ switch (command) {
   case 'liveness':
     livenessCommand(args)
     break
+  case 'mutants':
+    await mutantsCommand(args)
+    break
   default:
-    console.error(`npm run sim: no ${command}; there is nothing (the report) and liveness`)
+    console.error(`npm run sim: no ${command}; there is nothing (the report), liveness and mutants`)
     process.exitCode = 2
 }

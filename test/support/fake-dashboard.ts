@@ -4,7 +4,15 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { charts } from '#contracts/generated/charts'
-import type { Frame, FrameRoute, Hello, History, Life, TenantRow } from '#contracts/dashboard'
+import type {
+  Frame,
+  FrameRoute,
+  Hello,
+  History,
+  JobLife,
+  Life,
+  TenantRow,
+} from '#contracts/dashboard'
 import { runbook, RUNBOOK_KINDS } from '#contracts/runbook'
 import { waitReasons } from '#contracts/waiting'
 import { pageFiles } from '#dashboard'
@@ -129,6 +137,7 @@ export function frameOf(of: Partial<Frame> = {}): Frame {
     ],
     waiting: [],
     conditions: [],
+    jobs: null,
     held: { requests: 18, slots: 18, probes: 0, timers: 0, replies: 0 },
     lifecycle: {
       states: { queued: 2, running: 11, forwarding: 7, backoff: 1, aborting: 0, settled: 0 },
@@ -157,6 +166,7 @@ export function frameOf(of: Partial<Frame> = {}): Frame {
     transitions: [],
     preemptions: [],
     alarms: [],
+    job_moves: [],
     faults: [],
     fleet: [],
     readers: { open: 1, skipped: 0 },
@@ -276,6 +286,18 @@ const lifeOf = (tenant: string, id: string): Life => ({
   cut: false,
 })
 
+/** Taken over once from an instance that died in a call, put back once, and then ended; times a minute apart. */
+const jobLifeOf = (tenant: string, id: string): JobLife => ({
+  ...{ tenant, lane: 'batch', id, state: 'ended' },
+  ...{ accepted_at: START, due_at: null, deadline_at: null, ended_at: START + 240_000 },
+  ...{ outcome: 'completed', attempts: 2, ambiguous: true },
+  owners: [
+    { instance: 'gone', since: START + 60_000, how: 'died', attempts: 1, calling: true },
+    { instance: HOSTILE, since: START + 120_000, how: 'returned', attempts: 1, calling: false },
+    { instance: 'fake', since: START + 180_000, how: 'ended', attempts: 2, calling: false },
+  ],
+})
+
 const TENANTS: readonly TenantRow[] = Array.from({ length: 10_000 }, (_, at) => ({
   tenant: at === 7 ? HOSTILE : `tenant-${String(at).padStart(5, '0')}`,
   inflight: at % 13,
@@ -375,6 +397,7 @@ function answer(url: URL, response: ServerResponse): void {
       settled: [],
     })
   }
+  if (what === 'jobs') return json(response, jobLifeOf(one ?? '', other ?? ''))
   if (what === 'requests' && other !== undefined) return json(response, lifeOf(one ?? '', other))
   if (what === 'requests')
     return json(response, {
@@ -435,6 +458,14 @@ function history(route: string | null): History {
       wait_p50_ms: flat(3),
       wait_p95_ms: flat(12),
     })),
+    jobs: {
+      lanes: ['premium', 'interactive', 'batch'].map((name) => ({
+        name,
+        stored: wave(400),
+        oldest_ms: flat(1_000),
+      })),
+      tenants: ['acme', HOSTILE].map((name) => ({ name, stored: wave(200) })),
+    },
     routes: ['anthropic-claude-sonnet-4-5', 'anthropic-claude-opus-4-1'],
     route:
       route === null

@@ -77,8 +77,9 @@ export function fakeOperator(instance: string): Operator {
       return { emergency }
     },
     lane: async (of) => of,
-    status: () => null,
-    cancel: () => null,
+    status: async () => null,
+    cancel: async () => null,
+    jobs: async () => ({ jobs: [], next: null }),
     upstream: async (name) => ({ upstream: name, testing: false }),
     async drain() {
       throw new Error('a bug')

@@ -1,6 +1,6 @@
 /** A dashboard's feed with a hand on everything that it reads. */
 import type { Frame, Hello } from '#contracts/dashboard'
-import type { Snapshot } from '#contracts/snapshot'
+import type { JobsNow, Snapshot } from '#contracts/snapshot'
 import { feed, type Feed, type FeedOptions, type Reader } from '#dashboard'
 import { quantileWindow } from '../../services/scheduler/observability/quantile-window.ts'
 import { snapshotOf } from '../../services/scheduler/compose/snapshot.ts'
@@ -54,6 +54,7 @@ export const stillSnapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   config_refused: false,
   bus: { kind: 'memory', connected: true },
   conditions: [],
+  jobs: null,
   doors: {},
   global: { limit: 10, inflight: 0, queued: 0, backoff: 0, level: 0 },
   lanes: [],
@@ -73,6 +74,25 @@ export const stillSnapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   ...of,
 })
 
+/** Durable jobs of which there are none. */
+export const stillJobs = (of: Partial<JobsNow> = {}): JobsNow => ({
+  stored: 0,
+  oldest_ms: null,
+  states: { delayed: 0, stored: 0, waiting: 0, calling: 0, settling: 0, elsewhere: 0 },
+  lanes: [],
+  tenants: [],
+  counts: {
+    ...{ accepted: 0, ended: 0, taken_over: 0, returned: 0 },
+    ...{ ambiguous: 0, late_results: 0, dead: 0, store_errors: 0 },
+  },
+  dead: { kept: 0, last_at: null },
+  store: {
+    ...{ reachable: true, full: false, bytes: 0, bytes_max: null },
+    ...{ looked_at: 0, last_error: null },
+  },
+  ...of,
+})
+
 /** Alone, on a clock that moves when told. */
 export function fed(of: Partial<FeedOptions> = {}): { feed: Feed; clock: ManualClock; page: Page } {
   const clock = manualClock()
@@ -85,6 +105,7 @@ export function fed(of: Partial<FeedOptions> = {}): { feed: Feed; clock: ManualC
     lifecycleCounts: () => [],
     requests: () => ({ matching: 0, rows: [] }),
     loads: () => [],
+    job: null,
     quantiles: quantileWindow,
     guardrailWindowMs: () => 300_000,
     admin: 'off',

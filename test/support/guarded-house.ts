@@ -35,7 +35,11 @@ export type Violation = Pick<PermissionViolationError, 'operation' | 'subject'> 
   reply: string | null
 }
 
-export async function openGuardedHouse(of: { tenants: readonly string[] }): Promise<GuardedHouse> {
+export async function openGuardedHouse(of: {
+  tenants: readonly string[]
+  /** Durable jobs are kept in the server's JetStream. */
+  jobs?: boolean
+}): Promise<GuardedHouse> {
   const dir = mkdtempSync(join(tmpdir(), 'headgate-guarded-'))
   const config = join(dir, 'headgate.yaml')
   const auth = (...args: string[]): void => {
@@ -57,6 +61,7 @@ export async function openGuardedHouse(of: { tenants: readonly string[] }): Prom
   const house = await openHouse({
     yaml: readFileSync(config, 'utf8'),
     http: true,
+    jobs: of.jobs === true,
     // The server counts the path from its own file, which is in a directory beside ours.
     nats: { config: `include "../${basename(dir)}/nats-auth.conf"` },
     login: as('headgate'),

@@ -13,6 +13,7 @@ export function handTransport(of: { ready?: () => Promise<void> } = {}) {
   const sent = heard<Letter>()
   const subscriptions = new Set<{ subject: string; on: (message: TransportMessage) => void }>()
   const faults = new Set<(fault: TransportFault) => void>()
+  const returns = new Set<() => void>()
   /** What happened, in order. */
   const log: string[] = []
   let closed = 0
@@ -35,9 +36,24 @@ export function handTransport(of: { ready?: () => Promise<void> } = {}) {
       faults.add(listener)
       return () => void faults.delete(listener)
     },
+    onReturn(listener) {
+      returns.add(listener)
+      return () => void returns.delete(listener)
+    },
     async close() {
       closed += 1
     },
+  }
+
+  const arrive = (message: TransportMessage): void => {
+    for (const one of [...subscriptions]) {
+      const prefix = one.subject.replace(/[*>]$/, '')
+      if (
+        one.subject === message.subject ||
+        (prefix !== one.subject && message.subject.startsWith(prefix))
+      )
+        one.on(message)
+    }
   }
 
   return {
@@ -48,20 +64,23 @@ export function handTransport(of: { ready?: () => Promise<void> } = {}) {
     closed: () => closed,
     subjects: () => [...subscriptions].map(({ subject }) => subject),
     faultListeners: () => faults.size,
+    returnListeners: () => returns.size,
+    /** The connection was lost, and is there again. */
+    returned() {
+      for (const listener of [...returns]) listener()
+    },
     /** A message arrives. */
     deliver(subject: string, text: string, headers: Record<string, string> = {}) {
-      const message: TransportMessage = {
+      arrive({
         subject,
         data: new TextEncoder().encode(text),
         nobody: false,
         header: (name) => headers[name],
-      }
-      for (const one of subscriptions) {
-        const prefix = one.subject.replace(/[*>]$/, '')
-        if (one.subject === subject || (prefix !== one.subject && subject.startsWith(prefix)))
-          one.on(message)
-      }
+      })
     },
+    /** The server's word that nobody listens to what was asked. */
+    nobody: (subject: string) =>
+      arrive({ subject, data: new Uint8Array(0), nobody: true, header: () => undefined }),
     /** The server refuses to carry something. */
     refuse(fault: TransportFault) {
       for (const listener of faults) listener(fault)

@@ -1,7 +1,7 @@
 /** Instances with durable jobs over one store that outlives them, in virtual time: they are killed and frozen, the
  *  store goes away and comes back, answers of it are lost. What really ran is in the provider's own ledger. */
 import { NO_GROUP } from '#contracts/jobs'
-import type { JobReceipt, Refusal } from '#contracts/messages'
+import type { Accounting, JobReceipt, Refusal } from '#contracts/messages'
 import { subjects } from '#contracts/subjects'
 import { seededDice } from '#core/estimators/dice'
 import {
@@ -10,6 +10,7 @@ import {
   type Bus,
   type Clock,
   type Dice,
+  type Incoming,
   type JobNews,
   type JobResult,
   type JobStore,
@@ -58,7 +59,15 @@ export class JobWorld {
   act: (call: AttemptCall) => Act
   #made = 0
 
-  constructor(of: { seed: number; act: (call: AttemptCall, dice: Dice) => Act }) {
+  readonly file: object
+
+  constructor(of: {
+    seed: number
+    act: (call: AttemptCall, dice: Dice) => Act
+    /** More of the configuration. */
+    file?: object
+  }) {
+    this.file = { ...FILE, ...of.file }
     this.dice = seededDice(of.seed)
     this.act = (call) => of.act(call, this.dice)
   }
@@ -95,6 +104,13 @@ async function settled(): Promise<void> {
   for (let turn = 0; turn < 40; turn++) await Promise.resolve()
 }
 
+/** What a caller was told. */
+export interface Told {
+  text: string
+  accounting: Accounting
+  code: string | null
+}
+
 /** A process: everything that reaches it passes its gate, which a frozen one keeps shut, and a dead one for ever. */
 export class Instance {
   readonly name: string
@@ -116,13 +132,13 @@ export class Instance {
     }
     const dice = seededDice(Math.floor(world.dice.next() * 2 ** 31))
     this.loop = new Loop({
-      config: configOf(FILE),
+      config: configOf(world.file),
       clock,
       dice,
       provider: notedProvider(this.#provider(), () => this.jobs.room),
       recorder: null,
+      deferrals: () => this.jobs.desk,
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
-      runner: 'tables',
       onBug: (bug) => bugs.push(bug),
     })
     this.jobs = wireJobs({
@@ -145,6 +161,25 @@ export class Instance {
   ): Promise<{ receipt: JobReceipt } | { refused: Refusal } | null> {
     const answer = this.jobs.desk.submit(submitted(of))
     return Promise.race([answer, this.#unanswered(30_000)])
+  }
+
+  /** A request, as one comes that is not a job. */
+  ask(of: Partial<Incoming> & { id: string }): Promise<Told> {
+    return new Promise((resolve) => {
+      const said = (body: Uint8Array | null, accounting: Accounting, code: string | null): void =>
+        resolve({ text: body === null ? '' : Buffer.from(body).toString(), accounting, code })
+      this.loop.request({
+        ...{ tenant: 'acme', lane: 'interactive', model: 'm', stream: false, maxTokens: 10 },
+        ...{ body: bodyOf(of.id), deadlineMs: null, degrade: [], headers: {}, ...of },
+        reply: {
+          event: () => {},
+          ping: () => {},
+          answer: (body, accounting) => said(body, accounting, null),
+          end: (accounting) => said(null, accounting, null),
+          refuse: ({ code, message }, accounting) => said(Buffer.from(message), accounting, code),
+        },
+      })
+    })
   }
 
   /** Lets nothing more in or out. */
@@ -214,6 +249,11 @@ export class Instance {
       flows: far(store.flows),
       noteFlow: far(store.noteFlow),
       heads: far(store.heads),
+      look: far(store.look),
+      graves: far(store.graves),
+      grave: far(store.grave),
+      unbury: far(store.unbury),
+      unsettle: far(store.unsettle),
       onResult: (tenant, id, call) => store.onResult(tenant, id, () => this.pass(call)),
       close: store.close,
     }

@@ -33,7 +33,6 @@ export class LoopWorld {
   constructor(of: {
     file?: unknown
     script: (index: number, call: AttemptCall) => Act
-    runner?: 'actors' | 'tables'
     seed?: number
     /** Instead of the scripted one. */
     provider?: Provider
@@ -57,7 +56,6 @@ export class LoopWorld {
       provider: of.provider ?? this.provider,
       recorder: of.recorded === false ? null : { record: (event) => this.#record(event, of) },
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
-      runner: of.runner ?? 'actors',
       inspection: of.inspection ?? null,
       cache: of.cache ?? null,
       onBug: (bug) => this.bugs.push(bug),

@@ -1,4 +1,5 @@
 /** The three machines with one example event per type and branch, for walks and model-based tests. */
+import type { AnyStateMachine } from 'xstate'
 import { breakerMachine, type BreakerEvent } from '#machines/breaker'
 import { limitMachine, type LimitEvent } from '#machines/concurrency-limit'
 import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
@@ -79,3 +80,26 @@ export const lifecycleEvents = (at: number): LifecycleEvent[] => [
 ]
 
 export { breakerMachine, lifecycleMachine, limitMachine }
+
+/** A machine to be walked at random. */
+export interface Walk {
+  machine: AnyStateMachine
+  input: unknown
+  events: (at: number, pick: (n: number) => number, now: never) => readonly { type: string }[]
+}
+
+export const walks: Record<string, Walk> = {
+  'request-lifecycle': {
+    machine: lifecycleMachine,
+    input: { at: 0 },
+    events: (at) => lifecycleEvents(at),
+  },
+  breaker: { machine: breakerMachine, input: breakerInput, events: breakerEvents },
+  'concurrency-limit': { machine: limitMachine, input: limitInput, events: limitEvents },
+}
+
+/** A context as text, whatever JSON would leave out of it. */
+export const told = (context: unknown): string =>
+  JSON.stringify(context, (_, value: unknown) =>
+    typeof value === 'symbol' || value === Infinity || value === -Infinity ? String(value) : value,
+  )

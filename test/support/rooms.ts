@@ -57,11 +57,6 @@ export const rooms: readonly Room[] = [
     why: "chart draws: besides what machines may import, xstate's graph of them and a layout library.",
   },
   {
-    at: 'machines/run.ts',
-    may: ['./**', '#contracts/**', 'xstate', '@statelyai/inspect'],
-    why: 'run starts actors: besides what machines may import, the inspector.',
-  },
-  {
     at: 'services/scheduler/core/',
     may: ['./**', '#contracts/**'],
     why: 'core is pure: it may import #contracts and itself. What the world knows, the loop hands in as an input.',

@@ -2,6 +2,7 @@
  *  runbook says what an operator can do. Pure. */
 import type { Frame, FrameRoute, Hello } from '#contracts/dashboard'
 import type { RunbookKind } from '#contracts/runbook'
+import { jobFindings } from './job-findings.ts'
 import { isRebuilt } from './request-recording.ts'
 import { routeName, type View } from './view.ts'
 import { duration, elapsed, listed, number, percent, plain, plural, shortened } from './words.ts'
@@ -29,6 +30,7 @@ type Condition = Frame['conditions'][number]['condition']
 export function findings(of: Known): Finding[] {
   const causes = [
     ...service(of),
+    ...jobFindings(of.frame),
     ...blocked(of),
     ...silent(of),
     ...breakers(of),

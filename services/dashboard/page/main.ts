@@ -6,6 +6,7 @@ import { messageOf } from './api.ts'
 import { control } from './control.ts'
 import { byId, say } from './dom.ts'
 import { fleet } from './fleet.ts'
+import { jobs } from './jobs.ts'
 import { liveFeed } from './live-feed.ts'
 import { machines } from './machines.ts'
 import { player, type Player } from './player.ts'
@@ -55,6 +56,7 @@ const page: Page = {
 }
 
 const plots = control(page, trend)
+const jobsRoom = jobs(page)
 const sections: readonly Section[] = [
   status(),
   questions(page),
@@ -62,6 +64,7 @@ const sections: readonly Section[] = [
   slots(page),
   plots,
   tenants(page, now),
+  jobsRoom,
   fleet(),
   acts(),
 ]
@@ -210,6 +213,7 @@ function playRecording(recording: Recording): void {
   playing = player({ recording, onMove: () => draw(), onLeave: () => leaveRecording(true) })
   begin(recording.hello, true)
   plots.recorded(recording.frames)
+  jobsRoom.recorded(recording.frames)
   draw()
 }
 
@@ -221,6 +225,7 @@ function leaveRecording(backToLive: boolean): void {
   hello = frame = before = null
   receivedAt = 0
   plots.recorded(null)
+  jobsRoom.recorded(null)
   seen.clear()
   if (backToLive && waiting !== null) begin(waiting, false)
   draw()
@@ -261,9 +266,13 @@ function wireFrame(): void {
     setTheme(nextTheme(theme()))
     sayTheme()
     plots.repaint()
+    jobsRoom.repaint()
   })
   sayTheme()
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => plots.repaint())
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    plots.repaint()
+    jobsRoom.repaint()
+  })
   const file = byId<HTMLInputElement>('record-file')
   byId('record').addEventListener('click', () => file.click())
   file.addEventListener('change', () => {

@@ -128,6 +128,8 @@ class Standing {
         .slice(0, BUSIEST),
       waiting: [],
       conditions: [],
+      jobs: null,
+      job_moves: [],
       held: { requests: queued + inflight, slots: inflight, probes: 0, timers: 0, replies: 0 },
       lifecycle: {
         states: { queued, running: inflight, forwarding: 0, backoff: 0, aborting: 0, settled: 0 },

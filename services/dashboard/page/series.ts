@@ -78,6 +78,7 @@ function empty(frame: Frame | undefined, route: string | null): History {
       wait_p50_ms: column(),
       wait_p95_ms: column(),
     })),
+    jobs: { lanes: [], tenants: [] },
     routes: (frame?.routes ?? []).map(({ id }) => id),
     route:
       route === null

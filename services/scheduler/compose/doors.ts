@@ -4,6 +4,7 @@ import { refusal } from '#contracts/messages'
 import type { Subjects } from '#contracts/subjects'
 import { pageFiles } from '#dashboard'
 import type { Inspection } from '#machines/inspection'
+import { statelyMessages } from '#machines/stately-messages'
 import { watchConfig } from '#platform/config/watch'
 import type { Bus } from '#ports'
 import { dashboardDoor } from '#scheduler/http/dashboard-door'
@@ -70,7 +71,7 @@ export async function openDoors(of: DoorsOf, inspected: Inspection | null): Prom
   const own = bus.kind === 'memory' ? bus : memoryBus()
   const local = of.of.gateway == null || own === bus ? null : intakeOn(own, aux, of)
   const gateway = await httpDoor(of, own)
-  const inspector = await inspectDoor(of.of.inspectPort ?? null, inspected)
+  const inspector = await inspectDoor(of.of, inspected)
   return { aux, main, local, found, watched, http, gateway, inspector }
 }
 
@@ -187,8 +188,12 @@ async function httpDoor(of: DoorsOf, bus: Bus): Promise<Served | null> {
 }
 
 /** Loaded where it is asked for. */
-async function inspectDoor(port: number | null, source: Inspection | null): Promise<Served | null> {
-  if (port === null || source === null) return null
+async function inspectDoor(
+  { inspectPort: port = null, clock }: WireOptions,
+  inspected: Inspection | null,
+): Promise<Served | null> {
+  if (port === null || inspected === null) return null
+  const source = statelyMessages(inspected, { wall: () => clock.wall() })
   const { startInspectDoor } = await import('#scheduler/http/inspect-door')
   return startInspectDoor({ port, source })
 }

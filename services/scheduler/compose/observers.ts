@@ -2,15 +2,16 @@
  *  feed. They hear of the loop and read it; nothing they do comes back into it. */
 import type { Config } from '#contracts/config'
 import type { Doors } from '#contracts/readiness'
-import type { Snapshot } from '#contracts/snapshot'
+import type { JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
 import { feed, type Feed } from '#dashboard'
 import { logRecorder } from '#platform/log'
-import type { JobNews, Recorder } from '#ports'
+import type { JobNews, Jobs, Recorder } from '#ports'
 import type { Loop } from '#scheduler/loop/loop'
 import { watchConditions } from '#scheduler/observability/conditions'
 import { faultDesk, type Fault } from '#scheduler/observability/faults'
 import { guardrails, watchGuardrails } from '#scheduler/observability/guardrails'
+import { jobEvent } from '#scheduler/observability/job-events'
 import { createMetrics, type Metrics } from '#scheduler/observability/metrics'
 import { quantileWindow } from '#scheduler/observability/quantile-window'
 import { publishEvents, recording, type Recording } from '#scheduler/observability/record'
@@ -60,6 +61,8 @@ export interface Observed {
   /** It is made after those who watch it. */
   loop: () => Loop
   upstream: (name: string) => { baseUrl: string }
+  /** Null: no durable jobs are kept. */
+  jobs: () => { read(): JobsNow; life: Jobs['life'] } | null
 }
 
 export function observers(seen: Observed): Observers {
@@ -105,6 +108,7 @@ export function observers(seen: Observed): Observers {
       bus: { kind: of.bus.kind, connected: of.bus.connected() },
       doors: doors(),
       configRefused: seen.standing.configRefused,
+      jobs: seen.jobs()?.read() ?? null,
       conditions: (read) => conditions.read(read),
     })
   const startedAt = clock.now()
@@ -128,7 +132,11 @@ export function observers(seen: Observed): Observers {
       dashboard = of.http === null ? null : feedOf(seen, { snapshot, panel })
     },
     snapshot,
-    jobNews: (news) => metrics.jobNews(news),
+    jobNews(news) {
+      metrics.jobNews(news)
+      const event = jobEvent(news, { instance: seen.instance, at: clock.wall() })
+      if (event !== null) recorded.record(event)
+    },
     doors,
     configure({ file: { guardrails: settings }, lanes }) {
       if (JSON.stringify(settings) !== JSON.stringify(loop().state.config.file.guardrails))
@@ -191,7 +199,7 @@ function panelOf({ of, upstream }: Observed): Panel | null {
 }
 
 function feedOf(
-  { of, instance, loop }: Observed,
+  { of, instance, loop, jobs }: Observed,
   from: { snapshot: () => Snapshot; panel: Panel | null },
 ): Feed {
   const { panel } = from
@@ -204,6 +212,7 @@ function feedOf(
     lifecycleCounts: () => loop().lifecycleCounts(),
     requests: (asked) => loop().requests(asked),
     loads: () => loop().state.active,
+    job: jobs()?.life ?? null,
     quantiles: quantileWindow,
     guardrailWindowMs: () => loop().state.config.file.guardrails.window_seconds * 1_000,
     admin: of.http?.adminToken == null ? 'off' : 'token',

@@ -4,10 +4,26 @@ import type { Config } from '#contracts/config'
 import type { Subjects } from '#contracts/subjects'
 import type { Loaded } from '#platform/config/load'
 import type { Log } from '#platform/log'
-import { OperatorError, type Bus, type Clock, type KeptSettings, type Operator } from '#ports'
+import type { JobsAsk } from '#contracts/jobs'
+import {
+  JobStoreError,
+  OperatorError,
+  type Bus,
+  type Clock,
+  type Jobs,
+  type JobsOperator,
+  type KeptSettings,
+  type Operator,
+} from '#ports'
 import type { Loop } from '#scheduler/loop/loop'
 import { ConfigInForce, type Applied } from './config-in-force.ts'
 import { switches, type Said } from './switches.ts'
+
+/** As far as an operator asks about them. */
+interface KeptJobs {
+  readonly desk: Pick<Jobs, 'status' | 'cancel'>
+  readonly operator: JobsOperator
+}
 
 /** What is switched, as it is named in the store. */
 const EMERGENCY_KEY = 'emergency'
@@ -30,6 +46,8 @@ export function operatorService(of: {
   /** This instance, as its answers name it. */
   instance: string
   loop: Loop
+  /** Null: no durable jobs are kept. */
+  jobs: KeptJobs | null
   settings: KeptSettings
   bus: Bus
   subjects: Subjects
@@ -79,6 +97,7 @@ export function operatorService(of: {
 /** What is asked, by whatever door. */
 function operatorOf(of: {
   loop: Loop
+  jobs: KeptJobs | null
   log: Log
   config: ConfigInForce
   said: ReturnType<typeof switches>
@@ -86,7 +105,7 @@ function operatorOf(of: {
   snapshot: () => unknown
   startDrain: () => void
 }): Operator {
-  const { loop, log, config, said } = of
+  const { loop, log, config, said, jobs } = of
   return {
     snapshot: of.snapshot,
     config: async (yaml, by) =>
@@ -112,18 +131,45 @@ function operatorOf(of: {
         throw new OperatorError(`upstream: no such upstream; there are ${names.join(', ')}`)
       return { upstream: name, testing: loop.testUpstream(name) }
     },
-    status: ({ tenant, id }) => loop.status(tenant, id),
-    cancel({ tenant, id }) {
-      const done = loop.cancel(tenant, id)
+    status: async ({ tenant, id }) =>
+      loop.status(tenant, id) ?? (await jobs?.desk.status(tenant, id)) ?? null,
+    async cancel({ tenant, id }) {
+      const done = loop.cancel(tenant, id) ?? (await jobs?.desk.cancel(tenant, id)) ?? null
+      if (done === 'elsewhere') return null
       if (done?.cancelled === true) log.info('an operator cancelled a request', { tenant, id })
       return done
     },
+    jobs: (ask) => askJobs(ask, of),
     async drain() {
       of.startDrain()
       return { draining: true, drain_ms: loop.state.config.file.drain_ms }
     },
   }
 }
+
+async function askJobs(
+  ask: JobsAsk,
+  { jobs, log }: { jobs: KeptJobs | null; log: Log },
+): Promise<unknown> {
+  if (jobs === null)
+    throw new OperatorError('no durable jobs are kept here; headgate doctor says why')
+  const { operator } = jobs
+  try {
+    if (ask.act === 'list') return await operator.list(ask)
+    const { act, tenant, id } = ask
+    const done = await operator[act](tenant, id)
+    if (done) log.info(`an operator ${ACTS[act].said}`, { tenant, id })
+    return { [ACTS[act].answer]: done }
+  } catch (error) {
+    if (!(error instanceof JobStoreError)) throw error
+    throw new OperatorError(`the store of jobs: ${error.message}`)
+  }
+}
+
+const ACTS = {
+  requeue: { answer: 'requeued', said: 'put a dead job in line again' },
+  drop: { answer: 'dropped', said: 'dropped a dead job' },
+} as const
 
 const toldOf = ({ durable, reason, obeyedBy }: Said) => ({
   instance: obeyedBy[0],

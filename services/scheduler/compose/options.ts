@@ -39,7 +39,6 @@ export interface WireOptions {
   version: string
   /** The environment's word on upstreams: keys by variable, and another address for the first one. */
   env: (name: string) => string | undefined
-  runner?: 'actors' | 'tables'
   /** The longest time since it was last asked in which no timer could run; absent: nobody measures. */
   loopDelay?: { longestMs(): number; close(): void }
   /** A broken law of the core: everybody who waits should be told (`abandon`), and the process end. */

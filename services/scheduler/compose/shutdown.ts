@@ -86,6 +86,7 @@ async function endAll(
   open?.watched?.close()
   await drain()
   await jobs?.gatherer?.close()
+  jobs?.watch.stop()
   await jobs?.room.close()
   await open?.main.close()
   await open?.local?.close()

@@ -1,6 +1,6 @@
 /** Everything true at one instant, read from the core's state; nobody's state but ours is touched. */
 import { readinessOf, type Doors } from '#contracts/readiness'
-import type { BucketSnapshot, Snapshot } from '#contracts/snapshot'
+import type { BucketSnapshot, JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Lane, Route, State, Tenant } from '#core/model/state'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 import { silentSince } from '#core/laws/silence'
@@ -28,6 +28,8 @@ export function snapshotOf(of: {
   doors?: Doors
   /** The file on disk is not what is in force. */
   configRefused?: boolean
+  /** Null or absent: no durable jobs are kept. */
+  jobs?: JobsNow | null
   /** What of it holds, and since when. */
   conditions: (of: Omit<Snapshot, 'conditions'>) => Snapshot['conditions']
 }): Snapshot {
@@ -71,6 +73,7 @@ export function snapshotOf(of: {
       inflight: tenant.inflight,
       queued: tenant.queued,
     })),
+    jobs: of.jobs ?? null,
     requests_by_state: byState,
     waiting: waitingBy(state, now),
     guardrails: of.guardrails.map(({ name, value, bound, met, samples }) => ({

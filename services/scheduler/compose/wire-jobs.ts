@@ -4,10 +4,23 @@ import type { ConfigFile } from '#contracts/config'
 import { isToken } from '#contracts/ids'
 import { HEADER } from '#contracts/messages'
 import type { Subjects } from '#contracts/subjects'
-import type { BatchAsk, Batches, Bus, Clock, Dice, Incoming, JobNews, StoredJob } from '#ports'
+import type {
+  BatchAsk,
+  Batches,
+  Bus,
+  Clock,
+  Dice,
+  Incoming,
+  JobNews,
+  JobsOperator,
+  StoredJob,
+} from '#ports'
 import type { Gatherer } from '#scheduler/jobs/gather'
 import { JobsDesk } from '#scheduler/jobs/desk'
+import { jobsOperator } from '#scheduler/jobs/operator-desk'
 import { JobsRoom, type RoomLimits } from '#scheduler/jobs/room'
+import { deferLane } from '#core/laws/jobs'
+import { JobsWatch } from '#scheduler/jobs/watch'
 import type { Loop } from '#scheduler/loop/loop'
 import { accountingHeaders, errorMessage } from '#scheduler/nats/outbox'
 import { parseRequest } from '#scheduler/nats/request-parse'
@@ -20,6 +33,8 @@ export interface WiredJobs {
   readonly desk: JobsDesk
   /** Null: there are no batches. */
   readonly gatherer: Gatherer | null
+  readonly watch: JobsWatch
+  readonly operator: JobsOperator
 }
 
 export function wireJobs(of: {
@@ -39,13 +54,26 @@ export function wireJobs(of: {
   const { store, members, gatherings } = of.kept
   const room = new JobsRoom({
     ...{ store, members },
-    ...{ scheduler: loop, clock: of.clock, dice: of.dice, instance, news: of.news },
+    ...{ scheduler: loop, clock: of.clock, dice: of.dice, instance },
+    news(news) {
+      watch.note(news)
+      of.news(news)
+    },
     limits: () => limitsOf(file()),
     words: { answer: accountingHeaders, error: errorMessage, message: messageOf },
     read: (job) => requestOf(job, file()),
   })
+  const watch = new JobsWatch({
+    ...{ store, clock: of.clock },
+    lanes: () => expectedOf(loop),
+    counts: () => room.counts(),
+    delayed: () => room.delayed.size,
+    flows: () => room.backlog.flows.values(),
+    tenantsMax: () => file().metrics.tenants_max,
+  })
   const desk = new JobsDesk({
     room,
+    deferLane: (tenant) => deferLane(loop.state, tenant),
     timeoutOf: (lane) => loop.state.lanesByName.get(lane)?.config.timeoutMs ?? 0,
     hash: (body) => createHash('sha256').update(body).digest('base64url'),
     resultSubject: subjects.result,
@@ -65,8 +93,18 @@ export function wireJobs(of: {
     provided === null || gatherings === undefined
       ? null
       : wireGatherer({ ...of, ...provided, store, gatherings, room, file })
-  return { room, desk, gatherer }
+  return { room, desk, watch, gatherer, operator: jobsOperator(room, desk) }
 }
+
+/** Of the time that a lane gives: a job without a deadline of its own then has as much left as it has waited. */
+const OLD_PART = 0.5
+
+/** How old the oldest job of each lane may get before it is told. */
+const expectedOf = ({ state }: Loop): { lane: string; expectedMs: number }[] =>
+  state.lanes.map(({ config: { name, timeoutMs } }) => ({
+    lane: name,
+    expectedMs: timeoutMs * OLD_PART,
+  }))
 
 const limitsOf = ({ jobs }: ConfigFile): RoomLimits => ({
   window: jobs.window,

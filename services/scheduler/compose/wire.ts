@@ -5,7 +5,7 @@ import { subjects as subjectsOf } from '#contracts/subjects'
 import { inspection, type Inspection } from '#machines/inspection'
 import { loadConfig } from '#platform/config/load'
 import type { Operator } from '#ports'
-import { notedProvider, type Notes } from '#scheduler/jobs/noted-provider'
+import { notedProvider } from '#scheduler/jobs/noted-provider'
 import { Loop } from '#scheduler/loop/loop'
 import type { Recording } from '#scheduler/observability/record'
 import { openDoors, type Doors } from './doors.ts'
@@ -14,7 +14,7 @@ import { operatorService } from './operator-service.ts'
 import type { Standing, WireOptions } from './options.ts'
 import { shutdown } from './shutdown.ts'
 import { upstreams } from './upstreams.ts'
-import { wireJobs } from './wire-jobs.ts'
+import { wireJobs, type WiredJobs } from './wire-jobs.ts'
 import { within } from './within.ts'
 
 export type { WireOptions } from './options.ts'
@@ -50,8 +50,17 @@ export async function wire(of: WireOptions): Promise<Wired> {
   const subjects = subjectsOf(of.loaded.config.file.subject_prefix)
   const upstream = upstreams(() => loop.state.config, of.env)
   const watching = inspected(of)
-  const seen = observers({ of, instance, subjects, standing, loop: () => loop, upstream })
-  const loop = loopOf(of, { seen, upstream, watching, notes: () => jobs?.room ?? null })
+  const seen = observers({
+    of,
+    instance,
+    subjects,
+    standing,
+    loop: () => loop,
+    upstream,
+    jobs: () =>
+      jobs && { read: () => jobs.watch.read(), life: (tenant, id) => jobs.desk.life(tenant, id) },
+  })
+  const loop = loopOf(of, { seen, upstream, watching, jobs: () => jobs })
   const jobs =
     of.jobs == null
       ? null
@@ -63,7 +72,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   seen.open()
   let doors: Doors | null = null
   const desk = operatorService({
-    ...{ instance, loop, bus, subjects, clock },
+    ...{ instance, loop, bus, subjects, clock, jobs },
     settings: of.settings,
     loaded: of.loaded,
     log: of.log,
@@ -81,6 +90,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   await within(clock, HEARD_MS, heard)
   await jobs?.room.open()
   jobs?.gatherer?.open()
+  jobs?.watch.start()
   return {
     instance,
     httpUrl: doors.http?.url ?? null,
@@ -100,10 +110,8 @@ export async function wire(of: WireOptions): Promise<Wired> {
 }
 
 /** Who watches the machines; null: nobody. */
-function inspected({ inspection: given, inspectPort, clock }: WireOptions): Inspection | null {
-  if (given !== undefined) return given
-  return inspectPort == null ? null : inspection({ wall: () => clock.wall() })
-}
+const inspected = ({ inspection: given, inspectPort }: WireOptions): Inspection | null =>
+  given ?? (inspectPort == null ? null : inspection())
 
 const loopOf = (
   of: WireOptions,
@@ -111,18 +119,19 @@ const loopOf = (
     seen: Observers
     upstream: ReturnType<typeof upstreams>
     watching: Inspection | null
-    notes: () => Notes | null
+    jobs: () => WiredJobs | null
   },
 ): Loop =>
   new Loop({
     config: of.loaded.config,
     clock: of.clock,
     dice: of.dice,
-    provider: of.jobs == null ? of.provider : notedProvider(of.provider, to.notes),
+    provider:
+      of.jobs == null ? of.provider : notedProvider(of.provider, () => to.jobs()?.room ?? null),
     recorder: to.seen.recording,
     upstream: to.upstream,
     cache: of.cache ?? null,
-    runner: of.runner ?? 'actors',
+    deferrals: () => to.jobs()?.desk ?? null,
     inspection: to.watching,
     onBug: of.onBug,
     onFault: (error) => to.seen.fault('loop', error),

@@ -36,6 +36,7 @@ export interface DashboardSource {
     tenant(name: string): Said
     requests(query: Query): Said
     request(tenant: string, id: string): Said
+    job(tenant: string, id: string): Promise<Said>
     close(): void
   }
 }
@@ -77,6 +78,10 @@ export function dashboardDoor(app: FastifyInstance, { files, feed }: DashboardSo
   app.get<{ Params: { tenant: string; id: string } }>(
     '/api/requests/:tenant/:id',
     (request, reply) => say(reply, feed.request(request.params.tenant, request.params.id)),
+  )
+  app.get<{ Params: { tenant: string; id: string } }>(
+    '/api/jobs/:tenant/:id',
+    async ({ params: { tenant, id } }, reply) => say(reply, await feed.job(tenant, id)),
   )
 }
 

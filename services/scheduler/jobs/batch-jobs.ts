@@ -3,6 +3,7 @@
  *  over by the same claim; what the batch has to say of it is then of no use. */
 import { heldByBatch, NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
 import { refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
+import type { Outcome } from '#contracts/outcome'
 import type { Usage } from '#contracts/verdict'
 import type {
   Clock,
@@ -118,7 +119,7 @@ export class BatchJobs {
       outputTokens: of.usage?.outputTokens ?? null,
     }
     const headers = this.#of.words.answer(accounting)
-    return this.#settle(held, { headers, body: of.message }, 'completed')
+    return this.#settle(held, { headers, body: of.message }, { outcome: 'completed', calls: 1 })
   }
 
   /** A no is its result. */
@@ -130,13 +131,15 @@ export class BatchJobs {
     const { job } = held
     if (of.dead !== undefined) {
       await store.bury(job, of.dead)
-      news({ kind: 'dead', job, reason: of.dead })
+      const { claims, attempts } = held.claim
+      news({ kind: 'dead', job, reason: of.dead, claims, attempts: attempts + of.attempts })
     }
     const spent = this.#spent(held, of.attempts)
     const outcome = spent.attempts > 0 ? 'failed' : 'refused'
     const accounting = { ...unattempted(job.id), ...spent, outcome } as Accounting
     const { refusal: said, upstreamBody } = of
-    await this.#settle(held, words.error({ refusal: said, accounting, upstreamBody }), outcome)
+    const answered = words.error({ refusal: said, accounting, upstreamBody })
+    await this.#settle(held, answered, { outcome, calls: of.attempts })
   }
 
   /** Back in line. `attempts`: calls that were made for it; `ambiguous`: the last of them may have run. */
@@ -154,7 +157,11 @@ export class BatchJobs {
     room.again(job)
   }
 
-  async #settle(held: HeldJob, answered: Answered, outcome: string): Promise<void> {
+  async #settle(
+    held: HeldJob,
+    answered: Answered,
+    { outcome, calls }: { outcome: Outcome; calls: number },
+  ): Promise<void> {
     const { store, news } = this.#of
     const { job, revision } = held
     let kept: boolean
@@ -166,7 +173,9 @@ export class BatchJobs {
       return this.refuse(held, { ...of, dead: 'result_too_large' })
     }
     await store.remove({ seq: job.seq, revision })
-    news(kept ? { kind: 'settled', job, outcome } : { kind: 'late_result', job })
+    if (!kept) return news({ kind: 'late_result', job })
+    const { totalMs: ageMs, attempts } = this.#spent(held, calls)
+    news({ kind: 'settled', job, outcome, ageMs, claims: held.claim.claims, attempts })
   }
 
   #spent({ job, claim }: HeldJob, attempts: number): Pick<Accounting, 'attempts' | 'totalMs'> {

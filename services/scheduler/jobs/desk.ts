@@ -7,21 +7,27 @@ import {
   type Refusal,
   type StatusAnswer,
 } from '#contracts/messages'
-import { STORED } from '#contracts/jobs'
+import type { JobLife } from '#contracts/dashboard'
+import { NO_GROUP, STORED } from '#contracts/jobs'
 import {
   JobStoreError,
+  type Deferrals,
+  type Deferred,
+  type Incoming,
   type JobResult,
   type Jobs,
   type Millis,
   type NewJob,
   type SubmittedJob,
 } from '#ports'
+import type { Flow } from './flow.ts'
+import { jobLife } from './job-life.ts'
 import type { JobsRoom } from './room.ts'
-
-type Submitted = Awaited<ReturnType<Jobs['submit']>>
 
 export interface DeskOptions {
   room: JobsRoom
+  /** Where a tenant's deferred requests go; null: no lane is open to them. */
+  deferLane: (tenant: string) => string | null
   /** How long a lane's requests have, unless they say. */
   timeoutOf: (lane: string) => Millis
   hash: (body: Uint8Array) => string
@@ -33,7 +39,7 @@ export interface DeskOptions {
 /** How often the store is told that a flow has jobs. */
 const NOTE_EVERY: Millis = 300_000
 
-export class JobsDesk implements Jobs {
+export class JobsDesk implements Jobs, Deferrals {
   readonly #of: DeskOptions
   #submitting = 0
   #fetching = 0
@@ -42,7 +48,7 @@ export class JobsDesk implements Jobs {
     this.#of = options
   }
 
-  async submit(job: SubmittedJob): Promise<Submitted> {
+  async submit(job: SubmittedJob): Promise<Deferred> {
     const { room } = this.#of
     if (room.draining)
       return { refused: refusal('draining', 'this instance is stopping; others may serve') }
@@ -69,6 +75,25 @@ export class JobsDesk implements Jobs {
     } finally {
       this.#submitting -= 1
     }
+  }
+
+  /** Under the request's own id, with the time of the lane that it goes to. */
+  async defer({ reply: _, past: __, ...request }: Incoming): Promise<Deferred> {
+    const lane = this.#of.deferLane(request.tenant)
+    if (lane === null) return { refused: NO_LANE }
+    const steps = request.degrade.filter((step) => step !== 'defer')
+    return this.submit({
+      ...request,
+      ...{ lane, deadlineMs: null, degrade: steps, notBeforeMs: 0, group: NO_GROUP },
+      ...{ named: true, deferred: true },
+    })
+  }
+
+  takeBack({ tenant, id }: { tenant: string; id: string }): void {
+    const { news } = this.#of.room.of
+    void this.cancel(tenant, id).catch((error: unknown) =>
+      news({ kind: 'store_error', job: null, error }),
+    )
   }
 
   /** The result; `pending`: it is not there yet; null: nobody knows the id. */
@@ -110,6 +135,11 @@ export class JobsDesk implements Jobs {
     return room.of.scheduler.cancel(tenant, id) ?? settled
   }
 
+  life(tenant: string, id: string): Promise<JobLife | null> {
+    const { store, clock } = this.#of.room.of
+    return jobLife(store, { tenant, id, wall: clock.wall() })
+  }
+
   /** Of a job that no scheduler has live; null: nobody knows the id. */
   async status(tenant: string, id: string): Promise<StatusAnswer | null> {
     const { store } = this.#of.room.of
@@ -132,6 +162,25 @@ export class JobsDesk implements Jobs {
     }
   }
 
+  /** A dead job is accepted anew: under its id, with the time that it had, from now on. False: there is none. */
+  async requeue(tenant: string, id: string): Promise<boolean> {
+    const { room } = this.#of
+    const { store, clock } = room.of
+    const grave = await store.grave(tenant, id)
+    if (grave === null) return false
+    const flow = room.backlog.flow(grave)
+    if (flow === null) throw new JobStoreError('full', 'as many tenants have jobs as may')
+    const { seq, reason: _, body, behind: __, ...of } = grave
+    const made: NewJob = { ...of, acceptedAt: clock.wall(), notBeforeMs: 0 }
+    await store.noteFlow(flow)
+    // The grave goes last: whatever ends between, the job is there, and may be asked for again.
+    await store.unsettle(tenant, id)
+    const added = await store.add(made, body)
+    await store.unbury(seq)
+    if ('seq' in added) this.#begin(flow, made)
+    return true
+  }
+
   async #look(tenant: string, id: string): Promise<JobResult | 'pending' | null> {
     const { store } = this.#of.room.of
     const result = await store.result(tenant, id)
@@ -142,7 +191,7 @@ export class JobsDesk implements Jobs {
     return store.result(tenant, id)
   }
 
-  async #store(job: SubmittedJob & { deadlineMs: Millis }): Promise<Submitted> {
+  async #store(job: SubmittedJob & { deadlineMs: Millis }): Promise<Deferred> {
     const { room, hash: hashOf } = this.#of
     const { store, clock, scheduler } = room.of
     const { tenant, lane, id } = job
@@ -152,7 +201,8 @@ export class JobsDesk implements Jobs {
     if (job.named) {
       const before = await store.result(tenant, id)
       if (before !== null) return this.#again(job, hash, before.hash)
-      const live = room.owned(tenant, id) === undefined ? scheduler.status(tenant, id) : null
+      const owned = room.owned(tenant, id) !== undefined
+      const live = owned || job.deferred === true ? null : scheduler.status(tenant, id)
       if (live !== null && live.state !== 'settled') return DUPLICATE
     }
     if (clock.now() - flow.notedAt > NOTE_EVERY) {
@@ -174,39 +224,55 @@ export class JobsDesk implements Jobs {
       room.noticed(added.there)
       return this.#again(job, hash, added.there.hash)
     }
-    room.of.news({ kind: 'accepted', job })
-    const position = flow.stored + flow.waiting
+    const { deadlineMs, notBeforeMs } = job
+    room.of.news({ kind: 'accepted', job, bytes: job.body.length, deadlineMs, notBeforeMs })
+    const position = job.notBeforeMs > 0 ? null : flow.stored + flow.waiting
+    const waitMs = position === null ? null : waitOf(flow, position, clock.now())
     if (job.notBeforeMs > 0) room.delayed.add({ ...made, seq: added.seq })
-    else {
-      flow.stored += 1
-      flow.drained = false
-      flow.oldestAt ??= made.acceptedAt
-      room.backlog.kick(flow)
-      this.#of.tell(flow)
-    }
-    return { receipt: this.#receipt(job, false, job.notBeforeMs > 0 ? null : position) }
+    else this.#begin(flow, made)
+    return { receipt: this.#receipt(job, { duplicate: false, position, waitMs }) }
   }
 
-  #again(job: SubmittedJob, hash: string, before: string): Submitted {
+  /** A flow has a job more that may start. */
+  #begin(flow: Flow, { acceptedAt }: NewJob): void {
+    flow.stored += 1
+    flow.drained = false
+    flow.oldestAt ??= acceptedAt
+    this.#of.room.backlog.kick(flow)
+    this.#of.tell(flow)
+  }
+
+  #again(job: SubmittedJob, hash: string, before: string): Deferred {
     if (hash !== before) return DUPLICATE
     this.#of.room.of.news({ kind: 'duplicate', job })
-    return { receipt: this.#receipt(job, true, null) }
+    return { receipt: this.#receipt(job, { duplicate: true, position: null, waitMs: null }) }
   }
 
-  #receipt({ tenant, id }: SubmittedJob, duplicate: boolean, position: number | null): JobReceipt {
+  #receipt(
+    { tenant, id }: SubmittedJob,
+    of: { duplicate: boolean; position: number | null; waitMs: Millis | null },
+  ): JobReceipt {
     return {
-      ...{ id, accepted: true, duplicate, position },
+      ...{ id, accepted: true, duplicate: of.duplicate, position: of.position },
       result_subject: this.#of.resultSubject(tenant, id),
-      estimated_wait_ms: null,
+      estimated_wait_ms: of.waitMs,
     }
   }
 }
 
-const full = (why: string): Submitted => ({
+/** As fast as its flow lately was; null: it is new. */
+function waitOf(flow: Flow, ahead: number, now: Millis): Millis | null {
+  const perSecond = flow.ends.perSecond(now)
+  return perSecond === null ? null : Math.round((ahead / perSecond) * 1_000)
+}
+
+const full = (why: string): Deferred => ({
   refused: refusal('queue_full', why, { retryAfterMs: 1_000 }),
 })
 
-const DUPLICATE: Submitted = {
+const NO_LANE = refusal('forbidden', 'no preemptible lane is open to the tenant')
+
+const DUPLICATE: Deferred = {
   refused: refusal('duplicate_id', 'another job or request of this tenant has this id already'),
 }
 

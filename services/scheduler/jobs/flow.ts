@@ -1,4 +1,5 @@
 /** One tenant's jobs in one lane, as far as they are in memory. The rest is in the store, from `cursor` on. */
+import { Rate } from '#core/estimators/rate'
 import type { JobFlow, JobHead, Millis } from '#ports'
 
 export class Flow implements JobFlow {
@@ -18,6 +19,8 @@ export class Flow implements JobFlow {
   stored = 0
   /** When the next of them was accepted, ms since 1970; null: there is none, or it was not read yet. */
   oldestAt: Millis | null = null
+  /** How often one of them ends. */
+  readonly ends = new Rate()
   /** Turned away, in a row. */
   rests = 0
   resting = false
@@ -30,7 +33,7 @@ export class Flow implements JobFlow {
     this.tenant = tenant
   }
 
-  /** A job is to be read again. */
+  /** A job is to be read again. One that waited for its time is not among those from `cursor` on. */
   again({ seq, notBeforeMs }: Pick<JobHead, 'seq' | 'notBeforeMs'>): void {
     if (notBeforeMs === 0) this.back(seq)
     else if (!this.due.includes(seq)) this.due.push(seq)

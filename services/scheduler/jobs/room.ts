@@ -4,7 +4,8 @@
 import { requestKey } from '#contracts/ids'
 import { HEADER, refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
 import { isHeldByBatch, NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
-import { deadBy, endsJob, takenOver } from '#core/laws/jobs'
+import type { Outcome } from '#contracts/outcome'
+import { deadBy, endsJob, ownersOf, takenOver } from '#core/laws/jobs'
 import {
   JobStoreError,
   type Clock,
@@ -15,6 +16,7 @@ import {
   type JobNews,
   type JobResult,
   type JobStore,
+  type JobWork,
   type Millis,
   type Scheduler,
   type Settings,
@@ -295,7 +297,10 @@ export class JobsRoom implements Notes, Lender {
     batch: 'from a batch too' | 'from no batch' = 'from no batch',
   ): Promise<LiveJob | 'over' | 'elsewhere'> {
     const { store, instance, clock } = this.of
-    const fresh: JobClaim = { by: instance, claims: 1, attempts: 0, calling: false, ambiguous: 0 }
+    const since = Math.round(clock.wall())
+    const fresh: JobClaim = {
+      ...{ by: instance, claims: 1, attempts: 0, calling: false, ambiguous: 0, since },
+    }
     const [revision, result] = await Promise.all([
       store.claim(job, fresh, 0),
       store.result(job.tenant, job.id),
@@ -306,7 +311,11 @@ export class JobsRoom implements Notes, Lender {
       return 'over'
     }
     const takenAt = clock.now()
-    if (revision !== null) return new LiveJob({ job, flow, claim: fresh, revision, takenAt })
+    const ageMs = this.#age(job)
+    if (revision !== null) {
+      this.of.news({ kind: 'claimed', ...workOf({ job, claim: fresh }), ageMs, ambiguous: false })
+      return new LiveJob({ job, flow, claim: fresh, revision, takenAt })
+    }
     const there = await store.claimOf(job.tenant, job.id)
     if (there === null) {
       // It ended between the two questions, or its claim was released.
@@ -317,14 +326,17 @@ export class JobsRoom implements Notes, Lender {
     if (isHeldByBatch(by)) {
       if (batch === 'from no batch') return 'elsewhere'
     } else if (by !== instance && by !== NOBODY && !this.members.dead(by)) return 'elsewhere'
-    const { claim, died, ambiguous } = takenOver(there.claim, instance)
+    const { claim: next, died, ambiguous } = takenOver(there.claim, instance)
+    const past = died ? ownersOf(there.claim, 'died') : (there.claim.past ?? [])
+    const claim = { ...next, since, past }
     const over = await store.claim(job, claim, there.revision)
     if (over === null) {
       // Its owner wrote it, or it is gone.
       flow.again(job)
       return 'elsewhere'
     }
-    if (died) this.of.news({ kind: 'taken_over', job })
+    const work = { ...workOf({ job, claim }), ageMs, ambiguous }
+    this.of.news(died ? { kind: 'taken_over', from: by, ...work } : { kind: 'claimed', ...work })
     if (ambiguous) this.of.news({ kind: 'ambiguous', job })
     return new LiveJob({ job, flow, claim, revision: over, takenAt })
   }
@@ -377,32 +389,36 @@ export class JobsRoom implements Notes, Lender {
   }
 
   /** Its result, stored before the job goes; whoever comes second finds it and stops. */
-  #settle(live: LiveJob, answered: Answered, outcome: string): void {
+  #settle(live: LiveJob, answered: Answered, outcome: Outcome): void {
     if (live.state === 'settling') return
     const lost = live.state === 'lost'
     this.#leftQueue(live)
+    live.flow.ends.add(this.of.clock.now())
     if (!lost) live.state = 'settling'
     const { job } = live
     const more = answered.body.length
     this.backlog.bytes += more
     live.bytes += more
     void this.#store(live, answered, outcome).then((stored) => {
+      const ageMs = this.#age(job)
       this.of.news(
-        stored === null ? { kind: 'late_result', job } : { kind: 'settled', job, outcome: stored },
+        stored === null
+          ? { kind: 'late_result', job }
+          : { kind: 'settled', outcome: stored, ageMs, ...workOf(live) },
       )
       if (!lost) this.#gone(live)
     })
   }
 
   /** Until the store has one: this, another's, or why this one cannot be kept. Null: another's. */
-  async #store(live: LiveJob, answered: Answered, outcome: string): Promise<string | null> {
+  async #store(live: LiveJob, answered: Answered, outcome: Outcome): Promise<Outcome | null> {
     const { job } = live
     let said = answered
     let how = outcome
     let kept: boolean | null = null
     for (let wait = SETTLE_AGAIN; ; wait = Math.min(2 * wait, SETTLE_AGAIN_MOST)) {
       try {
-        kept ??= await this.of.store.settle(this.#resultOf(job, said, await this.#doubtful(live)))
+        kept ??= await this.of.store.settle(this.#resultOf(live, said, await this.#doubtful(live)))
         await live.inTurn(async () => {})
         if (live.state !== 'lost')
           await this.of.store.remove({ seq: job.seq, revision: live.revision })
@@ -432,12 +448,14 @@ export class JobsRoom implements Notes, Lender {
     return Math.max(claim.ambiguous, there?.claim.ambiguous ?? 0)
   }
 
-  #resultOf(job: StoredJob, { headers, body }: Answered, ambiguous: number): JobResult {
+  #resultOf({ job, claim }: LiveJob, { headers, body }: Answered, ambiguous: number): JobResult {
+    const owners = ownersOf({ ...claim, calling: false }, 'ended')
     const { tenant, id, group, hash } = job
     const own: [string, string][] = [
       [STORED.hash, hash],
       [STORED.acceptedAt, String(job.acceptedAt)],
       [STORED.lane, job.lane],
+      [STORED.owners, JSON.stringify(owners)],
     ]
     if (ambiguous > 0) own.push([HEADER.ambiguous, String(ambiguous)])
     return { tenant, id, group, hash, headers: [...headers, ...own], body }
@@ -452,6 +470,7 @@ export class JobsRoom implements Notes, Lender {
     const calling = state === 'calling'
     this.#leftQueue(live)
     live.state = 'lost'
+    this.of.news({ kind: 'returned', ...workOf(live) })
     this.of.scheduler.cancel(job.tenant, job.id)
     void live
       .inTurn(() => this.#release(live, calling))
@@ -466,7 +485,10 @@ export class JobsRoom implements Notes, Lender {
   /** What was done of it is left for whoever comes. */
   async #release({ job, claim, revision }: LiveJob, calling: boolean): Promise<void> {
     if (claim.attempts === 0 && claim.claims === 1) await this.of.store.release(revision)
-    else await this.of.store.claim(job, { ...claim, by: NOBODY, calling }, revision)
+    else {
+      const past = ownersOf({ ...claim, calling }, 'returned')
+      await this.of.store.claim(job, { ...claim, by: NOBODY, calling, past }, revision)
+    }
   }
 
   /** Another instance has it: no call is made for it here. */
@@ -584,8 +606,9 @@ export class JobsRoom implements Notes, Lender {
     return { attempts: live.claim.attempts, totalMs: Math.round(this.#age(live.job)) }
   }
 
-  #bury({ job }: LiveJob, reason: DeadReason): void {
-    this.of.news({ kind: 'dead', job, reason })
+  #bury(live: LiveJob, reason: DeadReason): void {
+    const { job } = live
+    this.of.news({ kind: 'dead', reason, ...workOf(live) })
     void this.of.store.bury(job, reason).catch((error: unknown) => this.#trouble(null, error))
   }
 
@@ -594,6 +617,12 @@ export class JobsRoom implements Notes, Lender {
     this.of.news({ kind: 'store_error', job, error })
   }
 }
+
+const workOf = ({ job, claim }: Pick<LiveJob, 'job' | 'claim'>): JobWork => ({
+  job,
+  claims: claim.claims,
+  attempts: claim.attempts,
+})
 
 const outcomeOf = ({ code }: Refusal): Accounting['outcome'] =>
   code === 'deadline_exceeded' ? 'expired' : code === 'cancelled' ? 'cancelled' : 'refused'

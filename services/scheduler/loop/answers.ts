@@ -1,6 +1,12 @@
 /** The one answer of every request: said, accounted for and recorded here, and nowhere else. */
 import { traceContext } from '#contracts/events'
-import { refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
+import {
+  refusal,
+  unattempted,
+  type Accounting,
+  type JobReceipt,
+  type Refusal,
+} from '#contracts/messages'
 import type { Refused } from '#core/model/effects'
 import type { CachedAnswer, Incoming, Millis, Reply, Verdict } from '#ports'
 import { accountingOf, outcomeOf, refusalOf } from './accounting.ts'
@@ -9,6 +15,8 @@ import { ABANDONED } from './own-faults.ts'
 import type { How, NeverLive, RequestEvents } from './request-events.ts'
 
 const COMPLETED: How = { said: null, reason: null, status: 200 }
+const DEFERRED: How = { said: null, reason: null, status: 202 }
+const JSON_TEXT = new TextEncoder()
 const NOTHING = new Uint8Array(0)
 
 export class Answers {
@@ -52,11 +60,25 @@ export class Answers {
     this.#events.settled(live, accounting, COMPLETED)
   }
 
+  /** The receipt of the job that it has become. */
+  deferred(live: LiveRequest, receipt: JobReceipt, now: Millis): void {
+    const { reply, model } = live.incoming
+    live.model = model
+    const accounting: Accounting = {
+      ...accountingOf(live, 'deferred', null, now),
+      servedBy: 'none',
+    }
+    this.#once(live)
+    this.say(() => reply.answer(JSON_TEXT.encode(JSON.stringify(receipt)), accounting))
+    this.#events.settled(live, accounting, DEFERRED)
+  }
+
   refuse(live: LiveRequest, refused: Refused, now: Millis): void {
     const said = refusalOf(refused)
     const spent = spentBy(live)
     const made = spent !== null && spent.attempts + spent.preemptions > 0
-    const verdict = refused.verdict ?? spent?.lastVerdict ?? null
+    // The refusal may say what another request met; its account is its own.
+    const verdict = spent?.lastVerdict ?? null
     const accounting = accountingOf(live, outcomeOf(said, made), verdict, now)
     this.#once(live)
     this.say(() => live.incoming.reply.refuse(said, accounting, refused.verdict?.body ?? null))

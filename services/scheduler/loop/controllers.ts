@@ -1,5 +1,4 @@
-/** The two machines of one route, fed with what its attempts prove, read as a limit and a gate.
- *  As actors (the service: few, long-lived, watchable) or as compiled tables (the simulator). */
+/** The two machines of one route, fed with what its attempts prove, read as a limit and a gate. */
 import {
   BAND,
   breakerMachine,
@@ -9,21 +8,20 @@ import {
 } from '#machines/breaker'
 import type { BreakerSettings } from '#machines/breaker'
 import { peakOf, type LimitSettings } from '#machines/aimd'
-import { clearTimers, compile, type Cell } from '#machines/compile'
+import { clearTimers, compile, type Cell, type Heard } from '#machines/compile'
 import { limitMachine, type LimitEvent, type LimitSnapshot } from '#machines/concurrency-limit'
-import { countEdges, edgePlaces, type InspectionEvent } from '#machines/edges'
-import type { Inspection, Watched } from '#machines/inspection'
-import { run, type After } from '#machines/run'
+import type { Inspection, Subject } from '#machines/inspection'
+import type { After } from '#machines/run'
 import type { Config, RouteConfig } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
 import type { Gate, RouteControl } from '#core/model/inputs'
 import type { HeadgateEvent, Millis, Verdict } from '#ports'
 
-/** What either way of running a machine offers. */
+/** A machine that runs. */
 interface Machine<Snapshot, Event> {
   send(event: Event): void
   get(): Snapshot
-  /** How often each edge of its chart was taken; a table keeps no count of its own. */
+  /** How often each edge of its chart was taken. */
   readonly counts: readonly number[]
   stop(): void
 }
@@ -46,13 +44,11 @@ export interface ControllersOptions {
   wall: () => Millis
   after: After
   random: () => number
-  runner: 'actors' | 'tables'
   /** How many attempts of the route are in flight. */
   inflight: () => number
   record: (event: HeadgateEvent) => void
   /** A machine moved by itself: the core must hear of it. */
   onMoved: () => void
-  onError: (error: unknown) => void
   /** Who watches the machines; null: nobody. */
   inspection: Inspection | null
 }
@@ -85,21 +81,12 @@ export class Controllers {
       })
     const breakerInput = { settings: breakerSettings(config), random: options.random }
     const limitInput = { settings, at: options.now() }
-    const { onError } = options
-    const watch = (machine: string): Watched | null =>
-      options.inspection?.watch(`${machine} ${route.id}`) ?? null
-    this.#breaker =
-      options.runner === 'actors'
-        ? actorOf(breakerPlaces, watch('breaker'), (inspect) =>
-            run(breakerMachine, { input: breakerInput, after, onError, inspect }),
-          )
-        : cellOf(breakerTable, breakerInput, after)
-    this.#limit =
-      options.runner === 'actors'
-        ? actorOf(limitPlaces, watch('limit'), (inspect) =>
-            run(limitMachine, { input: limitInput, after, onError, inspect }),
-          )
-        : cellOf(limitTable, limitInput, after)
+    this.#breaker = cellOf(breakerTable, breakerInput, {
+      ...{ name: `breaker ${route.id}`, after, inspection: options.inspection },
+    })
+    this.#limit = cellOf(limitTable, limitInput, {
+      ...{ name: `limit ${route.id}`, after, inspection: options.inspection },
+    })
     this.#lastBreaker = this.#breaker.get()
     this.#lastLimit = this.#limit.get()
     this.#openedAt = options.now()
@@ -317,47 +304,19 @@ export const breakerSettings = (config: Config): BreakerSettings => ({
 const breakerTable = compile(breakerMachine)
 const limitTable = compile(limitMachine)
 
-const breakerPlaces = edgePlaces(breakerMachine)
-const limitPlaces = edgePlaces(limitMachine)
-
-function actorOf<Snapshot, Event>(
-  places: ReturnType<typeof edgePlaces>,
-  watched: Watched | null,
-  start: (inspect: (event: InspectionEvent) => void) => {
-    send(event: Event): void
-    getSnapshot(): Snapshot
-    stop(): unknown
-  },
-): Machine<Snapshot, Event> {
-  const { counts, inspect } = countEdges(places)
-  const actor = start(
-    watched === null
-      ? inspect
-      : (event) => {
-          inspect(event)
-          watched.inspect(event)
-        },
-  )
-  return {
-    send: (event) => actor.send(event),
-    get: () => actor.getSnapshot(),
-    counts,
-    stop() {
-      actor.stop()
-      watched?.end()
-    },
-  }
-}
-
-function cellOf<S extends string, C, Event, Input>(
-  table: {
+function cellOf<S extends string, C extends object, Event, Input>(
+  table: Subject['table'] & {
+    readonly edges: readonly string[]
     start(input: Input, after: After): Cell<C, S>
     send(cell: Cell<C, S>, event: Event, after: After): boolean
   },
   input: Input,
-  after: After,
+  { name, after, inspection }: { name: string; after: After; inspection: Inspection | null },
 ): Machine<{ value: S; context: C }, Event> {
   const cell = table.start(input, after)
+  const watched = inspection?.watch({ name, table, cell }) ?? null
+  const counts = table.edges.map(() => 0)
+  cell.heard = heardBy(counts, watched?.heard ?? null)
   // Asked many times for each move: a new one only when the cell has moved.
   let view = { value: cell.state, context: cell.context }
   return {
@@ -367,7 +326,17 @@ function cellOf<S extends string, C, Event, Input>(
         view = { value: cell.state, context: cell.context }
       return view
     },
-    counts: [],
-    stop: () => clearTimers(cell),
+    counts,
+    stop() {
+      clearTimers(cell)
+      watched?.end()
+    },
   }
 }
+
+const heardBy =
+  (counts: number[], watching: Heard | null): Heard =>
+  (event, edge) => {
+    if (edge !== null) counts[edge]!++
+    watching?.(event, edge)
+  }

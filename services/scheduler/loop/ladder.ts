@@ -4,7 +4,7 @@ import { carriedFrom, chainOf } from '#core/laws/admission'
 import { refuse } from '#core/laws/refusal'
 import { nextStep, saysMore, type Lesser } from '#core/laws/degradation'
 import type { Refused } from '#core/model/effects'
-import type { CachedAnswer, Millis } from '#ports'
+import type { CachedAnswer, Deferrals, Deferred, Millis } from '#ports'
 import type { Answers } from './answers.ts'
 import type { KeptAnswers } from './kept-answers.ts'
 import { spentBy, type LiveRequest } from './live.ts'
@@ -12,17 +12,27 @@ import type { Spine } from './spine.ts'
 
 /** A cache that has not answered by then has nothing. */
 const CONSULT: Millis = 500
+/** A store that has not taken a job by then has not. */
+const STORE: Millis = 5_000
 const DEFER_MISSING = '; defer is not to be had: this Headgate keeps no durable jobs'
+const DEFER_REFUSED = '; defer is not to be had either: '
 
 export class Ladder {
   readonly #spine: Spine
   readonly #answers: Answers
   readonly #kept: KeptAnswers
+  readonly #deferrals: () => Deferrals | null
 
-  constructor(of: { spine: Spine; answers: Answers; kept: KeptAnswers }) {
+  constructor(of: {
+    spine: Spine
+    answers: Answers
+    kept: KeptAnswers
+    deferrals: () => Deferrals | null
+  }) {
     this.#spine = of.spine
     this.#answers = of.answers
     this.#kept = of.kept
+    this.#deferrals = of.deferrals
   }
 
   /** Refused: something less may still come, else this is its answer and its end. */
@@ -35,18 +45,18 @@ export class Ladder {
     this.#spine.end(live, now)
   }
 
-  /** Its time has come while an earlier answer was looked for; false: none is. */
+  /** Its time has come while something less was sought; false: nothing is. */
   wake(live: LiveRequest): boolean {
-    if (!live.consulting) return false
-    live.consulting = false
+    if (live.seeks === null) return false
+    live.seeks = null
     this.#stillRefused(live)
     return true
   }
 
-  /** Nobody wants it any more while an earlier answer is looked for; false: none is. */
+  /** Nobody wants it any more while something less is sought; false: nothing is. */
   withdraw(live: LiveRequest): boolean {
-    if (!live.consulting) return false
-    live.consulting = false
+    if (live.seeks === null) return false
+    live.seeks = null
     const now = this.#spine.now()
     this.#answers.refuse(live, refuse('CANCELLED', 'cancelled, or the caller is gone'), now)
     this.#spine.end(live, now)
@@ -85,7 +95,7 @@ export class Ladder {
       case 'cache':
         return this.#consult(live, now)
       case 'defer':
-        return this.#spine.enter(() => this.#stillRefused(live, DEFER_MISSING))
+        return this.#defer(live, now)
     }
   }
 
@@ -93,18 +103,40 @@ export class Ladder {
   #consult(live: LiveRequest, now: Millis): void {
     const asked = this.#kept.find(live.incoming)
     if (asked === null) return this.#spine.enter(() => this.#stillRefused(live))
-    live.consulting = true
+    live.seeks = 'cached'
     this.#spine.heap.set(live.timer, Math.min(now + CONSULT, live.carried?.deadline ?? now))
     const found = (answer: CachedAnswer | null): void =>
       this.#spine.enter(() => {
-        if (!live.consulting || live.answered) return
-        live.consulting = false
+        if (live.seeks !== 'cached' || live.answered) return
+        live.seeks = null
         if (answer === null) return this.#stillRefused(live)
         const at = this.#spine.now()
         this.#answers.fromCache(live, answer, at)
         this.#spine.end(live, at)
       })
     asked.then(found, () => found(null))
+  }
+
+  /** Makes a job of it, whose receipt is the answer. One that is stored when nobody waits for the receipt any more
+   *  is taken back. */
+  #defer(live: LiveRequest, now: Millis): void {
+    const deferrals = this.#deferrals()
+    if (deferrals === null) return this.#spine.enter(() => this.#stillRefused(live, DEFER_MISSING))
+    live.seeks = 'place'
+    this.#spine.heap.set(live.timer, now + STORE)
+    const deferred = (of: Deferred): void =>
+      this.#spine.enter(() => {
+        if (live.seeks !== 'place' || live.answered) {
+          if ('receipt' in of && !of.receipt.duplicate) deferrals.takeBack(live.incoming)
+          return
+        }
+        live.seeks = null
+        if ('refused' in of) return this.#stillRefused(live, DEFER_REFUSED + of.refused.message)
+        const at = this.#spine.now()
+        this.#answers.deferred(live, of.receipt, at)
+        this.#spine.end(live, at)
+      })
+    void deferrals.defer(live.incoming).then(deferred)
   }
 
   /** A step of the ladder led nowhere: the next one, or the refusal. */

@@ -14,15 +14,12 @@ import { whyWaits } from '#core/laws/waiting'
 import { waitWords } from '#contracts/waiting'
 import type { Cell } from '#machines/compile'
 import type { Incoming, Millis, RunningAttempt } from '#ports'
-import type { Shadow } from './shadow-requests.ts'
 import type { Timer } from './timer-heap.ts'
 import { retryAtOf, waits } from '#core/model/place'
 
 export interface LiveRequest extends NewRequest {
   readonly incoming: Incoming
   readonly cell: Cell<{ since: Millis }, RequestState>
-  /** Beside the cell, for whoever inspects; null: not sampled. */
-  readonly shadow: Shadow | null
   readonly timer: Timer
   readonly arrivedWall: Millis
   readonly trace: TraceContext | null
@@ -38,8 +35,9 @@ export interface LiveRequest extends NewRequest {
   rung: Rung
   /** What it is told if no lesser answer is to be had, and the attempts that had been made then. */
   refused: { refusal: Refused; attempts: number } | null
-  /** An earlier answer is being looked for: it stands on no route, and nothing of it is in the core. */
-  consulting: boolean
+  /** What is being sought instead of an answer of its own: it stands on no route, and nothing of it is in the
+   *  core. */
+  seeks: 'cached' | 'place' | null
   /** What is passed on, for the cache; null: nothing is kept. */
   kept: KeptParts | null
   /** The route that took it in, the last one if more did; null: none has. */

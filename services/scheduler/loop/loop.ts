@@ -23,6 +23,7 @@ import type {
   AttemptCall,
   Cache,
   Clock,
+  Deferrals,
   Dice,
   Incoming,
   Millis,
@@ -39,7 +40,7 @@ import { requestsOf, statusOf, weightOf, type LiveRequest, type RequestsAsked } 
 import { RequestEvents } from './request-events.ts'
 import { RouteControllers } from './route-controllers.ts'
 import { SettledIds } from './settled-ids.ts'
-import { ShadowRequests, type Shadow } from './shadow-requests.ts'
+import { ShownRequests } from './shown-requests.ts'
 import type { Spine } from './spine.ts'
 import { Timer, TimerHeap } from './timer-heap.ts'
 import { attemptOf } from '#core/model/place'
@@ -60,8 +61,8 @@ export interface LoopOptions {
   upstream: (name: string) => AttemptCall['upstream']
   /** Earlier answers; absent: none are kept. */
   cache?: Cache | null
-  /** How the controllers run; the service uses actors, the simulator tables. */
-  runner: 'actors' | 'tables'
+  /** What becomes of a request as a job; absent, or null: there are no jobs. */
+  deferrals?: () => Deferrals | null
   /** Who watches the machines; absent: nobody. */
   inspection?: Inspection | null
   /** A broken law of the core (an invariant, a forbidden move): the process should say so and end. */
@@ -103,7 +104,7 @@ export class Loop implements Scheduler {
   readonly #kept: KeptAnswers
   readonly #ladder: Ladder
   readonly #attempts: Attempts
-  readonly #shadows: ShadowRequests | null
+  readonly #shown: ShownRequests | null
   readonly #waiting: (() => void)[] = []
   readonly #tickTimer = new Timer(() => this.#tick())
   readonly #drainTimer = new Timer(() => this.#step({ type: 'drain-over' }))
@@ -126,11 +127,9 @@ export class Loop implements Scheduler {
       now: () => this.#now(),
       wall: () => this.#wall(),
       random: () => options.dice.next(),
-      runner: options.runner,
       config: () => this.state.config,
       record: (event) => options.recorder?.record(event),
       step: (input) => this.#step(input),
-      onError: options.onBug,
       inspection: options.inspection ?? null,
     })
     const spine = this.#spine()
@@ -139,16 +138,14 @@ export class Loop implements Scheduler {
     this.#answers = new Answers({ events: this.#events, fault: spine.fault })
     this.#kept = new KeptAnswers(options.cache ?? null)
     const parts = { spine, answers: this.#answers, kept: this.#kept }
-    this.#ladder = new Ladder(parts)
+    const deferrals = options.deferrals ?? (() => null)
+    this.#ladder = new Ladder({ ...parts, deferrals })
     this.#attempts = new Attempts({
       ...parts,
       ...{ provider, upstream },
       ...{ routes: this.#routes, events: this.#events },
     })
-    this.#shadows =
-      options.inspection == null
-        ? null
-        : new ShadowRequests({ inspection: options.inspection, onError: options.onBug })
+    this.#shown = options.inspection == null ? null : new ShownRequests(options.inspection)
     this.#lastTick = now
     this.#seenAt = now
     this.#wallOffset = options.clock.wall() - now
@@ -190,7 +187,6 @@ export class Loop implements Scheduler {
         deadlineMs: incoming.deadlineMs,
         maxAttempts: incoming.maxAttempts ?? null,
         cell: lifecycle.start({ at: now }),
-        shadow: this.#shadows?.begin(key, now) ?? null,
         timer: new Timer(() => this.#wake(live)),
         arrivedWall: now + this.#wallOffset,
         trace: traceContext(incoming.headers),
@@ -202,11 +198,12 @@ export class Loop implements Scheduler {
         carried: pastOf(incoming, now, this.state),
         rung: TOP,
         refused: null,
-        consulting: false,
+        seeks: null,
         kept: this.#kept.begin(incoming),
         route: null,
       }
       this.#live.set(key, live)
+      this.#shown?.began(live, lifecycle, now)
       this.#step({ type: 'request', request: live })
     })
   }
@@ -549,19 +546,6 @@ export class Loop implements Scheduler {
     const from = live.cell.state
     if (!lifecycle.send(live.cell, { type, at }))
       throw new Error(`${live.key}: ${type} is no move from ${from}`)
-    if (live.shadow !== null) this.#follow(live, live.shadow, { type, at })
-  }
-
-  /** A shadow stands where its cell stands, or one of them is wrong. */
-  #follow(live: LiveRequest, shadow: Shadow, event: LifecycleEvent): void {
-    shadow.send(event)
-    const { state } = live.cell
-    if (shadow.state() !== state) {
-      const detail = `a request's actor is in ${shadow.state()} where its table is in ${state}`
-      const route = live.request?.route.id ?? null
-      this.#events.alarm({ name: 'shadow_disagrees', route, detail })
-    }
-    if (state === 'settled') shadow.end()
   }
 
   /** What the loop handed over as asked comes back with every effect. */

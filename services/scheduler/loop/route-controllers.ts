@@ -15,12 +15,10 @@ export interface RouteControllersOptions {
   now: () => Millis
   wall: () => Millis
   random: () => number
-  runner: 'actors' | 'tables'
   config: () => Config
   record: (event: HeadgateEvent) => void
   /** A machine moved by itself, or a route's time has come. */
   step: (input: Input) => void
-  onError: (error: unknown) => void
   /** Who watches the machines; null: nobody. */
   inspection: Inspection | null
 }
@@ -41,7 +39,7 @@ export class RouteControllers {
   }
 
   open(route: Route): void {
-    const { step, onError, ...options } = this.#options
+    const { step, ...options } = this.#options
     const controllers = new Controllers({
       ...options,
       route,
@@ -49,7 +47,6 @@ export class RouteControllers {
       after: (ms, call) => this.#after(ms, call),
       inflight: () => route.inflight,
       onMoved: () => step({ type: 'control', control: controllers.control() }),
-      onError,
     })
     const wake = new Timer(() => step({ type: 'route-wake', route: route.id }))
     this.#entries.set(route.id, { route, controllers, wake })

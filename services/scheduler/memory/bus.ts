@@ -41,11 +41,14 @@ export function memoryBus(options: { maxPayload?: number } = {}): Bus {
       }
     },
 
-    publish(subject, data, { headers = [], reply, probe } = {}) {
+    publish(subject, data, published = {}) {
+      const { last, reply, probe } = published
       if (!index.isLast(subject)) checkSubject(subject)
       if (reply !== undefined) checkSubject(reply)
       const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data
-      checkSize({ bytes: bytes.length + headerBytes(headers), maxPayload })
+      // Fields have the shape they need, and nobody may ever want them as text.
+      const headers = last === undefined ? (published.headers ?? []) : null
+      checkSize({ bytes: bytes.length + headerBytes(headers ?? []), maxPayload })
       if (!open) return
       const members = index.match(subject)
       if (members.length === 0) {
@@ -57,8 +60,8 @@ export function memoryBus(options: { maxPayload?: number } = {}): Bus {
         subject,
         data: bytes,
         reply,
-        header: (name) => lookUp(headers, name),
-        names: () => headers.map(([name]) => name),
+        last,
+        ...readable(() => headers ?? published.headers ?? []),
       }
       for (const { on } of oneOfEachQueue(members, ++turn)) line.join(() => on(message))
     },
@@ -263,10 +266,22 @@ function headerBytes(headers: BusHeaders): number {
   return bytes
 }
 
-function lookUp(headers: BusHeaders, name: string): string | undefined {
-  const wanted = name.toLowerCase()
-  for (const [own, value] of headers) {
-    if (own === name || own.toLowerCase() === wanted) return value.trim()
+/** Looked up in any case, and written down only when somebody looks. */
+function readable(write: () => BusHeaders): Pick<BusMessage, 'header' | 'names'> {
+  let written: BusHeaders | null = null
+  let first: Map<string, string> | null = null
+  const headers = () => (written ??= write())
+  return {
+    header: (name) => (first ??= firstOfEach(headers())).get(name.toLowerCase()),
+    names: () => headers().map(([name]) => name),
   }
-  return undefined
+}
+
+function firstOfEach(headers: BusHeaders): Map<string, string> {
+  const first = new Map<string, string>()
+  for (const [name, value] of headers) {
+    const lower = name.toLowerCase()
+    if (!first.has(lower)) first.set(lower, value.trim())
+  }
+  return first
 }

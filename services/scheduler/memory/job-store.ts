@@ -8,6 +8,7 @@ import {
   type JobHead,
   type JobResult,
   type JobStore,
+  type Millis,
   type NewJob,
   type StoredJob,
 } from '#ports'
@@ -29,6 +30,8 @@ export interface MemoryJobStore extends JobStore {
 export function memoryJobStore(of: {
   /** Called for each result that is stored. */
   published?: (result: JobResult) => void
+  /** Ms since 1970; absent: nobody asks when a job was given up. */
+  wall?: () => Millis
 }): MemoryJobStore {
   let last = 0
   /** By place, in order: what is put in later has a larger one. */
@@ -42,6 +45,7 @@ export function memoryJobStore(of: {
   const flows = new Map<string, JobFlow>()
   const listeners = new Map<string, Set<() => void>>()
   const dead: { job: StoredJob; reason: DeadReason }[] = []
+  let deadAt: Millis | null = null
 
   const stored = (seq: number, behind: number | null = null): StoredJob | null => {
     const kept = jobs.get(seq)
@@ -147,20 +151,63 @@ export function memoryJobStore(of: {
       if (revision !== null) unclaim(revision)
     }),
 
-    bury: act((job: StoredJob, reason: DeadReason) => void dead.push({ job, reason })),
+    bury: act((job: StoredJob, reason: DeadReason) => {
+      dead.push({ job, reason })
+      deadAt = of.wall?.() ?? null
+    }),
 
     flows: act(() => [...flows.values()]),
 
     noteFlow: act((flow: JobFlow) => void flows.set(requestKey(flow.lane, flow.tenant), flow)),
 
-    heads: act((when: 'now' | 'later', from: number, count: number) => {
-      const heads: JobHead[] = []
-      for (const [seq, { head }] of jobs) {
-        if (heads.length >= count) break
-        if (seq >= from && (when === 'later') === head.notBeforeMs > 0) heads.push(head)
-      }
-      return heads
+    heads: act(
+      (when: 'now' | 'later' | '*', from: number, count: number, of: Partial<JobFlow> = {}) => {
+        const heads: JobHead[] = []
+        for (const [seq, { head }] of jobs) {
+          if (heads.length >= count) break
+          const fits = when === '*' || (when === 'later') === head.notBeforeMs > 0
+          if (seq >= from && fits && isOf(head, of)) heads.push(head)
+        }
+        return heads
+      },
+    ),
+
+    graves: act((from: number, count: number, of: Partial<JobFlow> = {}) =>
+      dead
+        .filter(({ job }) => job.seq >= from && isOf(job, of))
+        .map(({ job, reason }) => ({ ...job, reason }))
+        .toSorted((a, b) => a.seq - b.seq)
+        .slice(0, count),
+    ),
+
+    grave: act((tenant: string, id: string) => {
+      const found = dead.findLast(({ job }) => job.tenant === tenant && job.id === id)
+      return found === undefined ? null : { ...found.job, reason: found.reason }
     }),
+
+    look: act((lanes: readonly string[]) => {
+      const all = [...jobs.values()].map(({ head }) => head)
+      const now = all.filter(({ notBeforeMs }) => notBeforeMs === 0)
+      const kept = (heads: readonly JobHead[]) => ({
+        jobs: heads.length,
+        oldestAt: heads[0]?.acceptedAt ?? null,
+      })
+      return {
+        lanes: new Map(lanes.map((lane) => [lane, kept(now.filter((one) => one.lane === lane))])),
+        ...{ jobs: all.length, later: all.length - now.length, claims: claims.size },
+        ...{ dead: dead.length, deadAt },
+        bytes: [...jobs.values()].reduce((sum, { body }) => sum + body.length, 0),
+        bytesMax: null,
+      }
+    }),
+
+    unbury: act((seq: number) => {
+      const at = dead.findIndex(({ job }) => job.seq === seq)
+      if (at !== -1) dead.splice(at, 1)
+      return at !== -1
+    }),
+
+    unsettle: act((tenant: string, id: string) => void results.delete(requestKey(tenant, id))),
 
     onResult(tenant, id, call) {
       const key = requestKey(tenant, id)
@@ -185,6 +232,9 @@ export function memoryJobStore(of: {
 
   return store
 }
+
+const isOf = (head: JobFlow, of: Partial<JobFlow>): boolean =>
+  (of.lane ?? head.lane) === head.lane && (of.tenant ?? head.tenant) === head.tenant
 
 /** Index of the first place that is not before `from`. */
 function firstFrom(places: readonly number[], from: number): number {

@@ -12,6 +12,7 @@ import {
   type StatusAnswer,
 } from '#contracts/messages'
 import { AUX_KINDS, oneToken, twoTokens, type Subjects } from '#contracts/subjects'
+import { JobStoreError } from '#ports'
 import type {
   Jobs,
   Reply,
@@ -317,13 +318,18 @@ function serveFetch(desk: Desk, unknown: (to: string, id: string) => void): void
       const expected = `${HEADER.waitMs}: expected an integer from 0 to ${LONGEST_MS}`
       return outbox.error({ to, id, refusal: refusal('invalid_request', expected) })
     }
+    const pending = (why: string): void =>
+      outbox.error({ to, id, refusal: refusal('pending', why) })
     const done = jobs.fetch(tenant, id, waitMs).then((found) => {
       if (found === null) unknown(to, id)
-      else if (found === 'pending')
-        outbox.error({ to, id, refusal: refusal('pending', 'the job is not settled yet') })
+      else if (found === 'pending') pending('the job is not settled yet')
       else bus.publish(to, found.body, { headers: found.headers })
     })
-    done.catch((error: unknown) => desk.fault(message, error))
+    done.catch((error: unknown) => {
+      // Whether it is settled nobody can say just now; the same question may be answered later.
+      if (error instanceof JobStoreError) return pending('the store of jobs does not answer')
+      desk.fault(message, error)
+    })
   })
 }
 
@@ -415,8 +421,7 @@ function serveAux(desk: Desk): Subscription[] {
 function serveAdmin(desk: Desk): void {
   const { subjects, scheduler, subjectPrefix } = desk
   const perform = adminDesk({ ...desk, onError: desk.onError ?? (() => {}) })
-  const at = { name: 'admin', subject: subjects.every.admin, queue: null }
-  desk.serve(at, (message, failed) => {
+  const handle = (message: BusMessage, failed: (why: string) => void): void => {
     const { reply } = message
     const { replyPrefixes: prefixes } = desk.limits()
     if (reply !== undefined && !operatorReplyAllowed({ reply, prefixes, subjectPrefix })) {
@@ -425,7 +430,12 @@ function serveAdmin(desk: Desk): void {
     }
     const op = message.subject.slice(subjects.root.length + '.admin.'.length)
     perform({ op, to: reply ?? null, body: message.data, failed })
+  }
+  desk.serve({ name: 'admin', subject: subjects.every.admin, queue: null }, (message, failed) => {
+    if (message.subject !== subjects.admin('jobs')) handle(message, failed)
   })
+  // What is stored is everybody's: one instance looks, and one acts.
+  desk.serve({ name: 'admin_jobs', subject: subjects.admin('jobs'), queue: QUEUE }, handle)
 }
 
 /** The last word to a message that something of ours failed on, where it may be answered. */

@@ -20,17 +20,26 @@ import {
   type NatsConnection,
 } from '@nats-io/transport-node'
 import { HEADER, type DegradeStep, type UpstreamHeaders } from '#contracts/messages'
-import { jobClaim, NO_GROUP, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
-import type { StoreNames } from '#contracts/store-names'
-import type { Subjects } from '#contracts/subjects'
+import {
+  DEAD_REASONS,
+  jobClaim,
+  NO_GROUP,
+  STORED,
+  type DeadReason,
+  type JobClaim,
+} from '#contracts/jobs'
+import { jobStreams, type JobStreamsOf } from '#contracts/job-streams'
 import {
   JobStoreError,
   type BusHeaders,
   type FoundClaim,
+  type DeadHead,
   type JobFlow,
   type JobHead,
   type JobResult,
+  type JobsKeptNow,
   type JobStore,
+  type JobStoreLook,
   type Millis,
   type NewJob,
   type StoredJob,
@@ -38,6 +47,8 @@ import {
 
 /** A store that has not answered by then is away. */
 const WITHIN: Millis = 5_000
+/** It walks over what it counts: a million of them take a second or two. */
+const COUNTED_WITHIN: Millis = 30_000
 /** JetStream's own code for a write that expected another message before it. */
 const WRONG_LAST = 10_071
 const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077, 10_122, 10_123])
@@ -46,16 +57,8 @@ const NS_PER_MS = 1_000_000
 /** What the headers of a stored message may take beside its body. */
 export const STORED_OVERHEAD_BYTES = 4_096
 
-export interface JobStoreOptions {
+export interface JobStoreOptions extends JobStreamsOf {
   connection: NatsConnection
-  subjects: Subjects
-  names: StoreNames
-  replicas: number
-  /** Null: as the server has room. */
-  backlogBytes: number | null
-  /** How long results and the dead are kept, ms. */
-  resultsAgeMs: Millis
-  deadAgeMs: Millis
 }
 
 /** Rejects where there is no JetStream, with the reason. */
@@ -65,50 +68,11 @@ export async function natsJobStore(of: JobStoreOptions): Promise<JobStore> {
   return new NatsJobStore(jsm, of)
 }
 
-export const streamsOf = ({ subjects, names, ...of }: JobStoreOptions): Partial<StreamConfig>[] => {
-  const { every, doneAsResult } = subjects.stored
-  const all: Partial<StreamConfig> = {
-    retention: RetentionPolicy.Limits,
-    storage: StorageType.File,
-    num_replicas: of.replicas,
-    allow_direct: true,
-    max_msgs_per_subject: 1,
-    max_msgs: -1,
-  }
-  return [
-    {
-      ...all,
-      name: names.jobs,
-      description: "Headgate's durable jobs, their claims, and who has any",
-      subjects: [every.job, every.claim, every.flow],
-      discard: DiscardPolicy.New,
-      max_bytes: of.backlogBytes ?? -1,
-    },
-    {
-      ...all,
-      name: names.results,
-      description: 'The results of durable jobs',
-      subjects: [every.done],
-      discard: DiscardPolicy.Old,
-      max_age: of.resultsAgeMs * NS_PER_MS,
-      republish: { src: every.done, dest: doneAsResult },
-    },
-    {
-      ...all,
-      name: names.dead,
-      description: 'Durable jobs that were given up, with the reason',
-      subjects: [every.dead],
-      discard: DiscardPolicy.Old,
-      max_age: of.deadAgeMs * NS_PER_MS,
-    },
-  ]
-}
-
 async function openStreams(jsm: JetStreamManager, of: JobStoreOptions): Promise<void> {
-  for (const config of streamsOf(of)) {
-    const { name = '' } = config
+  for (const config of jobStreams(of)) {
+    const { name } = config
     try {
-      await jsm.streams.add({ ...config, name })
+      await jsm.streams.add(config as Parameters<typeof jsm.streams.add>[0])
     } catch (error) {
       // It is there with other settings, an operator's perhaps: they stay.
       const there = await jsm.streams.info(name).catch(() => null)
@@ -194,8 +158,8 @@ class NatsJobStore implements JobStore {
     return { tenant, id, revision: seqOf(message) }
   }
 
-  release(revision: number): Promise<void> {
-    return this.#delete(revision)
+  async release(revision: number): Promise<void> {
+    await this.#delete(revision)
   }
 
   async settle(result: JobResult): Promise<boolean> {
@@ -237,11 +201,59 @@ class NatsJobStore implements JobStore {
     await this.#publish(this.#of.subjects.stored.flow(lane, tenant), NOTHING, [])
   }
 
-  async heads(when: 'now' | 'later', from: number, count: number): Promise<JobHead[]> {
-    const { jobs } = this.#of.names
-    const filter_subject = this.#of.subjects.stored.job(when, '*', '*', '*')
+  async heads(
+    when: 'now' | 'later' | '*',
+    from: number,
+    count: number,
+    { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
+  ): Promise<JobHead[]> {
+    const filter_subject = this.#of.subjects.stored.job(when, lane, tenant, '*')
+    const found = await this.#page({ stream: this.#of.names.jobs, filter_subject, from, count })
+    return found.flatMap((message) => this.#headIn(message) ?? [])
+  }
+
+  async graves(
+    from: number,
+    count: number,
+    { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
+  ): Promise<DeadHead[]> {
+    const filter_subject = this.#of.subjects.stored.dead(lane, tenant, '*')
+    const found = await this.#page({ stream: this.#of.names.dead, filter_subject, from, count })
+    return found.flatMap((message) => this.#graveIn(message) ?? [])
+  }
+
+  async grave(tenant: string, id: string): Promise<(StoredJob & DeadHead) | null> {
+    const subject = this.#of.subjects.stored.dead('*', tenant, id)
+    const message = await this.#get(this.#of.names.dead, { last_by_subj: subject })
+    if (message === null) return null
+    const head = this.#graveIn({
+      message,
+      subject: header(message, 'Nats-Subject'),
+      seq: seqOf(message),
+    })
+    return head === null ? null : { ...head, body: message.data, behind: null }
+  }
+
+  unbury(seq: number): Promise<boolean> {
+    return this.#delete(seq, this.#of.names.dead)
+  }
+
+  async unsettle(tenant: string, id: string): Promise<void> {
+    const subject = this.#of.subjects.stored.done(tenant, '*', id)
+    const message = await this.#get(this.#of.names.results, { last_by_subj: subject })
+    if (message !== null) await this.#delete(seqOf(message), this.#of.names.results)
+  }
+
+  /** Messages of a stream from a place on, without their bodies. */
+  #page(of: {
+    stream: string
+    filter_subject: string
+    from: number
+    count: number
+  }): Promise<Placed[]> {
+    const { stream, filter_subject, from, count } = of
     return this.#try(async () => {
-      const made = await this.#jsm.consumers.add(jobs, {
+      const made = await this.#jsm.consumers.add(stream, {
         filter_subject,
         deliver_policy: DeliverPolicy.StartSequence,
         opt_start_seq: Math.max(1, from),
@@ -253,9 +265,35 @@ class NatsJobStore implements JobStore {
       try {
         return await this.#pull(made, Math.min(count, made.num_pending))
       } finally {
-        await this.#jsm.consumers.delete(jobs, made.name).catch(() => {})
+        await this.#jsm.consumers.delete(stream, made.name).catch(() => {})
       }
     })
+  }
+
+  async look(lanes: readonly string[]): Promise<JobStoreLook> {
+    const { stored } = this.#of.subjects
+    const { jobs, dead } = this.#of.names
+    // First what costs the server nothing: whether it is there.
+    const [graves, room] = await Promise.all([
+      this.#try(() => this.#jsm.streams.info(dead)),
+      this.#try(() => this.#jsm.streams.info(jobs)),
+    ])
+    const [later, claims, flows, ...each] = await Promise.all([
+      this.#count(stored.job('later', '*', '*', '*')),
+      this.#count(stored.claim('*', '*')),
+      this.#count(stored.flow('*', '*')),
+      ...lanes.map((lane) => this.#count(stored.job('now', lane, '*', '*'))),
+    ])
+    const { messages, last_ts } = graves.state
+    return {
+      lanes: new Map(lanes.map((lane, index) => [lane, each[index] ?? NONE])),
+      // Not counted by themselves: the server walks over all that it counts.
+      jobs: Math.max(0, room.state.messages - claims.jobs - flows.jobs),
+      ...{ later: later.jobs, claims: claims.jobs },
+      ...{ dead: messages, deadAt: messages === 0 ? null : Date.parse(last_ts) },
+      bytes: room.state.bytes,
+      bytesMax: room.config.max_bytes > 0 ? room.config.max_bytes : null,
+    }
   }
 
   onResult(tenant: string, id: string, call: () => void): () => void {
@@ -273,7 +311,7 @@ class NatsJobStore implements JobStore {
     const message = natsHeaders()
     for (const [name, value] of headers) message.append(name, value)
     return this.#try(async () => {
-      const answer = await this.#request(subject, body, message)
+      const answer = await this.#request(subject, body, { headers: message })
       const { error, seq } = answer.json<PublishAnswer>()
       if (error === undefined) return seq
       if (error.err_code === WRONG_LAST) return null
@@ -281,11 +319,23 @@ class NatsJobStore implements JobStore {
     })
   }
 
-  async #get(stream: string, query: object): Promise<Msg | null> {
+  /** How many messages have a subject of this kind, and when the first of them was accepted. */
+  async #count(subject: string): Promise<JobsKeptNow> {
+    const query = { seq: 1, next_by_subj: subject, batch: 1 }
+    const first = await this.#get(this.#of.names.jobs, query, COUNTED_WITHIN)
+    if (first === null) return NONE
+    return {
+      jobs: pendingOf(first) ?? 1,
+      oldestAt: Number(header(first, STORED.acceptedAt)) || null,
+    }
+  }
+
+  async #get(stream: string, query: object, timeout = WITHIN): Promise<Msg | null> {
     return this.#try(async () => {
       const answer = await this.#request(
         `$JS.API.DIRECT.GET.${stream}`,
         Buffer.from(JSON.stringify(query)),
+        { timeout },
       )
       const code = answer.headers?.code ?? 0
       if (code === 0) return answer
@@ -294,38 +344,48 @@ class NatsJobStore implements JobStore {
     })
   }
 
-  /** What is gone already is gone. */
-  async #delete(seq: number): Promise<void> {
-    await this.#try(async () => {
-      const subject = `$JS.API.STREAM.MSG.DELETE.${this.#of.names.jobs}`
+  /** What is gone already is gone; false says so. */
+  #delete(seq: number, stream = this.#of.names.jobs): Promise<boolean> {
+    return this.#try(async () => {
+      const subject = `$JS.API.STREAM.MSG.DELETE.${stream}`
       const body = Buffer.from(JSON.stringify({ seq, no_erase: true }))
       const { error } = (await this.#request(subject, body)).json<PublishAnswer>()
-      if (error !== undefined && !GONE_CODES.has(error.err_code)) throw problemOf(error)
+      if (error === undefined) return true
+      if (!GONE_CODES.has(error.err_code)) throw problemOf(error)
+      return false
     })
   }
 
-  async #pull(of: ConsumerInfo, count: number): Promise<JobHead[]> {
+  async #pull(of: ConsumerInfo, count: number): Promise<Placed[]> {
     if (count === 0) return []
-    const heads: JobHead[] = []
-    const { root } = this.#of.subjects
+    const found: Placed[] = []
     const consumer = this.#jsm.jetstream().consumers.getConsumerFromInfo(of)
     const messages = await consumer.fetch({ max_messages: count, expires: WITHIN })
     for await (const message of messages) {
-      const head = headOf(message, { subject: message.subject, seq: message.seq, root })
-      if (head !== null) heads.push(head)
+      found.push({ message, subject: message.subject, seq: message.seq })
     }
-    return heads
+    return found
+  }
+
+  #headIn({ message, subject, seq }: Placed): JobHead | null {
+    return headOf(message, { subject, seq, root: this.#of.subjects.root })
+  }
+
+  /** Its subject says the same as a job's, without when it may start. */
+  #graveIn({ message, subject, seq }: Placed): DeadHead | null {
+    const [lane = '', tenant = '', id = ''] = subject.split('.').slice(-3)
+    const asJob = this.#of.subjects.stored.job('now', lane, tenant, id)
+    const head = this.#headIn({ message, subject: asJob, seq })
+    const reason = DEAD_REASONS.find((one) => one === header(message, STORED.reason))
+    return head === null ? null : { ...head, reason: reason ?? 'unreadable' }
   }
 
   #request(
     subject: string,
     body: Uint8Array,
-    headers?: ReturnType<typeof natsHeaders>,
+    of: { headers?: ReturnType<typeof natsHeaders>; timeout?: Millis } = {},
   ): Promise<Msg> {
-    return this.#nc.request(subject, body, {
-      timeout: WITHIN,
-      ...(headers === undefined ? {} : { headers }),
-    })
+    return this.#nc.request(subject, body, { timeout: WITHIN, ...of })
   }
 
   #job(message: Msg | null): StoredJob | null {
@@ -337,8 +397,8 @@ class NatsJobStore implements JobStore {
       root,
     })
     if (head === null) return null
-    const behind = header(message, 'Nats-Num-Pending')
-    return { ...head, body: message.data, behind: behind === '' ? null : Number(behind) }
+    const pending = pendingOf(message)
+    return { ...head, body: message.data, behind: pending === null ? null : pending - 1 }
   }
 
   /** One act; where nobody answers for a stream it is made anew, and the act is tried once more. */
@@ -359,6 +419,13 @@ class NatsJobStore implements JobStore {
   }
 }
 
+/** A message and where it stands in its stream. */
+interface Placed {
+  message: WithHeaders
+  subject: string
+  seq: number
+}
+
 const NOTHING = new Uint8Array(0)
 /** No message of that sequence: it was deleted before, or there never was one. */
 const GONE_CODES: ReadonlySet<number> = new Set([10_037, 10_043, 10_057])
@@ -368,6 +435,7 @@ const UNREADABLE_CLAIM: JobClaim = {
 interface WithHeaders {
   headers?: MsgHdrs | undefined
 }
+const NONE: JobsKeptNow = { jobs: 0, oldestAt: null }
 
 interface PublishAnswer {
   seq: number
@@ -375,6 +443,9 @@ interface PublishAnswer {
 }
 
 const header = (message: WithHeaders, name: string): string => message.headers?.get(name) ?? ''
+/** Messages of the subject that was asked for, from this one on, which counts; null: the server does not say. */
+const pendingOf = (message: WithHeaders): number | null =>
+  Number(header(message, 'Nats-Num-Pending')) || null
 const seqOf = (message: Msg): number => Number(header(message, 'Nats-Sequence'))
 
 function jsonOf(message: Msg): unknown {

@@ -12,6 +12,7 @@ import {
   type Refusal,
   unattempted,
 } from '#contracts/messages'
+import { replyFields, writeReply, type LastWords } from '#contracts/reply-fields'
 import type { Bus, BusHeaders, Clock, Millis, Reply } from '#ports'
 import { inboxes, type Caller } from './inboxes.ts'
 
@@ -114,7 +115,7 @@ class Single implements Reply {
     this.#done = true
     this.#closed()
     try {
-      this.#bus.publish(this.#to, body, { headers: accountingHeaders(accounting) })
+      this.#bus.publish(this.#to, body, lastWords({ accounting }))
     } catch (error) {
       this.#send(unsendable(error, 'the answer'), { ...accounting, outcome: 'failed' }, null)
     }
@@ -211,9 +212,8 @@ class Stream implements Reply {
   #close(accounting: Accounting): void {
     this.#done = true
     this.#closed()
-    const headers = accountingHeaders(accounting)
-    headers.push([HEADER.events, String(this.#events)])
-    attempt(() => this.#bus.publish(this.#to, NOTHING, { headers }))
+    const last = lastWords({ accounting, events: this.#events })
+    attempt(() => this.#bus.publish(this.#to, NOTHING, last))
   }
 }
 
@@ -228,14 +228,14 @@ function attempt(publish: () => void): void {
 
 /** Error headers, accounting, and the API's error JSON with one more key. */
 function sendError(of: { bus: Bus; to: string } & SaidError): void {
-  const { bus, to } = of
-  const { headers, body } = errorMessage(of)
+  const { bus, to, refusal: said, accounting } = of
+  const last = lastWords({ accounting, error: said })
   try {
-    bus.publish(to, body, { headers })
+    bus.publish(to, bodyOfError(of), last)
   } catch {
     // The upstream's own error is larger than the bus takes: ours says the same in short.
-    const short = errorMessage({ ...of, upstreamBody: null })
-    attempt(() => bus.publish(to, short.body, { headers: short.headers }))
+    const short = bodyOfError({ ...of, upstreamBody: null })
+    attempt(() => bus.publish(to, short, last))
   }
 }
 
@@ -245,10 +245,32 @@ interface SaidError {
   upstreamBody: Uint8Array | null
 }
 
-export function errorMessage({ refusal: said, accounting, upstreamBody }: SaidError): {
-  headers: BusHeaders
-  body: Uint8Array
+export const errorMessage = (of: SaidError): { headers: BusHeaders; body: Uint8Array } => ({
+  headers: lastWords({ accounting: of.accounting, error: of.refusal }).headers,
+  body: bodyOfError(of),
+})
+
+/** What the last message says beside its body; its headers are written where they are read. */
+function lastWords(of: { accounting: Accounting; events?: number; error?: Refusal }): {
+  last: LastWords
+  readonly headers: BusHeaders
 } {
+  const { error, events = null } = of
+  const accounting = replyFields(of.accounting, events)
+  return {
+    last: { accounting, errorStatus: error?.status ?? null },
+    get headers() {
+      return [...(error === undefined ? [] : errorHeaders(error)), ...writeReply(accounting)]
+    },
+  }
+}
+
+const errorHeaders = (said: Refusal): BusHeaders => [
+  [HEADER.errorCode, String(said.status)],
+  [HEADER.error, errorLine(said)],
+]
+
+function bodyOfError({ refusal: said, accounting, upstreamBody }: SaidError): Uint8Array {
   const upstreamError = upstreamErrorOf(upstreamBody)
   const body = errorBody({
     refusal: said,
@@ -256,12 +278,7 @@ export function errorMessage({ refusal: said, accounting, upstreamBody }: SaidEr
     attempts: accounting.attempts,
     ...(upstreamError === undefined ? {} : { upstreamError }),
   })
-  const headers: BusHeaders = [
-    [HEADER.errorCode, String(said.status)],
-    [HEADER.error, errorLine(said)],
-    ...accountingHeaders(accounting),
-  ]
-  return { headers, body: Buffer.from(body) }
+  return Buffer.from(body)
 }
 
 /** One line of printable ASCII. */
@@ -269,25 +286,8 @@ function errorLine({ code, message }: Refusal): string {
   return `${code}: ${message}`.replace(/[^\x20-\x7e]+/g, '?').slice(0, ERROR_LINE_CHARS_MAX)
 }
 
-export function accountingHeaders(of: Accounting): [string, string][] {
-  const headers: [string, string][] = [
-    [HEADER.id, of.id],
-    [HEADER.outcome, of.outcome],
-    [HEADER.servedBy, of.servedBy],
-    [HEADER.attempts, String(of.attempts)],
-    [HEADER.preemptions, String(of.preemptions)],
-    [HEADER.queueMs, String(Math.round(of.queueMs))],
-    [HEADER.upstreamMs, String(Math.round(of.upstreamMs))],
-    [HEADER.totalMs, String(Math.round(of.totalMs))],
-  ]
-  if (of.model !== null) headers.push([HEADER.model, oneLine(of.model)])
-  if (of.upstreamRequestId !== null) headers.push([HEADER.requestId, oneLine(of.upstreamRequestId)])
-  if (of.inputTokens !== null) headers.push([HEADER.inputTokens, String(of.inputTokens)])
-  if (of.outputTokens !== null) headers.push([HEADER.outputTokens, String(of.outputTokens)])
-  return headers
-}
-
-const oneLine = (text: string) => text.replace(/[^\x20-\x7e]+/g, '?').slice(0, 256)
+export const accountingHeaders = (of: Accounting): [string, string][] =>
+  writeReply(replyFields(of, null))
 
 /** The upstream's `error` object, if its body has one. */
 function upstreamErrorOf(body: Uint8Array | null): unknown {

@@ -66,6 +66,29 @@ export function makeGauges(registry: Registry) {
       'quota',
       'dimension',
     ),
+    jobs: gauge('jobs', 'Durable jobs that have not ended, by where they stand.', 'state'),
+    jobsStored: gauge(
+      'jobs_stored',
+      'Durable jobs of all instances that have not ended, without those that were not to start at once.',
+      'lane',
+    ),
+    jobsOldest: gauge(
+      'jobs_oldest_ms',
+      'Since the oldest of them was accepted; 0: there is none.',
+      'lane',
+    ),
+    jobsExpected: gauge('jobs_expected_ms', 'How old it may get before it is told.', 'lane'),
+    jobsDead: gauge('jobs_dead', 'Dead letters that are kept, of all instances.'),
+    jobsStoreUp: gauge('jobs_store_up', '1 while the store of durable jobs answers.'),
+    jobsStoreFull: gauge(
+      'jobs_store_full',
+      '1 while it refuses writes for want of room, or has less than 5 % left.',
+    ),
+    jobsStoreBytes: gauge('jobs_store_bytes', 'What its jobs and claims take.'),
+    jobsStoreBytesMax: gauge(
+      'jobs_store_bytes_max',
+      'What they may take; no series: the server alone bounds them.',
+    ),
     ratio_429: gauge('guardrail_ratio_429', '429 answers per attempt over the window.'),
     p95_e2e_ms: gauge('guardrail_p95_e2e_ms', 'P95 from acceptance to final reply.'),
     retry_amplification: gauge('guardrail_retry_amplification', 'Attempts per request with one.'),
@@ -104,6 +127,7 @@ export function readSnapshot(to: Gauges, from: Snapshot, tenantOf: (name: string
   readConditions(to, from)
   readAlarms(to, from)
   readQuotas(to, from)
+  readJobs(to, from)
 }
 
 /** What the alert rules watch. */
@@ -128,6 +152,28 @@ function readConditions(to: Gauges, { at, conditions }: Snapshot): void {
   for (const { condition, about, since } of conditions)
     if (condition !== 'waiting')
       to.condition.set({ condition, about: about ?? '' }, Math.max(0, now - since) / 1_000)
+}
+
+/** Without durable jobs there are no series. */
+function readJobs(to: Gauges, { jobs }: Snapshot): void {
+  const { jobsStored, jobsOldest, jobsExpected, jobsDead } = to
+  const { jobsStoreUp, jobsStoreFull, jobsStoreBytes, jobsStoreBytesMax } = to
+  for (const gauge of [to.jobs, jobsStored, jobsOldest, jobsExpected]) gauge.reset()
+  for (const gauge of [jobsDead, jobsStoreUp, jobsStoreFull, jobsStoreBytes, jobsStoreBytesMax])
+    gauge.remove()
+  if (jobs === null) return
+  for (const [state, count] of Object.entries(jobs.states)) to.jobs.set({ state }, count)
+  for (const { lane, stored, oldest_ms, expected_ms } of jobs.lanes) {
+    jobsStored.set({ lane }, stored)
+    jobsOldest.set({ lane }, oldest_ms ?? 0)
+    jobsExpected.set({ lane }, expected_ms)
+  }
+  jobsDead.set(jobs.dead.kept)
+  const { reachable, full, bytes, bytes_max } = jobs.store
+  jobsStoreUp.set(Number(reachable))
+  jobsStoreFull.set(Number(full))
+  jobsStoreBytes.set(bytes)
+  if (bytes_max !== null) jobsStoreBytesMax.set(bytes_max)
 }
 
 /** A dimension that is not paced has no series. Routes of one quota say the same. */

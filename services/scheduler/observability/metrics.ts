@@ -45,6 +45,12 @@ export function createMetrics(of: {
   gauges.build.set({ version: of.version }, 1)
   const histograms = makeHistograms(registry)
   const own = of.process === true ? makeOwn(registry) : null
+  const jobs = new Counter({
+    name: 'headgate_jobs_total',
+    help: 'What became of durable jobs: accepted, duplicate, claimed, taken_over (from an instance that died), returned (to the store, not ended), ambiguous (a call may run twice), late_result, dead, store_error; or their outcome.',
+    labelNames: ['event', 'lane'],
+    registers: [registry],
+  })
 
   let stale = false
   const tenants = busiest({
@@ -71,9 +77,9 @@ export function createMetrics(of: {
     record: (event) => count(event, of.clock.now()),
     fault: (room) => own?.faults.inc({ room }),
     jobNews(news) {
-      own?.jobs.inc({
+      jobs.inc({
         event: jobEvent(news),
-        lane: news.job === null ? OTHER : laneLabels(of.config)(news.job.lane),
+        lane: news.job === null ? OTHER : names.laneOf(news.job.lane),
       })
     },
     stall: ({ room, ms }) => own?.stalls.observe({ room }, ms),
@@ -205,12 +211,6 @@ function makeOwn(registry: Registry) {
       name: 'headgate_faults_total',
       help: 'Errors of ours that cost one message, timer or act, by the room they happened in.',
       labelNames,
-      registers,
-    }),
-    jobs: new Counter({
-      name: 'headgate_jobs_total',
-      help: 'What became of durable jobs: accepted, duplicate, completed, failed, refused, expired, cancelled, taken_over, ambiguous (a call may have run twice), late_result, dead, store_error.',
-      labelNames: ['event', 'lane'] as const,
       registers,
     }),
     stalls: new Histogram({

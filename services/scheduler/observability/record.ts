@@ -210,8 +210,9 @@ function addressOf(event: HeadgateEvent, on: Subjects): { subject: string; about
       const { tenant, lane } = event.data
       if (!TOKEN.test(tenant) || !TOKEN.test(lane)) return null
       const id = 'id' in event.data ? event.data.id : ''
+      const ofJob = event.name.startsWith('job.')
       return {
-        subject: on.requestEvent(tenant, lane),
+        subject: ofJob ? on.jobEvent(tenant, lane) : on.requestEvent(tenant, lane),
         about: TOKEN.test(id) ? `${tenant}/${id}` : tenant,
       }
     }

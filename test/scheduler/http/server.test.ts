@@ -37,8 +37,12 @@ const operator: Operator = {
     asked.push(['emergency', on])
     return Promise.resolve({ emergency: on })
   },
-  status: () => null,
-  cancel: () => ({ cancelled: true, state: 'queued' }),
+  status: async () => null,
+  cancel: async () => ({ cancelled: true, state: 'queued' }),
+  async jobs(ask) {
+    asked.push(['jobs', ask])
+    return { jobs: [], next: null }
+  },
   upstream(name) {
     asked.push(['upstream', name])
     return Promise.resolve({ upstream: name, testing: true })

@@ -335,6 +335,17 @@ test('a batch that takes too long is cancelled in time, and what it has not done
   expect(world.batches.creates).toBe(1)
 })
 
+test('a batch that was found in the list is not cancelled: it may be of somebody else', async () => {
+  const world = new GatherWorld()
+  world.batches.createFaults.push('lost')
+  world.batches.takesMs = 23 * HOUR
+  const a = world.instance('a')
+  await world.jobs(2)
+  await world.until(() => world.settled === 2)
+  expect(world.said(a)).toEqual(['unanswered', 'found', 'ended'])
+  expect(world.ends()).toEqual(named(2, 'batch'))
+})
+
 test('an instance that stops leaves what is sent to another, and what is not sent to the line', async () => {
   const world = new GatherWorld()
   const a = world.instance('a')

@@ -1,9 +1,9 @@
 /** When each condition began: kept by the scheduler, whoever looks and whenever. */
 import { describe, expect, test } from 'vitest'
-import type { Condition } from '#contracts/conditions'
-import type { Snapshot } from '#contracts/snapshot'
+import { conditionsIn, DEAD_LATELY_MS, type Condition } from '#contracts/conditions'
+import type { JobsNow, Snapshot } from '#contracts/snapshot'
 import { watchConditions } from '../../../services/scheduler/observability/conditions.ts'
-import { stillRoute, stillSnapshot } from '../../support/fed.ts'
+import { stillJobs, stillRoute, stillSnapshot } from '../../support/fed.ts'
 import { manualClock } from '../../support/manual-clock.ts'
 import { event } from './events.ts'
 
@@ -35,6 +35,9 @@ const global = (of: Partial<Snapshot['global']>) => ({
   global: { limit: 10, inflight: 0, queued: 0, backoff: 0, level: 0, ...of },
 })
 
+const jobs = (of: Partial<JobsNow>): Partial<Snapshot> => ({ jobs: stillJobs(of) })
+const jobLane = { lane: 'batch', stored: 3, oldest_ms: null, expected_ms: 60_000 }
+
 describe('what nobody looked at has begun when it began', () => {
   test.each<[Condition['condition'], string | null, Partial<Snapshot>]>([
     ['nats_lost', null, { bus: { kind: 'nats', connected: false } }],
@@ -48,6 +51,9 @@ describe('what nobody looked at has begun when it began', () => {
     ['breaker', 'a', route({ breaker: 'open' })],
     ['limit_lowered', 'a', route({ limit_state: 'recovering' })],
     ['quota_pause', 'a', route({ paused_ms: 5 })],
+    ['jobs_store_lost', null, jobs({ store: { ...stillJobs().store, reachable: false } })],
+    ['jobs_store_full', null, jobs({ store: { ...stillJobs().store, full: true } })],
+    ['jobs_old', 'batch', jobs({ lanes: [{ ...jobLane, oldest_ms: 60_001 }] })],
     [
       'guardrail',
       'ratio_429',
@@ -152,4 +158,31 @@ test('nothing holds for ever that is gone, and no timer is left', () => {
   expect(read()).toEqual([])
   watch.close()
   expect(clock.pending()).toBe(0)
+})
+
+describe('durable jobs', () => {
+  const at = '2026-01-01T00:00:00.000Z'
+  const held = (of: Partial<JobsNow>) =>
+    conditionsIn(stillSnapshot({ at, jobs: stillJobs(of) })).map(({ condition }) => condition)
+
+  test('that are fine hold nothing', () => {
+    const store = { ...stillJobs().store, last_error: { reason: 'full' as const, at: 0 } }
+    expect(held({ lanes: [{ ...jobLane, oldest_ms: 60_000 }], store })).toEqual([])
+  })
+
+  test.each([
+    [DEAD_LATELY_MS - 1, ['jobs_dead']],
+    [DEAD_LATELY_MS, []],
+  ])('of which one was given up %i ms ago: %j', (ago, conditions) => {
+    const dead = { kept: 7, last_at: Date.parse(at) - ago }
+    expect(held({ dead })).toEqual(conditions)
+  })
+
+  test('each old lane is one of its own', () => {
+    const old = { ...jobLane, oldest_ms: 60_001 }
+    expect(held({ lanes: [old, { ...old, lane: 'premium' }, jobLane] })).toEqual([
+      'jobs_old',
+      'jobs_old',
+    ])
+  })
 })

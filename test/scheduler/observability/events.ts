@@ -4,6 +4,8 @@ import type { HeadgateEvent } from '#ports'
 type DataOf<N extends HeadgateEvent['name']> = Extract<HeadgateEvent, { name: N }>['data']
 
 const who = { tenant: 'acme', lane: 'interactive', id: 'r_1', model: 'claude-a' }
+const job = { tenant: 'acme', lane: 'batch', id: 'j_1' }
+const hands = { instance: 'one', age_ms: 1_000 }
 const route = 'default-claude-a'
 
 const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
@@ -61,6 +63,12 @@ const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
     input_tokens: 10,
     output_tokens: 20,
   },
+  'job.accepted': { ...job, bytes: 2_000, deadline_ms: 86_400_000, not_before_ms: 0 },
+  'job.claimed': { ...job, ...hands, claims: 1, attempts: 0, ambiguous: false },
+  'job.taken_over': { ...job, ...hands, from: 'two', claims: 2, attempts: 1, ambiguous: true },
+  'job.returned': { ...job, instance: 'one', attempts: 0 },
+  'job.ended': { ...job, outcome: 'completed', claims: 1, attempts: 1, total_ms: 2_000 },
+  'job.dead': { ...job, reason: 'claims_exhausted', claims: 6, attempts: 5 },
   breaker: { route, from: 'closed', state: 'open', reason: 'error_rate', open_ms: 15_000 },
   limit: {
     route,

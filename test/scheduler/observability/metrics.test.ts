@@ -6,6 +6,7 @@ import { PERIOD_MS } from '../../../services/scheduler/observability/busiest.ts'
 import { countCells, SERIES_MAX } from '../../../services/scheduler/observability/count-cells.ts'
 import { guardrails } from '../../../services/scheduler/observability/guardrails.ts'
 import { createMetrics, type Metrics } from '../../../services/scheduler/observability/metrics.ts'
+import { stillJobs } from '../../support/fed.ts'
 import { manualClock, type ManualClock } from '../../support/manual-clock.ts'
 import { event, served } from './events.ts'
 
@@ -45,6 +46,16 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['emergency', 'gauge'],
   ['config_refused', 'gauge'],
   ['quota_rate_per_minute', 'gauge'],
+  ['jobs_total', 'counter'],
+  ['jobs', 'gauge'],
+  ['jobs_stored', 'gauge'],
+  ['jobs_oldest_ms', 'gauge'],
+  ['jobs_expected_ms', 'gauge'],
+  ['jobs_dead', 'gauge'],
+  ['jobs_store_up', 'gauge'],
+  ['jobs_store_full', 'gauge'],
+  ['jobs_store_bytes', 'gauge'],
+  ['jobs_store_bytes_max', 'gauge'],
 ]
 
 const snapshot: Snapshot = {
@@ -107,6 +118,7 @@ const snapshot: Snapshot = {
   requests_by_state: {},
   waiting: [],
   conditions: [],
+  jobs: null,
   doors: {},
   guardrails: [],
   held: { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 },
@@ -223,6 +235,74 @@ test('gauges are what the snapshot says', async () => {
     'guardrail_retry_amplification 1',
   ])
     expect(text).toContain(`headgate_${line}\n`)
+})
+
+describe('durable jobs', () => {
+  const jobs: Snapshot['jobs'] = stillJobs({
+    states: { delayed: 1, stored: 5, waiting: 2, calling: 3, settling: 0, elsewhere: 4 },
+    lanes: [
+      { lane: 'premium', stored: 0, oldest_ms: null, expected_ms: 150_000 },
+      { lane: 'batch', stored: 14, oldest_ms: 7_000, expected_ms: 43_200_000 },
+    ],
+    dead: { kept: 2, last_at: 1 },
+    store: { ...stillJobs().store, reachable: false, full: true, bytes: 900, bytes_max: 1_000 },
+  })
+  const saidOf = async (of: Snapshot['jobs']): Promise<string> => {
+    const own = createMetrics({
+      ...{ config: () => config, guardrails: () => watch, clock, version: '1.2.3' },
+      snapshot: () => ({ ...snapshot, jobs: of }),
+    })
+    return (await own.page()).body
+  }
+
+  test('are what the snapshot says', async () => {
+    const said = await saidOf(jobs)
+    for (const line of [
+      'jobs{state="delayed"} 1',
+      'jobs{state="stored"} 5',
+      'jobs{state="elsewhere"} 4',
+      'jobs_stored{lane="batch"} 14',
+      'jobs_oldest_ms{lane="premium"} 0',
+      'jobs_oldest_ms{lane="batch"} 7000',
+      'jobs_expected_ms{lane="batch"} 43200000',
+      'jobs_dead 2',
+      'jobs_store_up 0',
+      'jobs_store_full 1',
+      'jobs_store_bytes 900',
+      'jobs_store_bytes_max 1000',
+    ])
+      expect(said).toContain(`headgate_${line}\n`)
+  })
+
+  test('that nobody keeps have no series, and a store without a bound has none of it', async () => {
+    expect(await saidOf(null)).not.toMatch(/^headgate_jobs/m)
+    const unbounded = await saidOf(stillJobs())
+    expect(unbounded).toContain('headgate_jobs_store_up 1\n')
+    expect(unbounded).not.toMatch(/^headgate_jobs_store_bytes_max/m)
+  })
+
+  test('count by what became of them, an ended one by its outcome', async () => {
+    const work = { job: { tenant: 'acme', lane: 'batch', id: 'j' }, claims: 1, attempts: 1 }
+    metrics.jobNews({ kind: 'taken_over', from: 'two', ageMs: 1, ambiguous: true, ...work })
+    metrics.jobNews({ kind: 'ambiguous', job: work.job })
+    metrics.jobNews({ kind: 'settled', outcome: 'expired', ageMs: 1, ...work })
+    metrics.jobNews({
+      kind: 'dead',
+      reason: 'unknown_lane',
+      ...work,
+      job: { ...work.job, lane: 'x' },
+    })
+    metrics.jobNews({ kind: 'store_error', job: null, error: new Error() })
+    const text = await page()
+    for (const line of [
+      'event="taken_over",lane="batch"',
+      'event="ambiguous",lane="batch"',
+      'event="expired",lane="batch"',
+      'event="dead",lane="other"',
+      'event="store_error",lane="other"',
+    ])
+      expect(text).toContain(`headgate_jobs_total{${line}} 1\n`)
+  })
 })
 
 test('what the alert rules watch is there while all is well, and says what is not', async () => {

@@ -180,6 +180,7 @@ describe('on the bus', () => {
   test.each([
     [event('request.queued'), 'llm.v1.event.request.acme.interactive', 'acme/r_1'],
     [event('request.dropped'), 'llm.v1.event.request.acme.interactive', 'acme'],
+    [event('job.taken_over'), 'llm.v1.event.job.acme.batch', 'acme/j_1'],
     [event('request.preempted'), 'llm.v1.event.request.acme.batch', 'acme/r_1'],
     [event('breaker'), 'llm.v1.event.breaker.default-claude-a', 'default-claude-a'],
     [event('limit'), 'llm.v1.event.limit.default-claude-a', 'default-claude-a'],

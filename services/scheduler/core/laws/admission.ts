@@ -82,7 +82,7 @@ const shed = (): Refused =>
 
 const no = (refused: Refused): Admission => ({ admitted: false, refused })
 
-function tenantConfig(state: State, tenant: string): TenantConfig | null {
+export function tenantConfig(state: State, tenant: string): TenantConfig | null {
   const { tenants } = state.config
   const named = tenants.named.get(tenant)
   if (named !== undefined) return named

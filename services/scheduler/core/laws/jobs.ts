@@ -1,9 +1,18 @@
-/** Durable jobs (control-laws §15): what ends one, when another instance may take it over, and how long a flow
+/** Durable jobs (control-laws §19): what ends one, when another instance may take it over, and how long a flow
  *  rests that was turned away. Everything else about them is the laws of requests. */
-import { isHeldByBatch, NOBODY, type DeadReason, type JobClaim } from '#contracts/jobs'
+import {
+  isHeldByBatch,
+  NOBODY,
+  PAST_MAX,
+  type DeadReason,
+  type JobClaim,
+  type PastOwner,
+} from '#contracts/jobs'
 import type { RefusalCode } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import type { Dice } from '#core/estimators/dice'
+import type { Lane, State } from '#core/model/state'
+import { tenantConfig } from './admission.ts'
 
 /** How often an instance says that it lives. */
 export const BEAT: Millis = 1_000
@@ -20,6 +29,7 @@ const NOT_OF_THE_JOB: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   'draining',
   'queue_full',
   'breaker_open',
+  'deadline_unreachable',
   'duplicate_id',
 ])
 
@@ -34,6 +44,18 @@ export function endsJob(code: RefusalCode, attempts: number): boolean {
 export function deadBy(code: RefusalCode): DeadReason | null {
   if (code === 'retries_exhausted') return 'retries_exhausted'
   return code === 'unknown_lane' ? 'unknown_lane' : null
+}
+
+/** Where a deferred request goes: the heaviest preemptible lane that its tenant may use; null: none is open to it. */
+export function deferLane(state: State, tenant: string): string | null {
+  const open = tenantConfig(state, tenant)?.lanes ?? null
+  let best: Lane | null = null
+  for (const lane of state.lanes) {
+    if (!lane.config.preemptible || lane.retired) continue
+    if (open !== null && !open.includes(lane.config.name)) continue
+    if (best === null || lane.config.weight > best.config.weight) best = lane
+  }
+  return best?.config.name ?? null
 }
 
 /** What is known of the instance that holds a claim. */
@@ -61,6 +83,12 @@ export function takenOver(
   }
   return { claim, died, ambiguous }
 }
+
+/** Everybody who had a job, when the holder of this claim has it no more; the first are forgotten. */
+export const ownersOf = (
+  { by, since = 0, attempts, calling, past = [] }: JobClaim,
+  how: PastOwner['how'],
+): PastOwner[] => [...past, { by, since, how, attempts, calling }].slice(-PAST_MAX)
 
 /** `inRow`: times that the flow was turned away since something of it started. */
 export function restOf(inRow: number, dice: Dice): Millis {
