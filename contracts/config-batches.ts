@@ -32,11 +32,11 @@ export const batches = z
       source: HALF_PRICE,
     }),
     reserve: int({
-      default: 7_200,
+      default: 21_600,
       min: 60,
       max: 86_400,
       unit: 's',
-      why: 'so long before the first of its deadlines a batch is cancelled, and what it has not done goes in line',
+      why: 'so long before the first of its deadlines a batch is cancelled, and what it has not done goes in line: as long as the line needs for entries_max jobs',
       source: HALF_PRICE,
     }),
     entries_max: int({

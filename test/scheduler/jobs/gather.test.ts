@@ -2,7 +2,10 @@
  *  the way. All in virtual time. */
 import { describe, expect, test } from 'vitest'
 import { heldByBatch, NOBODY } from '#contracts/jobs'
+import { CREATE_WITHIN } from '#core/laws/batches'
 import { GatherWorld, HOUR, LIMITS, MINUTE } from '../../support/gather-world.ts'
+
+const ASK = { upstream: { name: 'x', baseUrl: 'x', apiKey: 'x', version: 'x' }, headers: {} }
 
 const named = (count: number, how: string): Record<string, string> =>
   Object.fromEntries(Array.from({ length: count }, (_, i) => [`j${i}`, how]))
@@ -159,6 +162,24 @@ describe('a create', () => {
     expect(world.said(a)).toEqual(['unanswered', 'not_made', 'created', 'ended'])
   })
 
+  test('is noted again where the store took long: another may have concluded that nothing was made', async () => {
+    const world = new GatherWorld()
+    const put = world.gatherings.put
+    const notedAt: number[] = []
+    world.gatherings.put = async (gathering, over) => {
+      if (gathering.state === 'creating') notedAt.push(gathering.at)
+      if (notedAt.length === 1 && gathering.state === 'creating')
+        await new Promise<void>((resolve) => void world.clock.after(MINUTE, resolve))
+      return put(gathering, over)
+    }
+    world.instance('a')
+    await world.jobs(1)
+    await world.until(() => world.batches.creates === 1)
+    expect(notedAt).toHaveLength(2)
+    const [{ createdAt } = { createdAt: NaN }] = await world.batches.list(ASK, 0)
+    expect(createdAt - notedAt[1]!).toBeLessThanOrEqual(CREATE_WITHIN)
+  })
+
   test('is not taken for another of the same size, whose results say whose it is', async () => {
     const world = new GatherWorld()
     world.batches.createFaults.push('lost')
@@ -167,9 +188,8 @@ describe('a create', () => {
     await world.until(() => world.gatherings.noted.size === 1)
     // Somebody else of the account, just then.
     const stranger = { customId: 'theirs', body: Buffer.from('{"id":"stranger"}'), stream: false }
-    const ask = { upstream: { name: 'x', baseUrl: 'x', apiKey: 'x', version: 'x' }, headers: {} }
     world.batches.createFaults.splice(0)
-    await world.batches.create(ask, [stranger])
+    await world.batches.create(ASK, [stranger])
     await world.until(() => world.settled === 1)
     expect(world.answered()).toEqual({ j0: 'j0' })
     expect(world.executions()).toEqual({ j0: 1, stranger: 1 })
@@ -183,8 +203,7 @@ describe('a create', () => {
     await world.jobs(1)
     await world.until(() => world.batches.creates === 1)
     const stranger = { customId: 'theirs', body: Buffer.from('{"id":"stranger"}'), stream: false }
-    const ask = { upstream: { name: 'x', baseUrl: 'x', apiKey: 'x', version: 'x' }, headers: {} }
-    await world.batches.create(ask, [stranger])
+    await world.batches.create(ASK, [stranger])
     await world.until(() => world.settled === 1)
     expect(world.said(a)).toEqual([
       ...['unanswered', 'found', 'not_ours', 'not_made', 'created', 'ended'],
@@ -314,6 +333,17 @@ test('a batch that takes too long is cancelled in time, and what it has not done
   await world.pass(HOUR, 5_000)
   // There is no time for another batch.
   expect(world.batches.creates).toBe(1)
+})
+
+test('a batch that was found in the list is not cancelled: it may be of somebody else', async () => {
+  const world = new GatherWorld()
+  world.batches.createFaults.push('lost')
+  world.batches.takesMs = 23 * HOUR
+  const a = world.instance('a')
+  await world.jobs(2)
+  await world.until(() => world.settled === 2)
+  expect(world.said(a)).toEqual(['unanswered', 'found', 'ended'])
+  expect(world.ends()).toEqual(named(2, 'batch'))
 })
 
 test('an instance that stops leaves what is sent to another, and what is not sent to the line', async () => {

@@ -1,4 +1,4 @@
-/** Jobs at half the price (control-laws §15): which of them may wait in a batch of the provider's, when a gathering
+/** Jobs at half the price (operations: Half price): which of them may wait in a batch of the provider's, when a gathering
  *  closes, when a batch is looked at and given up, which batch of the provider's list may be one whose create was
  *  not answered, and what becomes of each entry. The provider promises a batch within 24 hours and no earlier, so
  *  whoever cannot wait is never in one. */
