@@ -14,7 +14,10 @@ test.each([
 })
 
 test.each([
-  ['/v1/messages/batches/b_1', '/v1/messages/batches/…: Headgate takes no batches'],
+  [
+    '/v1/messages/batches/b_1',
+    '/v1/messages/batches/…: there are POST and GET /v1/messages/batches',
+  ],
   ['/v1/files?x=planted', '/v1/files: Headgate stores no files'],
   ['/v1/skills', '/v1/skills: Headgate stores no skills'],
   ['/v1/complete', '/v1/complete: text completions are not served'],

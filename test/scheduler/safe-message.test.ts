@@ -373,7 +373,8 @@ describe('a call that hangs', () => {
     far.answers(() => {}, ok)
     const { client, thrown } = clientOf(far.url)
     const { log, warn } = lines()
-    const timeoutMs = 40
+    // Long enough for the second call, on a busy machine too.
+    const timeoutMs = 1_000
     const given = system({ timeoutMs })
     const message = await safeMessageCreate(client, params, { ...given, log, timeoutMs })
     expect(message.id).toBe('msg_1')
@@ -385,7 +386,7 @@ describe('a call that hangs', () => {
     const far = await upstream()
     far.answers(() => {})
     const { client, thrown } = clientOf(far.url)
-    const timeoutMs = 20
+    const timeoutMs = 300
     const options = { ...system({ timeoutMs }), log: lines().log, timeoutMs, retries: 2 }
     const caught = await failure(safeMessageCreate(client, params, options))
     expect(far.calls()).toBe(3)

@@ -72,12 +72,12 @@ async function turmoil(world: JobWorld): Promise<Asked[]> {
             void jobs.desk.cancel(job.tenant, job.id).catch(() => {})
       })
   }
-  for (let n = 0; n < 5; n++) {
+  for (let n = 0; n < 12; n++) {
     const id = `d${n}`
     anytime(() => {
       if (world.living.length === 0) return
       void pick(world.living)
-        .ask({ id, degrade: ['defer'], deadlineMs: 1 })
+        .ask({ id, degrade: ['defer'], maxAttempts: 1 })
         .then(({ accounting }) => {
           if (accounting.outcome === 'deferred') asked.push(acceptedAs(id))
         })
