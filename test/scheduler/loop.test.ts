@@ -374,10 +374,10 @@ test('once stopped it sets no timer, not even where that is in the middle of a s
     },
   })
   world.request()
-  await world.pass(1_000)
+  await world.pass(500)
   expect(world.clock.pending()).toBe(0)
   world.request()
-  await world.pass(1_000)
+  await world.pass(500)
   expect([dispatched, world.clock.pending()]).toEqual([1, 0])
 })
 
