@@ -363,16 +363,21 @@ test('a job that comes with a past keeps its age and its attempts, and has spent
   expect(world.answers.get(late)).toMatchObject([{ refusal: { code: 'deadline_unreachable' } }])
 })
 
-test('once stopped it sets no timer, whatever it still hears', async () => {
-  const hands = handProvider()
-  const world = new LoopWorld({ script: () => good, provider: hands })
+test('once stopped it sets no timer, not even where that is in the middle of a step', async () => {
+  let dispatched = 0
+  const world: LoopWorld = new LoopWorld({
+    script: () => good,
+    onEvent({ name }) {
+      if (name === 'request.dispatched') dispatched++
+      if (name === 'request.settled') world.loop.stop()
+    },
+  })
   world.request()
-  await world.settle()
-  world.loop.stop()
+  await world.pass(500)
   expect(world.clock.pending()).toBe(0)
-  hands.sinks[0]?.ended(verdictOf({ kind: 'overloaded', status: 529 }))
-  await world.settle()
-  expect(world.clock.pending()).toBe(0)
+  world.request()
+  await world.pass(500)
+  expect([dispatched, world.clock.pending()]).toEqual([1, 0])
 })
 
 test('each machine says where it stands, and since when', async () => {
