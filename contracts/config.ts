@@ -1,11 +1,9 @@
 /** What runs: the complete `Config` that `resolve` makes of a file, and what may not stand together in one. */
 import { TOKEN, TOKEN_SHAPE } from './ids.ts'
-import { configFile, type ConfigFile, type ConfigInput } from './config-file.ts'
-import type { ChangeTakes } from './knobs.ts'
+import { configFile, type ChangeTakes, type ConfigFile, type ConfigInput } from './config-file.ts'
 import type { Millis } from './units.ts'
 
-export { configFile, type ConfigFile, type ConfigInput }
-export type { ChangeTakes }
+export { configFile, type ChangeTakes, type ConfigFile, type ConfigInput }
 
 type RouteFile = NonNullable<ConfigFile['routes']>[number]
 

@@ -6,10 +6,22 @@
  *  provider answers with a burst is only taken back, and the next one is half as large (decisions/0014), and
  *  the largest load of the last 24 h bounds growth. A 429 never comes here. */
 import type { Millis } from '#contracts/units'
+import {
+  BURST,
+  isBurst,
+  isOwn,
+  lately,
+  NOBODY,
+  OTHERS,
+  pushed,
+  RECENT,
+  stamp,
+  type Lately,
+  type Traits,
+} from './burst.ts'
 
-export const RING = 20
-export const RECENT: Millis = 10_000
-export const BURST = { throttles: 4, fewFrom: 5, ofLast: 5, fewThrottles: 2 }
+export type { Traits }
+
 /** A decrease this long after the last one is a new episode. */
 export const EPISODE: Millis = 120_000
 export const FAST_WINDOW = { start: 5_000, max: 30_000, idle: 60_000 }
@@ -23,8 +35,6 @@ export const WINDOW_MAX: Millis = 120_000
 export const CEILING_OVER_PEAK = 1.2
 const HOUR: Millis = 3_600_000
 export const HOURS = 24
-/** The throttles of those who share something are their own affair while so many of the last answers were good ones to others. */
-export const OTHERS = { last: 16, well: 5 }
 export const HOLD = { min: 60_000, thenSlow: 600_000 }
 
 export interface LimitSettings {
@@ -111,12 +121,6 @@ export const ok = (a: Aimd, at: Millis, traits: Traits = NOBODY): Aimd => ({
   window: { ...a.window, n: a.window.n + 1 },
 })
 
-/** What an attempt may share with others: its tenant, a beta, a size of prompt. */
-export type Traits = readonly string[]
-
-/** Where callers are not told apart. */
-const NOBODY: Traits = []
-
 /** A throttle by an attempt of `epoch`, which still counts in `inflight`. */
 export interface Throttle {
   epoch: number
@@ -197,6 +201,17 @@ function takenBack(a: Aimd, limit: number, by: Throttle, well: boolean): Change 
   return { next, reason: 'raise_taken_back' }
 }
 
+/** The more of the last verdicts are throttles, the deeper the cut: a provider that refuses one in five is
+ *  nearly right, one that refuses most is far off. Source: DCTCP (Alizadeh et al. 2010). */
+function factorOf({ recent, throttles, lastThrottles }: Lately): number {
+  const share = Math.max(throttles / recent, lastThrottles / Math.min(recent, BURST.ofLast))
+  return Math.max(FACTOR, 1 - share * share)
+}
+
+/** The provider takes most of what it is sent: what it refuses is what was too much, and no storm. */
+const mostlyWell = ({ recent, throttles }: Lately, by: Throttle): boolean =>
+  throttles <= recent / 2 || (by.accepted ?? 0) > by.inflight / 2
+
 /** The plain rule of `mode: classic`: any throttle shrinks, and one healthy window regains one. */
 function classicDecrease(
   a: Aimd,
@@ -206,53 +221,6 @@ function classicDecrease(
   const limit = Math.max(Math.min(settings.floor, a.limit), Math.floor(FACTOR * a.limit))
   const window = { ...a.window, n: a.window.n + 1, throttles: a.window.throttles + 1 }
   return { next: { ...a, limit, lastDecrease: by.at, window }, reason: 'upstream_overloaded' }
-}
-
-/** The more of the last verdicts are throttles, the deeper the cut: a provider that refuses one in five is
- *  nearly right, one that refuses most is far off. Source: DCTCP (Alizadeh et al. 2010). */
-function factorOf({ recent, throttles, lastThrottles }: Lately): number {
-  const share = Math.max(throttles / recent, lastThrottles / Math.min(recent, BURST.ofLast))
-  return Math.max(FACTOR, 1 - share * share)
-}
-
-/** Only one tenant, beta or size of prompt meets it: what it is refused for is not the route's load. */
-function isOwn(throttled: Aimd['throttled'], answered: Aimd['answered'], at: Millis): boolean {
-  const [first = NOBODY] = throttled
-  return first.some((trait) => {
-    if (throttled.some((one) => !one.includes(trait))) return false
-    const well = answered.filter(([to, when]) => at - when <= RECENT && !to.includes(trait))
-    return well.length >= OTHERS.well
-  })
-}
-
-interface Lately {
-  recent: number
-  throttles: number
-  /** Among the last `BURST.ofLast`. */
-  lastThrottles: number
-}
-
-const isBurst = ({ recent, throttles, lastThrottles }: Lately): boolean =>
-  throttles >= BURST.throttles ||
-  (recent >= BURST.fewFrom && recent < RING && lastThrottles >= BURST.fewThrottles)
-
-/** The provider takes most of what it is sent: what it refuses is what was too much, and no storm. */
-const mostlyWell = ({ recent, throttles }: Lately, by: Throttle): boolean =>
-  throttles <= recent / 2 || (by.accepted ?? 0) > by.inflight / 2
-
-function lately(ring: readonly number[], at: Millis): Lately {
-  let recent = 0
-  let throttles = 0
-  let lastThrottles = 0
-  for (let i = ring.length - 1; i >= 0; i--) {
-    const one = ring[i]!
-    if (at - Math.abs(one) > RECENT) break
-    recent++
-    if (one >= 0) continue
-    throttles++
-    if (recent <= BURST.ofLast) lastThrottles++
-  }
-  return { recent, throttles, lastThrottles }
 }
 
 /** Once a second. */
@@ -380,22 +348,6 @@ export const configured = (a: Aimd, settings: LimitSettings): Aimd => ({
   limit: Math.min(settings.ceiling, Math.max(settings.floor, a.limit)),
   best: Math.min(settings.ceiling, Math.max(settings.floor, a.best)),
 })
-
-const stamp = (at: Millis): number => Math.max(1, at)
-
-/** One more in the ring, and one fewer when it is full; a throttle with its tenant. */
-function pushed(
-  { ring, throttled }: Pick<Aimd, 'ring' | 'throttled'>,
-  one: number,
-  traits = NOBODY,
-): Pick<Aimd, 'ring' | 'throttled'> {
-  const own = one < 0 ? [...throttled, traits] : throttled
-  if (ring.length < RING) return { ring: [...ring, one], throttled: own }
-  const next = ring.slice()
-  for (let i = 1; i < RING; i++) next[i - 1] = next[i]!
-  next[RING - 1] = one
-  return { ring: next, throttled: ring[0]! < 0 ? own.slice(1) : own }
-}
 
 const restart = (at: Millis, inflight: number): Aimd['window'] => ({
   start: at,

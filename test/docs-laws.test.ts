@@ -15,6 +15,7 @@ const LAWS = [
   ...filesOf(['services/scheduler/core'], /\.ts$/),
   'machines/aimd.ts',
   'machines/breaker.ts',
+  'machines/burst.ts',
   ...['attempts', 'controllers', 'ladder', 'loop'].map(
     (name) => `services/scheduler/loop/${name}.ts`,
   ),

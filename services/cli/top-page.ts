@@ -1,10 +1,10 @@
 /** The picture of `headgate top` as lines of text, for a width and a height. What is wrong is said in words;
  *  colour only repeats it. */
-import { runbook, type RunbookKind } from '#contracts/runbook'
-import type { BucketSnapshot, Snapshot } from '#contracts/snapshot'
+import type { Snapshot } from '#contracts/snapshot'
 import { waitWords } from '#contracts/waiting'
 import { jobLines } from './top-jobs.ts'
-import type { Move, TopMemory } from './top-memory.ts'
+import type { Move } from './top-memory.ts'
+import { most, words, type Drawing, type PageOptions, type Room } from './top-drawing.ts'
 import {
   bar,
   clock,
@@ -16,36 +16,14 @@ import {
   row,
   shown,
   spark,
-  wrapped,
   type Cell,
   type Paint,
   type Tone,
 } from './top-text.ts'
+import { breakerSaid, routes } from './top-routes.ts'
+import { troubles } from './top-troubles.ts'
 
-export interface PageOptions {
-  snapshot: Snapshot
-  memory: TopMemory
-  /** Wall time. */
-  now: number
-  columns: number
-  /** Infinity: as many as it takes. */
-  rows: number
-  paint: Paint
-  /** False: one picture alone, without what only time tells. */
-  live: boolean
-  /** Why the picture is old, or what cannot be shown; one sentence. */
-  trouble?: string | undefined
-}
-
-/** How much is listed at most. */
-interface Room {
-  troubles: number
-  routes: number
-  lanes: number
-  tenants: number
-  moves: number
-  airy: boolean
-}
+export type { PageOptions }
 
 /** The first that fits is taken. */
 const ROOMS: readonly Room[] = [
@@ -78,8 +56,6 @@ export const waitingPage = (of: { trouble: string; columns: number; paint: Paint
     of.paint,
   ),
 ]
-
-type Drawing = PageOptions & { width: number; room: Room }
 
 function drawn(of: Drawing): string[] {
   const sections = [routes(of), lanes(of), jobs(of), tenants(of), moves(of)].filter(
@@ -126,107 +102,6 @@ function header({ snapshot, width, paint, live, trouble }: Drawing): string[] {
   ]
   return [who, state, totals].flatMap((sentences) => packed(sentences, width, paint))
 }
-
-// ---- what holds, since when, and what can be done ----
-
-type Condition = Snapshot['conditions'][number]
-
-/** Those that have no line of their own elsewhere. */
-const TROUBLES: Readonly<
-  Partial<
-    Record<
-      Condition['condition'],
-      (about: string, of: Snapshot) => { said: string; kind: RunbookKind; tone: Tone }
-    >
-  >
-> = {
-  nats_lost: (_about, { doors }) => ({
-    said: `NATS IS AWAY${doors.http?.ready === true ? ' (callers of the HTTP door are served)' : ''}`,
-    kind: 'nats_lost',
-    tone: 'bad',
-  }),
-  blocked(about, { routes }) {
-    const block = routes.find(({ upstream }) => upstream === about)?.blocked ?? null
-    const { said, kind } = BLOCKS[block?.reason ?? 'stopped']
-    const status = block?.status == null ? '' : ` (${block.status})`
-    return { said: `UPSTREAM ${shown(about)} ${said}${status}`, kind, tone: 'bad' }
-  },
-  no_answer: (about) => ({
-    said: `NO ANSWER from ${shown(about)}`,
-    kind: 'no_answer',
-    tone: 'bad',
-  }),
-  breaker: (about) => ({
-    said: `breaker of ${shown(about)} not closed`,
-    kind: 'breaker',
-    tone: 'bad',
-  }),
-  quota_pause: (about) => ({
-    said: `429: quota ${shown(about)} used up`,
-    kind: 'quota_used_up',
-    tone: 'warn',
-  }),
-  overloaded: () => ({ said: 'degraded', kind: 'overloaded', tone: 'bad' }),
-  emergency: () => ({ said: 'emergency block on', kind: 'emergency', tone: 'warn' }),
-  config_refused: () => ({
-    said: 'configuration file refused',
-    kind: 'config_refused',
-    tone: 'warn',
-  }),
-  lane_paused: (about) => ({
-    said: `lane ${shown(about)} paused`,
-    kind: 'lane_paused',
-    tone: 'warn',
-  }),
-  draining: () => ({ said: 'draining', kind: 'draining', tone: 'warn' }),
-  jobs_store_lost: () => ({
-    said: 'THE STORE OF DURABLE JOBS DOES NOT ANSWER',
-    kind: 'jobs_store_lost',
-    tone: 'bad',
-  }),
-  jobs_store_full: () => ({
-    said: 'THE STORE OF DURABLE JOBS IS FULL',
-    kind: 'jobs_store_full',
-    tone: 'bad',
-  }),
-  jobs_dead: (_about, { jobs }) => ({
-    said: `dead letters grow (${number(jobs?.dead.kept ?? 0)} kept)`,
-    kind: 'jobs_dead',
-    tone: 'warn',
-  }),
-  jobs_old: (about, { jobs }) => ({
-    said: `oldest job of ${shown(about)} is ${duration(oldestOf(jobs, about))} old`,
-    kind: 'jobs_old',
-    tone: 'warn',
-  }),
-}
-const oldestOf = (jobs: Snapshot['jobs'], lane: string): number =>
-  jobs?.lanes.find((one) => one.lane === lane)?.oldest_ms ?? 0
-const BLOCKS = {
-  key_refused: { said: 'REFUSES THE KEY', kind: 'key_refused' },
-  spend_limit: { said: 'HAS REACHED ITS SPENDING LIMIT', kind: 'spend_limit' },
-  stopped: { said: 'HAS STOPPED THE ACCOUNT', kind: 'account_stopped' },
-} as const
-
-function troubles({ snapshot, now, width, room, paint }: Drawing): string[] {
-  const found = snapshot.conditions.flatMap((one) => {
-    const told = TROUBLES[one.condition]?.(one.about ?? '', snapshot)
-    return told === undefined ? [] : [{ ...told, since: one.since }]
-  })
-  const lines = found.slice(0, room.troubles).map(({ said, kind, tone, since }) => {
-    const act = runbook[kind].act.replaceAll('`', '')
-    const text = `${said} for ${duration(Math.max(0, now - since))}: ${act}`
-    return wrapped(text, { width, lines: room.airy ? TROUBLE_LINES : 1 }).map((line) =>
-      row([{ text: line, width, tone }], paint),
-    )
-  })
-  const left = found.length - lines.length
-  return left > 0
-    ? [...lines.flat(), row([{ text: `and ${number(left)} matters more`, width }], paint)]
-    : lines.flat()
-}
-/** What to do stands last, and it is what somebody looks for. */
-const TROUBLE_LINES = 3
 
 // ---- guardrails ----
 
@@ -282,96 +157,6 @@ function guardrails({ snapshot, memory, now, width, paint }: Drawing): string[] 
     return row([...cells, { text: verdict, width: rest, tone }], paint, width)
   })
 }
-
-// ---- routes ----
-
-type Route = Snapshot['routes'][number]
-
-function routes({ snapshot, width, room, paint }: Drawing): string[] {
-  if (snapshot.routes.length === 0) return []
-  const wide = width >= 100
-  const roomy = width >= 72
-  const [amount, state, breaker, queued, scarce] = [wide ? 14 : 12, 10, 9, 6, 10]
-  const rest = (only: Cell): Cell[] => (roomy ? [only] : [])
-  const left = width - (amount + breaker + queued) - 4 - (roomy ? state + scarce + 2 : 0)
-  const barWidth = Math.max(4, Math.min(24, Math.floor(left / (wide ? 2 : 4))))
-  const name = Math.max(8, left - barWidth)
-  const head = row(
-    [
-      { text: 'ROUTE', width: name },
-      { text: 'in flight of limit', width: barWidth + 1 + amount },
-      ...rest({ text: 'limit is', width: state }),
-      { text: 'breaker', width: breaker },
-      { text: 'queued', width: queued, right: true },
-      ...rest({ text: 'scarcest', width: scarce, right: true }),
-    ].map((cell) => ({ ...cell, tone: 'strong' as const })),
-    paint,
-    width,
-  )
-  const { listed, more } = most([...snapshot.routes].toSorted(byTrouble), room.routes, 'routes')
-  const lines = listed.flatMap((one) => {
-    const short = scarcest(one.buckets)
-    const line = row(
-      [
-        { text: middle(shown(one.id), name), width: name },
-        { text: bar(one.inflight / one.limit, barWidth), width: barWidth },
-        { text: `${number(one.inflight)} of ${number(one.limit)}`, width: amount },
-        ...rest({ text: words(one.limit_state), width: state }),
-        { text: breakerSaid(one.breaker), width: breaker, tone: breakerTone(one.breaker) },
-        { text: number(one.queued), width: queued, right: true },
-        ...rest({
-          text: short.said,
-          width: scarce,
-          right: true,
-          tone: short.part <= 0 ? 'warn' : undefined,
-        }),
-      ],
-      paint,
-      width,
-    )
-    const held = holding(one)
-    return held === '' ? [line] : [line, row([{ text: `  ${held}`, width, tone: 'warn' }], paint)]
-  })
-  return [head, ...lines, ...more]
-}
-
-/** What holds a route back, besides its limit. */
-function holding({ paused_ms, blocked_ms, blocked, breaker_cap, silent_ms }: Route): string {
-  return [
-    ...(blocked_ms > 0
-      ? [`upstream blocked for ${duration(blocked_ms)} more`]
-      : blocked === null
-        ? []
-        : ['upstream blocked: the next call tests it']),
-    ...(silent_ms === null ? [] : [`no answer for ${duration(silent_ms)}`]),
-    ...(paused_ms > 0 ? [`paused for ${duration(paused_ms)} more`] : []),
-    ...(breaker_cap === null ? [] : [`breaker permits ${number(breaker_cap)} at once`]),
-  ].join(', ')
-}
-
-const TROUBLE = ['closed', 'ramp', 'half_open', 'open']
-const byTrouble = (a: Route, b: Route): number =>
-  TROUBLE.indexOf(b.breaker) - TROUBLE.indexOf(a.breaker) ||
-  b.inflight + b.queued - (a.inflight + a.queued)
-
-const words = (token: string): string => shown(token).replaceAll('_', ' ')
-const breakerSaid = (state: string): string => (state === 'open' ? 'OPEN' : words(state))
-const breakerTone = (state: string): Tone =>
-  state === 'closed' ? 'good' : state === 'open' ? 'bad' : 'warn'
-
-/** The dimension of which least is left, in the words of the configuration, as a share of its burst. */
-function scarcest(of: Route['buckets']): { said: string; part: number } {
-  const shares = [
-    { name: 'rpm', part: partOf(of.requests) },
-    { name: 'itpm', part: partOf(of.input_tokens) },
-    { name: 'otpm', part: partOf(of.output_tokens) },
-  ]
-  const { name, part } = shares.reduce((least, one) => (one.part < least.part ? one : least))
-  return { said: part === Infinity ? '-' : `${name} ${Math.round(part * 100)}%`, part }
-}
-
-const partOf = (bucket: BucketSnapshot): number =>
-  bucket === null ? Infinity : bucket.level / bucket.burst
 
 // ---- lanes ----
 
@@ -509,13 +294,4 @@ function moveLine(
   const used = cells.reduce((sum, cell) => sum + cell.width + 1, 0)
   const reason: Cell = { text: words(one.reason), width: Math.max(1, at.width - used) }
   return row([...cells, reason], at.paint, at.width)
-}
-
-/** The first ones, and how many are not listed. */
-function most<T>(all: readonly T[], room: number, what: string): { listed: T[]; more: string[] } {
-  const left = all.length - room
-  return {
-    listed: all.slice(0, room),
-    more: left > 0 ? [`  and ${number(left)} ${what} more`] : [],
-  }
 }

@@ -1,8 +1,8 @@
 /** The knobs of message batches. */
 import { z } from 'zod'
-import { int, ms } from './knobs.ts'
+import { int, ms } from './config-knob.ts'
 
-export const batchKnobs = z
+export const batches = z
   .strictObject({
     entries_max: int({
       default: 100_000,

@@ -1,7 +1,7 @@
 /** The knobs of durable jobs, `jobs` and `results`. */
 import { z } from 'zod'
-import { batches } from './half-price-knobs.ts'
-import { ASKED, int, knob, WIRE } from './knobs.ts'
+import { batches } from './config-half-price.ts'
+import { ASKED, int, knob, WIRE } from './config-knob.ts'
 
 export const jobs = z
   .strictObject({

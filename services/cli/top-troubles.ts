@@ -1,0 +1,104 @@
+/** What holds, since when, and what an operator can do. */
+import { runbook, type RunbookKind } from '#contracts/runbook'
+import type { Snapshot } from '#contracts/snapshot'
+import { type Drawing } from './top-drawing.ts'
+import { duration, number, row, shown, wrapped, type Tone } from './top-text.ts'
+
+type Condition = Snapshot['conditions'][number]
+
+/** Those that have no line of their own elsewhere. */
+const TROUBLES: Readonly<
+  Partial<
+    Record<
+      Condition['condition'],
+      (about: string, of: Snapshot) => { said: string; kind: RunbookKind; tone: Tone }
+    >
+  >
+> = {
+  nats_lost: (_about, { doors }) => ({
+    said: `NATS IS AWAY${doors.http?.ready === true ? ' (callers of the HTTP door are served)' : ''}`,
+    kind: 'nats_lost',
+    tone: 'bad',
+  }),
+  blocked(about, { routes }) {
+    const block = routes.find(({ upstream }) => upstream === about)?.blocked ?? null
+    const { said, kind } = BLOCKS[block?.reason ?? 'stopped']
+    const status = block?.status == null ? '' : ` (${block.status})`
+    return { said: `UPSTREAM ${shown(about)} ${said}${status}`, kind, tone: 'bad' }
+  },
+  no_answer: (about) => ({
+    said: `NO ANSWER from ${shown(about)}`,
+    kind: 'no_answer',
+    tone: 'bad',
+  }),
+  breaker: (about) => ({
+    said: `breaker of ${shown(about)} not closed`,
+    kind: 'breaker',
+    tone: 'bad',
+  }),
+  quota_pause: (about) => ({
+    said: `429: quota ${shown(about)} used up`,
+    kind: 'quota_used_up',
+    tone: 'warn',
+  }),
+  overloaded: () => ({ said: 'degraded', kind: 'overloaded', tone: 'bad' }),
+  emergency: () => ({ said: 'emergency block on', kind: 'emergency', tone: 'warn' }),
+  config_refused: () => ({
+    said: 'configuration file refused',
+    kind: 'config_refused',
+    tone: 'warn',
+  }),
+  lane_paused: (about) => ({
+    said: `lane ${shown(about)} paused`,
+    kind: 'lane_paused',
+    tone: 'warn',
+  }),
+  draining: () => ({ said: 'draining', kind: 'draining', tone: 'warn' }),
+  jobs_store_lost: () => ({
+    said: 'THE STORE OF DURABLE JOBS DOES NOT ANSWER',
+    kind: 'jobs_store_lost',
+    tone: 'bad',
+  }),
+  jobs_store_full: () => ({
+    said: 'THE STORE OF DURABLE JOBS IS FULL',
+    kind: 'jobs_store_full',
+    tone: 'bad',
+  }),
+  jobs_dead: (_about, { jobs }) => ({
+    said: `dead letters grow (${number(jobs?.dead.kept ?? 0)} kept)`,
+    kind: 'jobs_dead',
+    tone: 'warn',
+  }),
+  jobs_old: (about, { jobs }) => ({
+    said: `oldest job of ${shown(about)} is ${duration(oldestOf(jobs, about))} old`,
+    kind: 'jobs_old',
+    tone: 'warn',
+  }),
+}
+const oldestOf = (jobs: Snapshot['jobs'], lane: string): number =>
+  jobs?.lanes.find((one) => one.lane === lane)?.oldest_ms ?? 0
+const BLOCKS = {
+  key_refused: { said: 'REFUSES THE KEY', kind: 'key_refused' },
+  spend_limit: { said: 'HAS REACHED ITS SPENDING LIMIT', kind: 'spend_limit' },
+  stopped: { said: 'HAS STOPPED THE ACCOUNT', kind: 'account_stopped' },
+} as const
+
+export function troubles({ snapshot, now, width, room, paint }: Drawing): string[] {
+  const found = snapshot.conditions.flatMap((one) => {
+    const told = TROUBLES[one.condition]?.(one.about ?? '', snapshot)
+    return told === undefined ? [] : [{ ...told, since: one.since }]
+  })
+  const lines = found.slice(0, room.troubles).map(({ said, kind, tone, since }) => {
+    const act = runbook[kind].act.replaceAll('`', '')
+    const text = `${said} for ${duration(Math.max(0, now - since))}: ${act}`
+    return wrapped(text, { width, lines: room.airy ? TROUBLE_LINES : 1 }).map((line) =>
+      row([{ text: line, width, tone }], paint),
+    )
+  })
+  const left = found.length - lines.length
+  return left > 0
+    ? [...lines.flat(), row([{ text: `and ${number(left)} matters more`, width }], paint)]
+    : lines.flat()
+}
+/** What to do stands last, and it is what somebody looks for. */
+const TROUBLE_LINES = 3
