@@ -1,6 +1,6 @@
 /** The knobs `jobs.batches`: half the price for jobs that can wait. */
 import { z } from 'zod'
-import { int } from './knob.ts'
+import { int } from './knobs.ts'
 
 const HALF_PRICE = 'operations: half price'
 const BOUND = 'architecture: nothing grows without a bound'

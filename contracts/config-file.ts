@@ -3,12 +3,12 @@
 import { z } from 'zod'
 import { batches } from './config-batches.ts'
 import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
-import { int, knob, ms, real } from './knob.ts'
+import { batchKnobs } from './batch-knobs.ts'
+import { int, knob, LAWS, ms, real, WIRE, ASKED } from './knobs.ts'
+import type { FormerLaneKeys } from './former-keys.ts'
 import type { Millis } from './units.ts'
 
-const LAWS = 'control-laws'
-const WIRE = 'wire-contract'
-const ASKED = 'requirements'
+export type { ChangeTakes } from './knobs.ts'
 
 const token = z.string().regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
 const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
@@ -173,7 +173,7 @@ const laneFile = z.strictObject({
     why: 'slots that the lane can always claim back; lent while idle',
     source: `${LAWS} §1, ${ASKED} R14`,
   }),
-  hold: knob(z.int().min(0).max(10_000).optional(), {
+  reserved_slots: knob(z.int().min(0).max(10_000).optional(), {
     unit: 'slots of base',
     why: 'the part of the guarantee never lent; 20 for premium gives a fixed 20/40 split',
     source: `${LAWS} §1, §5`,
@@ -187,7 +187,7 @@ const laneFile = z.strictObject({
     why: 'its running work yields to other lanes',
     source: `${LAWS} §7, ${ASKED} R14`,
   }),
-  trickle: knob(z.int().min(0).max(10_000).optional(), {
+  minimum_share: knob(z.int().min(0).max(10_000).optional(), {
     unit: 'slots of base',
     why: 'slots that a preemptible lane keeps under any load',
     source: `${LAWS} §1`,
@@ -712,6 +712,7 @@ export const configFile = z.strictObject({
       }),
     })
     .prefault({}),
+  batches: batchKnobs,
   results: z
     .strictObject({
       max_age: int({
@@ -807,6 +808,29 @@ export const configFile = z.strictObject({
         max: 600_000,
         why: 'how long each waits before it is refused queue_full',
         source: 'decisions/0043',
+      }),
+      batch_bytes: int({
+        default: 268_435_456,
+        min: 1_000,
+        max: 268_435_456,
+        unit: 'bytes',
+        why: 'the body of one batch: the API takes as many; past it 413',
+        source: 'the API: message batches',
+      }),
+      batches_receiving_max: int({
+        default: 8,
+        min: 1,
+        max: 10_000,
+        unit: 'batches',
+        why: 'batches that are being received; each holds its names, up to 15 MB, and its largest entry. Past it a further one is refused queue_full',
+        source: 'architecture: nothing grows without a bound',
+      }),
+      job_wait_ms: ms({
+        default: 60_000,
+        min: 0,
+        max: LONGEST,
+        why: 'how long `GET /v1/headgate/jobs/<id>?wait=` waits at most: proxies between give up on silence',
+        source: 'field practice',
       }),
       stream_buffer_bytes: int({
         default: 4_000_000,
@@ -1026,7 +1050,8 @@ export const configFile = z.strictObject({
 export type ConfigFile = z.infer<typeof configFile>
 
 /** What a file may say before defaults stand in it. */
-export type ConfigInput = Omit<z.input<typeof configFile>, 'tenants'> & {
+export type ConfigInput = Omit<z.input<typeof configFile>, 'tenants' | 'lanes'> & {
+  lanes?: Record<string, z.input<typeof laneFile> & FormerLaneKeys> | undefined
   tenants?: {
     unknown?: 'default' | 'reject'
     default?: Omit<TenantInput, 'keys'>

@@ -1,7 +1,7 @@
 /** What runs: the complete `Config` that `resolve` makes of a file, and what may not stand together in one. */
 import { TOKEN, TOKEN_SHAPE } from './ids.ts'
 import { configFile, type ConfigFile, type ConfigInput } from './config-file.ts'
-import type { ChangeTakes } from './knob.ts'
+import type { ChangeTakes } from './knobs.ts'
 import type { Millis } from './units.ts'
 
 export { configFile, type ConfigFile, type ConfigInput }
@@ -13,12 +13,12 @@ export interface LaneConfig {
   name: string
   weight: number
   guarantee: number
-  hold: number
+  reservedSlots: number
   cap: number
   /** The cap was configured, and binds; else a preemptible lane may have what the others lately left. */
   capBinds: boolean
   preemptible: boolean
-  trickle: number
+  minimumShare: number
   timeoutMs: Millis
   maxAttempts: number
   queueMax: number
@@ -89,7 +89,7 @@ const shippedLanes: readonly LaneConfig[] = [
     weight: 1,
     cap: 15,
     preemptible: true,
-    trickle: 2,
+    minimumShare: 2,
     timeoutMs: 86_400_000,
     maxAttempts: 5,
     queueMax: 20_000,
@@ -101,11 +101,11 @@ const shippedLanes: readonly LaneConfig[] = [
 function lane(name: string, own: Partial<LaneConfig>): LaneConfig {
   const plain = {
     guarantee: 0,
-    hold: 0,
+    reservedSlots: 0,
     cap: 60,
     capBinds: false,
     preemptible: false,
-    trickle: 0,
+    minimumShare: 0,
     weight: 1,
   }
   const times = { timeoutMs: 300_000, maxAttempts: 3, queueMax: 1_000, delayControl: false }
@@ -252,11 +252,11 @@ function resolveLanes(file: ConfigFile, block: Block, emergency: boolean): LaneC
       name,
       weight: said.weight ?? base.weight,
       guarantee: said.guarantee ?? base.guarantee,
-      hold: said.hold ?? base.hold,
+      reservedSlots: said.reserved_slots ?? base.reservedSlots,
       cap: said.cap ?? base.cap,
       capBinds: said.cap !== undefined,
       preemptible,
-      trickle: said.trickle ?? base.trickle,
+      minimumShare: said.minimum_share ?? base.minimumShare,
       timeoutMs: pick(said.timeout_ms, preemptible ? undefined : block.timeout_ms, base.timeoutMs),
       maxAttempts: pick(said.max_attempts, block.retry.max_attempts, base.maxAttempts),
       queueMax: said.queue_max ?? base.queueMax,
@@ -281,16 +281,18 @@ function contradictions(config: Config): string[] {
     found.push(`lanes: the guarantees add up to ${sum}; at most scheduling.base = ${base}`)
   for (const one of config.lanes) {
     const at = `lanes.${one.name}`
-    if (one.hold > one.guarantee)
-      found.push(`${at}.hold: ${one.hold} is more than its guarantee, ${one.guarantee}`)
+    if (one.reservedSlots > one.guarantee)
+      found.push(
+        `${at}.reserved_slots: ${one.reservedSlots} is more than its guarantee, ${one.guarantee}`,
+      )
     if (one.guarantee > one.cap)
       found.push(`${at}.guarantee: ${one.guarantee} is more than its cap, ${one.cap}`)
-    if (one.trickle > one.cap)
-      found.push(`${at}.trickle: ${one.trickle} is more than its cap, ${one.cap}`)
-    if (one.preemptible && (one.guarantee > 0 || one.hold > 0))
-      found.push(`${at}: a preemptible lane has no guarantee and no hold`)
-    if (!one.preemptible && one.trickle > 0)
-      found.push(`${at}.trickle: only a preemptible lane has a trickle`)
+    if (one.minimumShare > one.cap)
+      found.push(`${at}.minimum_share: ${one.minimumShare} is more than its cap, ${one.cap}`)
+    if (one.preemptible && (one.guarantee > 0 || one.reservedSlots > 0))
+      found.push(`${at}: a preemptible lane has no guarantee and no reserved slots`)
+    if (!one.preemptible && one.minimumShare > 0)
+      found.push(`${at}.minimum_share: only a preemptible lane has one`)
     if (one.retryBaseMs > one.retryCapMs)
       found.push(
         `${at}.base_backoff_ms: ${one.retryBaseMs} is more than its cap_backoff_ms, ${one.retryCapMs}`,

@@ -34,7 +34,7 @@ export function tenantPermissions(of: TenantAccess & { subjectPrefix: string }):
 }
 
 /** The HTTP door: asks for every tenant that it serves and hears each one's inbox, one by one, since NATS
- *  has no wildcard inside a token. A tenant adds one to that list and at most 2 * `LANES_MAX` + 5 to the
+ *  has no wildcard inside a token. A tenant adds one to that list and at most 2 * `LANES_MAX` + 6 to the
  *  other. */
 export function gatewayPermissions(of: {
   subjectPrefix: string
@@ -42,7 +42,10 @@ export function gatewayPermissions(of: {
 }): Permissions {
   const to = checked(of.subjectPrefix)
   return {
-    publish: [to.cancel(GATEWAY_USER, '*'), ...of.tenants.flatMap((one) => asking(to, one))],
+    publish: [
+      to.cancel(GATEWAY_USER, '*'),
+      ...of.tenants.flatMap((one) => [...asking(to, one), to.batch(one.tenant, '*')]),
+    ],
     subscribe: [inbox(GATEWAY_USER).every, ...of.tenants.map(({ tenant }) => inbox(tenant).every)],
   }
 }

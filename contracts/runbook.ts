@@ -83,7 +83,7 @@ export const runbook = {
   ),
   overloaded: entry(
     'Degraded: more is asked than the upstream bears',
-    'The limits have fallen far below what they carried in the last 24 hours while urgent work needs them. Level 1: batch trickles; 2: batch stands; 3: arrivals are shed.',
+    'The limits have fallen far below what they carried in the last 24 hours while urgent work needs them. Level 1: batch has its minimum share, and what the others left; 2: batch has what the others left; 3: arrivals are shed.',
     'find out why the limits fell; at level 3 take load away: pause a lane, or give the heaviest tenant a `max_inflight`',
     '[What the levels mean](#what-the-degradation-levels-mean-and-what-to-do). It goes back by itself 30 s after the reason is gone.',
   ),

@@ -10,6 +10,7 @@ export const storeNames = (prefix: string) => ({
   cache: `headgate_cache_${prefix}`,
   fleet: `headgate_fleet_${prefix}`,
   gatherings: `headgate_gatherings_${prefix}`,
+  batches: `headgate_batches_${prefix}`,
   /** Streams of durable jobs. */
   jobs: `HEADGATE_JOBS_${prefix}`,
   results: `HEADGATE_RESULTS_${prefix}`,

@@ -1,5 +1,6 @@
 /** The only file that builds or parses a NATS subject (wire contract, section Names).
  *  Every token given to a builder must already have been checked against `ids`. */
+import type { BatchOp } from './batches.ts'
 import { TOKEN } from './ids.ts'
 
 /** The contract's version token: fixed, a change of contract is another token. */
@@ -44,6 +45,8 @@ export function subjects(prefix: string) {
     cancel: (tenant: string, id: string) => `${root}.cancel.${tenant}.${id}`,
     status: (tenant: string, id: string) => `${root}.status.${tenant}.${id}`,
     aux: (kind: AuxKind, tenant: string) => `${root}.${kind}.${tenant}`,
+    /** From an HTTP door: what is asked about a tenant's batches. */
+    batch: (tenant: string, op: BatchOp | '*') => `${root}.batch.${tenant}.${op}`,
     admin: (op: AdminOp) => `${root}.admin.${op}`,
     requestEvent: (tenant: string, lane: string) => `${root}.event.request.${tenant}.${lane}`,
     jobEvent: (tenant: string, lane: string) => `${root}.event.job.${tenant}.${lane}`,
@@ -82,6 +85,7 @@ export function subjects(prefix: string) {
       status: `${root}.status.*.*`,
       fetch: `${root}.fetch.*.*`,
       aux: (kind: AuxKind) => `${root}.${kind}.*`,
+      batch: `${root}.batch.*.*`,
       admin: `${root}.admin.*`,
     },
   }

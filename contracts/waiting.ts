@@ -49,7 +49,7 @@ export const waitReasons = {
   ),
   hold: row(
     'the free slots are held for another lane',
-    'lower lanes.<name>.hold if the lane does not need it',
+    'lower lanes.<name>.reserved_slots if the lane does not need it',
   ),
   other_routes: row('the free slots are needed by the callers of other models', null),
   headroom: row(

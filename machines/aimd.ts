@@ -7,25 +7,25 @@
  *  the largest load of the last 24 h bounds growth. A 429 never comes here. */
 import type { Millis } from '#contracts/units'
 
-const RING = 20
-const RECENT: Millis = 10_000
-const BURST = { throttles: 4, fewFrom: 5, ofLast: 5, fewThrottles: 2 }
+export const RING = 20
+export const RECENT: Millis = 10_000
+export const BURST = { throttles: 4, fewFrom: 5, ofLast: 5, fewThrottles: 2 }
 /** A decrease this long after the last one is a new episode. */
-const EPISODE: Millis = 120_000
-const FAST_WINDOW = { start: 5_000, max: 30_000, idle: 60_000 }
-const SLOW_WINDOW: Millis = 60_000
-const FIND_WINDOW: Millis = 2_000
-const FACTOR = 0.7
-const RECOVERED = 0.9
-const HEALTHY = { throttled: 0.03, minSamples: 10, used: 0.8 }
+export const EPISODE: Millis = 120_000
+export const FAST_WINDOW = { start: 5_000, max: 30_000, idle: 60_000 }
+export const SLOW_WINDOW: Millis = 60_000
+export const FIND_WINDOW: Millis = 2_000
+export const FACTOR = 0.7
+export const RECOVERED = 0.9
+export const HEALTHY = { throttled: 0.03, minSamples: 10, used: 0.8 }
 /** Where calls are long, few end in a window: it stays open for more, no longer than this. */
-const WINDOW_MAX: Millis = 120_000
-const CEILING_OVER_PEAK = 1.2
+export const WINDOW_MAX: Millis = 120_000
+export const CEILING_OVER_PEAK = 1.2
 const HOUR: Millis = 3_600_000
-const HOURS = 24
+export const HOURS = 24
 /** The throttles of those who share something are their own affair while so many of the last answers were good ones to others. */
-const OTHERS = { last: 16, well: 5 }
-const HOLD = { min: 60_000, thenSlow: 600_000 }
+export const OTHERS = { last: 16, well: 5 }
+export const HOLD = { min: 60_000, thenSlow: 600_000 }
 
 export interface LimitSettings {
   mode: 'default' | 'classic'

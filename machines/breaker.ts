@@ -6,9 +6,9 @@ import type { Millis } from '#contracts/units'
 import { emptyWindow, failing, note, type FailureWindow } from './failure-window.ts'
 
 /** Half-open ends after this many successes, or failures, or this long after its first probe. */
-const PROBES = { enough: 5, tooMany: 2, decideWithin: 60_000 }
+export const PROBES = { enough: 5, tooMany: 2, decideWithin: 60_000 }
 /** After a failed probe the breaker stays open for the longest that is allowed. */
-const OPEN = { min: 10_000, max: 20_000, jitter: 0.2 }
+export const OPEN = { min: 10_000, max: 20_000, jitter: 0.2 }
 /** Ramp: shares of the limit, a step each; slower after `ramp_limit_exceeded`. */
 /** Steady: a refusal leaves this share of what was in flight; at so few, probes decide again. */
 export const RAMP = {

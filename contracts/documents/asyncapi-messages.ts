@@ -16,7 +16,15 @@ import { ADMIN_OPS, type AdminOp } from '#contracts/subjects'
 export const eventMessage = (name: EventName): string => `event.${name}`
 
 /** `components.messages`. */
-export function messages(): Json {
+export const messages = (): Json => ({
+  ...asked(),
+  ...answered(),
+  ...administration(),
+  ...events(),
+})
+
+/** What callers say. */
+function asked(): Json {
   return {
     request: {
       summary: 'A Messages call.',
@@ -30,7 +38,6 @@ export function messages(): Json {
       payload: schema('request-body'),
       examples: [{ name: 'plain', headers: { [HEADER.id]: 'j_1' }, payload: ASKED }],
     },
-    jobReceipt: { summary: 'The job is stored.', ...bare, payload: schema('job-receipt') },
     question: { summary: 'No body is read.' },
     auxQuestion: {
       summary: 'A page of the list, or one model (models-ask); no body: the first page.',
@@ -42,6 +49,13 @@ export function messages(): Json {
       headers: schema('aux-request-headers'),
       payload: schema('upstream'),
     },
+  }
+}
+
+/** What they hear. */
+function answered(): Json {
+  return {
+    jobReceipt: { summary: 'The job is stored.', ...bare, payload: schema('job-receipt') },
     answer: {
       summary: 'The whole answer.',
       headers: noError('accounting-headers'),
@@ -73,29 +87,33 @@ export function messages(): Json {
       payload: schema('upstream'),
     },
     serviceAnswer: { summary: 'Who is there.', ...bare, payload: schema('service-answer') },
-    ...Object.fromEntries(
-      ADMIN_OPS.flatMap((op) => [
-        [`admin.${op}`, { summary: shapes[`admin.${op}`]?.says, payload: adminBody(op) }],
-        [
-          `admin.${op}.answer`,
-          { summary: `The answer to ${op}.`, ...bare, payload: schema(adminAnswerShape(op)) },
-        ],
-      ]),
-    ),
-    ...Object.fromEntries(
-      eventNames
-        .filter((name) => eventRows[name].on !== null)
-        .map((name) => [
-          eventMessage(name),
-          {
-            summary: eventRows[name].says,
-            headers: eventHeaders(name),
-            payload: schema(`event.${name}`),
-          },
-        ]),
-    ),
   }
 }
+
+const administration = (): Json =>
+  Object.fromEntries(
+    ADMIN_OPS.flatMap((op) => [
+      [`admin.${op}`, { summary: shapes[`admin.${op}`]?.says, payload: adminBody(op) }],
+      [
+        `admin.${op}.answer`,
+        { summary: `The answer to ${op}.`, ...bare, payload: schema(adminAnswerShape(op)) },
+      ],
+    ]),
+  )
+
+const events = (): Json =>
+  Object.fromEntries(
+    eventNames
+      .filter((name) => eventRows[name].on !== null)
+      .map((name) => [
+        eventMessage(name),
+        {
+          summary: eventRows[name].says,
+          headers: eventHeaders(name),
+          payload: schema(`event.${name}`),
+        },
+      ]),
+  )
 
 const schema = (name: string): Json => ({ $ref: `#/components/schemas/${name}` })
 const bare = { headers: schema('no-headers') }

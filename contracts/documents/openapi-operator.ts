@@ -27,57 +27,7 @@ export function openapiOperator(): Json {
       { url: 'http://127.0.0.1:8780', description: 'As it is when nothing is configured.' },
     ],
     security: [],
-    paths: {
-      '/healthz': get('healthz', 'The process is up.', { 200: json('Up.', schema('health')) }),
-      '/readyz': {
-        get: {
-          operationId: 'readyz',
-          summary: 'Whether requests are taken: by one door at least, or by the one that is named.',
-          description:
-            'A door is `nats`, for programs that publish, or `http`, in a process that serves it. Each has reasons of its own: without NATS the HTTP door beside the scheduler still serves. The port of the HTTP door answers the same, of itself.',
-          parameters: [
-            {
-              name: 'door',
-              in: 'query',
-              description: 'Only this door; `any`, or nothing: one that serves is enough.',
-              schema: { type: 'string', enum: ['any', ...DOORS] },
-            },
-          ],
-          responses: {
-            200: json('Requests are taken.', schema('readiness')),
-            400: json('This process has no such door.', schema('api-error')),
-            503: json('They are not, and why.', schema('readiness')),
-          },
-        },
-      },
-      '/metrics': get('metrics', 'Metrics for Prometheus.', {
-        200: { description: 'The text format.', content: { 'text/plain': { schema: TEXT } } },
-      }),
-      '/api/snapshot': get('snapshot', 'Everything true now.', {
-        200: json('The snapshot.', schema('snapshot')),
-      }),
-      '/api/events': {
-        get: {
-          operationId: 'events',
-          summary: 'Everything that happens: what is still kept, then each event as it comes.',
-          description:
-            'Each event has a number as `id:`, its name as `event:`, and as `data:` the JSON of `recorded-event`. A slow reader hears `event: lost` and how many. Comments keep the connection alive.',
-          parameters: [
-            {
-              name: 'last-event-id',
-              in: 'header',
-              description: 'Only what came after this number.',
-              schema: { type: 'string', pattern: '^[0-9]{1,15}$' },
-            },
-          ],
-          responses: {
-            200: { description: 'Events.', content: { 'text/event-stream': { schema: TEXT } } },
-            ...refused({ 503: 'As many readers are connected as are served.' }),
-          },
-        },
-      },
-      ...Object.fromEntries(ADMIN_OPS.map((op) => [`/api/admin/${op}`, { post: act(op) }])),
-    },
+    paths: paths(),
     components: {
       securitySchemes: {
         adminToken: {
@@ -86,33 +36,52 @@ export function openapiOperator(): Json {
           description: 'HEADGATE_ADMIN_TOKEN; without one set, every act is refused.',
         },
       },
-      schemas: {
-        ...components(
-          [
-            'snapshot',
-            ...ADMIN_OPS.map((op) => `admin.${op}`),
-            ...ADMIN_OPS.map(adminAnswerShape).filter((name) => name !== 'snapshot'),
-            ...eventNames.map((name) => `event.${name}`),
-          ],
-          'draft-2020-12',
-        ),
-        'recorded-event': recordedEvent,
-        lost: object({ lost: { type: 'integer', minimum: 1 } }),
-        health: object({ status: { type: 'string', const: 'ok' } }),
-        readiness: object({
+      schemas: schemas(),
+    },
+  }
+}
+
+function paths(): Json {
+  return {
+    '/healthz': get('healthz', 'The process is up.', { 200: json('Up.', schema('health')) }),
+    '/readyz': { get: readyz() },
+    '/metrics': get('metrics', 'Metrics for Prometheus.', {
+      200: { description: 'The text format.', content: { 'text/plain': { schema: TEXT } } },
+    }),
+    '/api/snapshot': get('snapshot', 'Everything true now.', {
+      200: json('The snapshot.', schema('snapshot')),
+    }),
+    '/api/events': { get: events() },
+    ...Object.fromEntries(ADMIN_OPS.map((op) => [`/api/admin/${op}`, { post: act(op) }])),
+  }
+}
+
+function schemas(): Json {
+  return {
+    ...components(
+      [
+        'snapshot',
+        ...ADMIN_OPS.map((op) => `admin.${op}`),
+        ...ADMIN_OPS.map(adminAnswerShape).filter((name) => name !== 'snapshot'),
+        ...eventNames.map((name) => `event.${name}`),
+      ],
+      'draft-2020-12',
+    ),
+    'recorded-event': recordedEvent,
+    lost: object({ lost: { type: 'integer', minimum: 1 } }),
+    health: object({ status: { type: 'string', const: 'ok' } }),
+    readiness: object({
+      ready: { type: 'boolean' },
+      reasons: { type: 'array', items: { type: 'string' } },
+      doors: {
+        type: 'object',
+        additionalProperties: object({
           ready: { type: 'boolean' },
           reasons: { type: 'array', items: { type: 'string' } },
-          doors: {
-            type: 'object',
-            additionalProperties: object({
-              ready: { type: 'boolean' },
-              reasons: { type: 'array', items: { type: 'string' } },
-            }),
-          },
         }),
-        'api-error': toJson(apiError, 'draft-2020-12'),
       },
-    },
+    }),
+    'api-error': toJson(apiError, 'draft-2020-12'),
   }
 }
 
@@ -121,6 +90,45 @@ const schema = (name: string): Json => ({ $ref: `#/components/schemas/${name}` }
 
 const get = (operationId: string, summary: string, responses: Json): Json => ({
   get: { operationId, summary, responses },
+})
+
+const readyz = (): Json => ({
+  operationId: 'readyz',
+  summary: 'Whether requests are taken: by one door at least, or by the one that is named.',
+  description:
+    'A door is `nats`, for programs that publish, or `http`, in a process that serves it. Each has reasons of its own: without NATS the HTTP door beside the scheduler still serves. The port of the HTTP door answers the same, of itself.',
+  parameters: [
+    {
+      name: 'door',
+      in: 'query',
+      description: 'Only this door; `any`, or nothing: one that serves is enough.',
+      schema: { type: 'string', enum: ['any', ...DOORS] },
+    },
+  ],
+  responses: {
+    200: json('Requests are taken.', schema('readiness')),
+    400: json('This process has no such door.', schema('api-error')),
+    503: json('They are not, and why.', schema('readiness')),
+  },
+})
+
+const events = (): Json => ({
+  operationId: 'events',
+  summary: 'Everything that happens: what is still kept, then each event as it comes.',
+  description:
+    'Each event has a number as `id:`, its name as `event:`, and as `data:` the JSON of `recorded-event`. A slow reader hears `event: lost` and how many. Comments keep the connection alive.',
+  parameters: [
+    {
+      name: 'last-event-id',
+      in: 'header',
+      description: 'Only what came after this number.',
+      schema: { type: 'string', pattern: '^[0-9]{1,15}$' },
+    },
+  ],
+  responses: {
+    200: { description: 'Events.', content: { 'text/event-stream': { schema: TEXT } } },
+    ...refused({ 503: 'As many readers are connected as are served.' }),
+  },
 })
 
 function act(op: AdminOp): Json {

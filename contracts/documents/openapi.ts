@@ -35,56 +35,7 @@ export function openapi(): Json {
       { url: 'http://127.0.0.1:8781', description: 'As it is when nothing is configured.' },
     ],
     security: [{ apiKey: [] }, { bearer: [] }],
-    paths: {
-      '/v1/messages': {
-        post: {
-          operationId: 'createMessage',
-          summary: 'One Messages call, scheduled.',
-          parameters: [...ref('parameters', SCHEDULING), ...ref('parameters', PASSED_ON)],
-          requestBody: bodyOf({ $ref: '#/components/schemas/request-body' }),
-          responses: {
-            200: {
-              description:
-                'The upstream\'s own answer, byte for byte; with `"stream": true` its events as they come. The status line is sent with the first real event, so that a late refusal still has its status. Of a stream, the headers say what is known by then.',
-              headers: headerRefs(ACCOUNTING),
-              content: {
-                'application/json': { schema: { $ref: '#/components/schemas/upstream' } },
-                'text/event-stream': { schema: { type: 'string' } },
-              },
-            },
-            ...responseRefs('message', MESSAGE_REFUSALS),
-          },
-        },
-      },
-      '/v1/messages/count_tokens': {
-        post: {
-          operationId: 'countTokens',
-          summary: "The upstream's own count, outside lanes and slots.",
-          parameters: ref('parameters', PASSED_ON),
-          requestBody: bodyOf({ $ref: '#/components/schemas/upstream' }),
-          responses: { 200: upstreamAnswer, ...responseRefs('aux', AUX_REFUSALS) },
-        },
-      },
-      '/v1/models': {
-        get: {
-          operationId: 'listModels',
-          summary: "The upstream's own list, outside lanes and slots.",
-          parameters: [...ref('parameters', PASSED_ON), ...pageParameters()],
-          responses: { 200: upstreamAnswer, ...responseRefs('aux', AUX_REFUSALS) },
-        },
-      },
-      '/v1/models/{id}': {
-        get: {
-          operationId: 'getModel',
-          summary: "The upstream's own word on one model, outside lanes and slots.",
-          parameters: [
-            ...ref('parameters', PASSED_ON),
-            { name: 'id', in: 'path', required: true, schema: askProperty('id') },
-          ],
-          responses: { 200: upstreamAnswer, ...responseRefs('aux', AUX_REFUSALS) },
-        },
-      },
-    },
+    paths: paths(),
     components: {
       securitySchemes: {
         apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key', description: KEY },
@@ -108,6 +59,59 @@ export function openapi(): Json {
           description:
             'JSON of the upstream, or for it, unchanged: its own documents say what is in it.',
         },
+      },
+    },
+  }
+}
+
+function paths(): Json {
+  return {
+    '/v1/messages': {
+      post: {
+        operationId: 'createMessage',
+        summary: 'One Messages call, scheduled.',
+        parameters: [...ref('parameters', SCHEDULING), ...ref('parameters', PASSED_ON)],
+        requestBody: bodyOf({ $ref: '#/components/schemas/request-body' }),
+        responses: {
+          200: {
+            description:
+              'The upstream\'s own answer, byte for byte; with `"stream": true` its events as they come. The status line is sent with the first real event, so that a late refusal still has its status. Of a stream, the headers say what is known by then.',
+            headers: headerRefs(ACCOUNTING),
+            content: {
+              'application/json': { schema: { $ref: '#/components/schemas/upstream' } },
+              'text/event-stream': { schema: { type: 'string' } },
+            },
+          },
+          ...responseRefs('message', MESSAGE_REFUSALS),
+        },
+      },
+    },
+    '/v1/messages/count_tokens': {
+      post: {
+        operationId: 'countTokens',
+        summary: "The upstream's own count, outside lanes and slots.",
+        parameters: ref('parameters', PASSED_ON),
+        requestBody: bodyOf({ $ref: '#/components/schemas/upstream' }),
+        responses: { 200: upstreamAnswer, ...responseRefs('aux', AUX_REFUSALS) },
+      },
+    },
+    '/v1/models': {
+      get: {
+        operationId: 'listModels',
+        summary: "The upstream's own list, outside lanes and slots.",
+        parameters: [...ref('parameters', PASSED_ON), ...pageParameters()],
+        responses: { 200: upstreamAnswer, ...responseRefs('aux', AUX_REFUSALS) },
+      },
+    },
+    '/v1/models/{id}': {
+      get: {
+        operationId: 'getModel',
+        summary: "The upstream's own word on one model, outside lanes and slots.",
+        parameters: [
+          ...ref('parameters', PASSED_ON),
+          { name: 'id', in: 'path', required: true, schema: askProperty('id') },
+        ],
+        responses: { 200: upstreamAnswer, ...responseRefs('aux', AUX_REFUSALS) },
       },
     },
   }

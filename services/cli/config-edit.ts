@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isMap, isScalar, isSeq, parseDocument, type Document, type Node } from 'yaml'
 import { configFile, resolve, type ConfigFile } from '#contracts/config'
+import { withPresentKeys } from '#contracts/former-keys'
 import { Failure } from './terminal.ts'
 
 /** Where the one place is that answers may go, once every tenant has a user of its own. */
@@ -181,7 +182,7 @@ const inside = (value: unknown, step: string): unknown =>
 
 /** The file as the scheduler would have it, or a Failure. */
 function resolved(value: unknown, path: string, otherwise: string): ConfigFile {
-  const checked = configFile.safeParse(withoutEmpty(value ?? {}, []))
+  const checked = configFile.safeParse(withoutEmpty(withPresentKeys(value ?? {}).file, []))
   const [first] = checked.success ? resolve(checked.data).contradictions : []
   if (checked.success && first === undefined) return checked.data
   const why = otherwise === AS_IT_STANDS || first === undefined ? '' : `: ${first}`

@@ -16,7 +16,7 @@ import {
   type LaneShare,
   type Storm,
 } from './simulate-options.ts'
-import { Failure, json, messageOf, Misuse, positive, say, seed } from './terminal.ts'
+import { Failure, json, messageOf, Misuse, positive, say, seed, tell } from './terminal.ts'
 
 export interface SimulateFlags {
   scenario?: string
@@ -28,6 +28,8 @@ export interface SimulateFlags {
   vs: string[]
   config?: string
   load?: number
+  reserved?: number
+  /** Its former name. */
   hold?: number
   noise?: number
   part: number
@@ -44,7 +46,7 @@ export interface SimulateFlags {
 
 /** More columns than a terminal shows. */
 const RUNS_MAX = 5
-const OF_SCENARIO = ['load', 'hold', 'noise', 'part'] as const
+const OF_SCENARIO = ['load', 'reserved', 'hold', 'noise', 'part'] as const
 const OF_TRACE = ['scale', 'capacity', 'tenants', 'lanes', 'for', 'storm'] as const
 /** Columns lack them. */
 const OF_COLUMNS = ['tenants', 'lanes'] as const
@@ -80,7 +82,8 @@ export const simulate = (): Command => {
     )
     .optionsGroup('Of a scenario, where it has such a parameter:')
     .option('--load <x>', 'share of the slots that is asked for: 0.6, 0.7 or 0.8', loadOf)
-    .option('--hold <n>', 'slots never lent, from 0 to 20', wholeFrom(0, 20))
+    .addOption(reserved('--reserved <n>').conflicts('hold'))
+    .addOption(reserved('--hold <n>').hideHelp())
     .option('--noise <x>', 'share of attempts that fail, from 0 to 1', numberFrom(0, 1))
     .option('--part <f>', 'only the first part of its time, 0.01 to 1', numberFrom(0.01, 1), 1)
     .optionsGroup('Of a trace:')
@@ -97,11 +100,15 @@ export const simulate = (): Command => {
     .action(async (flags: SimulateFlags, command: Command) => {
       if (flags.list === true) return list(flags, command)
       check(flags, command)
+      if (flags.hold !== undefined) tell('--hold is called --reserved now')
       const { results } = await ask<{ results: RunResult[] }>(jobOf(flags))
       await show(results, flags)
       if (results.some((result) => result.violations > 0)) process.exitCode = 1
     })
 }
+
+const reserved = (flags: string): Option =>
+  new Option(flags, 'slots never lent, from 0 to 20').argParser(wholeFrom(0, 20))
 
 /** Seconds that S2 was measured with. */
 function loadOf(text: string): number {
@@ -179,8 +186,9 @@ function unlike(runs: RunJob[]): RunJob[] {
 
 function whatOf(flags: SimulateFlags): RunJob['what'] {
   if (flags.trace === undefined) {
-    const { scenario: name = '', load = null, hold = null, noise = null, part } = flags
-    return { kind: 'scenario', name, load, hold, noise, part }
+    const { scenario: name = '', load = null, noise = null, part } = flags
+    const slots = flags.reserved ?? flags.hold ?? null
+    return { kind: 'scenario', name, load, reserved: slots, noise, part }
   }
   const { trace: path, scale, capacity, tenants, lanes, for: forS = null, storm = null } = flags
   return { kind: 'trace', path, scale, capacity, tenants, lanes, forS, storm }

@@ -57,7 +57,7 @@ const ROOMS: readonly Room[] = [
   { troubles: 1, routes: 2, lanes: 3, tenants: 0, moves: 0, airy: false },
 ]
 const WIDTH_MIN = 16
-const LEVELS = ['normal', 'batch trickles', 'batch stands', 'arrivals are shed']
+const LEVELS = ['normal', 'batch at its minimum', 'batch on what is left', 'arrivals are shed']
 
 export function pageOf(of: PageOptions): string[] {
   const width = Math.max(WIDTH_MIN, of.columns)

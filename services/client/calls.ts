@@ -20,19 +20,24 @@ const LANE_WAIT_MS: Readonly<Record<string, number>> = { batch: 86_400_000 }
 /** For a receipt: a job is checked and stored, nothing more. */
 const SUBMIT_WAIT_MS = 10_000
 
-export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 'relay' | 'submit'> {
-  const { transport, tenant, to, waitMs } = inside
-  const { ask } = exchange(inside)
-  const { status } = questions(inside)
-  const laneWaitMs = (lane: string) => LANE_WAIT_MS[lane] ?? WAIT_MS
-  /** While Headgate has it, or does not say and its lane's time is not over. */
-  const stillThere = async ({ lane, id }: { lane: string; id: string }, waitedMs: number) => {
+const laneWaitMs = (lane: string): number => LANE_WAIT_MS[lane] ?? WAIT_MS
+
+/** While Headgate has it, or does not say and its lane's time is not over. */
+const stillThereBy =
+  (status: Headgate['status']) =>
+  async ({ lane, id }: { lane: string; id: string }, waitedMs: number): Promise<boolean> => {
     try {
       return (await status(id)).state !== 'settled'
     } catch (error) {
       return !isHeadgateError(error, 'unknown_id') && waitedMs < laneWaitMs(lane)
     }
   }
+
+export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 'relay' | 'submit'> {
+  const { transport, tenant, to, waitMs } = inside
+  const { ask } = exchange(inside)
+  const { status } = questions(inside)
+  const stillThere = stillThereBy(status)
   const forget = (id: string) => void post(transport, { subject: to.cancel(tenant, id), data: '' })
 
   return {
@@ -87,21 +92,29 @@ export function calls(inside: Inside): Pick<Headgate, 'request' | 'stream' | 're
       })
     },
 
-    async submit(body, options = {}) {
-      const call = prepareCall('submit', options, inside)
-      checkStream('submit', body)
-      const subject = to.submit(tenant, call.lane)
-      const message = await ask({
-        subject,
-        data: encode(body),
-        headers: call.headers,
-        waitMs: SUBMIT_WAIT_MS,
-        signal: options.signal,
-        // Who hears no receipt in time may submit the same again, and so it stays.
-        left: (why) => why === 'aborted' && forget(call.id),
-        nobody: `nobody listens to ${subject}: this server keeps no durable jobs`,
-      })
-      return shaped(jobReceipt, message)
-    },
+    submit: submitBy(inside, ask, forget),
   }
 }
+
+const submitBy =
+  (
+    inside: Inside,
+    ask: ReturnType<typeof exchange>['ask'],
+    forget: (id: string) => void,
+  ): Headgate['submit'] =>
+  async (body, options = {}) => {
+    const call = prepareCall('submit', options, inside)
+    checkStream('submit', body)
+    const subject = inside.to.submit(inside.tenant, call.lane)
+    const message = await ask({
+      subject,
+      data: encode(body),
+      headers: call.headers,
+      waitMs: SUBMIT_WAIT_MS,
+      signal: options.signal,
+      // Who hears no receipt in time may submit the same again, and so it stays.
+      left: (why) => why === 'aborted' && forget(call.id),
+      nobody: `nobody listens to ${subject}: this server keeps no durable jobs`,
+    })
+    return shaped(jobReceipt, message)
+  }

@@ -7,6 +7,7 @@ import type {
   MessageTokensCount,
 } from '@anthropic-ai/sdk/resources/messages'
 import type { ModelInfo } from '@anthropic-ai/sdk/resources/models'
+import type { BatchOp } from '#contracts/batches'
 import type { CancelAnswer, DegradeStep, JobReceipt, StatusAnswer } from '#contracts/messages'
 import type { AdminOp, AuxKind } from '#contracts/subjects'
 import type { AnswerAccounting } from './accounting.ts'
@@ -183,6 +184,9 @@ export interface Headgate {
   status(id: string): Promise<StatusAnswer>
   /** The upstream's own answer, outside lanes. */
   aux(kind: AuxKind, body?: object | RawBody, options?: AuxOptions): Promise<Answer<unknown>>
+  /** For an HTTP door, whom NATS permits it: one question about this tenant's message batches, answered with JSON or
+   *  with lines of results. */
+  batch(op: BatchOp, data: RawBody, options?: AuxOptions): Promise<Uint8Array>
   /** How many input tokens a call would have. */
   countTokens(
     params: MessageCountTokensParams,

@@ -6,6 +6,7 @@ import type {
   MessageCreateParamsNonStreaming,
   MessageTokensCount,
 } from '@anthropic-ai/sdk/resources/messages'
+import type { BatchOp } from '#contracts/batches'
 import type { CancelAnswer, JobReceipt, StatusAnswer } from '#contracts/messages'
 import type { AdminOp, AuxKind } from '#contracts/subjects'
 import type { AnswerStream } from './answer-stream.ts'
@@ -85,6 +86,10 @@ export class HeadgateClient implements Headgate {
 
   aux(kind: AuxKind, body?: object | RawBody, options?: AuxOptions): Promise<Answer<unknown>> {
     return this.#headgate.aux(kind, body, options)
+  }
+
+  batch(op: BatchOp, data: RawBody, options?: AuxOptions): Promise<Uint8Array> {
+    return this.#headgate.batch(op, data, options)
   }
 
   countTokens(

@@ -13,7 +13,8 @@ import type { TransportHeaders } from './transport.ts'
 const SHORT_WAIT_MS = 2_000
 const AUX_WAIT_MS = 65_000
 
-type Questions = 'result' | 'cancel' | 'status' | 'aux' | 'countTokens' | 'models' | 'admin'
+type Questions =
+  'result' | 'cancel' | 'status' | 'aux' | 'batch' | 'countTokens' | 'models' | 'admin'
 
 export function questions(inside: Inside): Pick<Headgate, Questions> {
   const { tenant, to } = inside
@@ -69,6 +70,19 @@ export function questions(inside: Inside): Pick<Headgate, Questions> {
     },
 
     aux,
+
+    async batch(op, data, options = {}) {
+      checkNames('aux', 'batch', options)
+      const { headers, signal, waitMs } = options
+      const message = await ask({
+        subject: to.batch(tenant, op),
+        data,
+        headers: ownHeaders(headers),
+        waitMs: waitMs ?? AUX_WAIT_MS,
+        signal,
+      })
+      return message.data
+    },
 
     countTokens: async (params, options) =>
       (await aux('count_tokens', params, options)) as Answer<MessageTokensCount>,

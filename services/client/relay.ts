@@ -29,7 +29,7 @@ export interface Relayed {
   leave(): void
 }
 
-export function openRelay(of: {
+export interface RelayOptions {
   transport: Transport
   box: Mailbox
   system: ClientSystem
@@ -46,11 +46,10 @@ export function openRelay(of: {
   silenceMs: number
   /** Tells Headgate that nobody waits for it any more. */
   forget: () => void
-}): Relayed {
-  const { subject, sink } = of
-  let events = 0
-  let streamed = false
-  let heard = true
+}
+
+export function openRelay(of: RelayOptions): Relayed {
+  const { sink } = of
   let over = false
   let posted: Posted | null = null
 
@@ -58,9 +57,7 @@ export function openRelay(of: {
   const close = (): boolean => {
     over = true
     slot?.close()
-    stopWaiting()
-    stopListening()
-    stopEnding()
+    waits.stop()
     return posted?.withdraw() === true
   }
   const fail = (error: HeadgateError) => {
@@ -68,47 +65,16 @@ export function openRelay(of: {
     close()
     sink.fail(error)
   }
-  const giveUp = (error: HeadgateError) => {
+  const waits = patience(of, (waitedMs, why) => {
+    const error = unanswered(posted, waitedMs, why)
     if (close()) of.forget()
     sink.fail(error)
-  }
-  const listen = () => {
-    if (!heard) return giveUp(unanswered(posted, of.silenceMs, `silence for ${of.silenceMs} ms`))
-    heard = false
-    stopListening = of.system.after(of.silenceMs, listen)
-  }
-  let stopListening = () => {}
-  const { endWithinMs: most } = of
-  const stopEnding =
-    most === null ? () => {} : of.system.after(most, () => giveUp(unanswered(posted, most)))
-  let stopWaiting = of.system.after(of.waitMs, () => giveUp(unanswered(posted, of.waitMs)))
-
+  })
+  const read = readerOf(of, { begun: waits.begun, close, fail })
   const hear = (message: TransportMessage) => {
     if (over) return
-    heard = true
-    if (message.nobody) return fail(nobodyAt(subject))
-    const { data } = message
-    const error = errorIn(message)
-    if (error !== null) return fail(error)
-    if (!isLast(message)) return data.length > 0 ? part(data) : fail(endless())
-    // The end of a stream counts its events; a whole answer has none to count.
-    const accounting = readAccounting(message)
-    const wrong = wrongEnd({ data, accounting, events, streamed })
-    if (wrong !== null) return fail(wrong)
-    close()
-    if (accounting.events === null) sink.answer(data, accounting)
-    else sink.end(accounting)
-  }
-  const part = (data: Uint8Array) => {
-    if (!streamed) {
-      streamed = true
-      stopWaiting()
-      stopWaiting = () => {}
-      listen()
-    }
-    if (isPing(data)) return sink.ping()
-    events += 1
-    sink.event(data)
+    waits.heard()
+    read(message)
   }
 
   const slot = openSlot(of, hear, fail)
@@ -118,6 +84,70 @@ export function openRelay(of: {
     leave() {
       if (!over && close()) of.forget()
     },
+  }
+}
+
+/** How long it is waited: for the first word, for the next one of a stream, and for the end. */
+function patience(
+  of: Pick<RelayOptions, 'system' | 'waitMs' | 'silenceMs' | 'endWithinMs'>,
+  giveUp: (waitedMs: number, why?: string) => void,
+): {
+  heard(): void
+  /** It is a stream: silence counts from now on, and no more the wait for the first word. */
+  begun(): void
+  stop(): void
+} {
+  const { system, waitMs, silenceMs, endWithinMs: most } = of
+  let heard = true
+  let stopListening = () => {}
+  const listen = () => {
+    if (!heard) return giveUp(silenceMs, `silence for ${silenceMs} ms`)
+    heard = false
+    stopListening = system.after(silenceMs, listen)
+  }
+  const stopEnding = most === null ? () => {} : system.after(most, () => giveUp(most))
+  const stopWaiting = system.after(waitMs, () => giveUp(waitMs))
+  return {
+    heard: () => void (heard = true),
+    begun() {
+      stopWaiting()
+      listen()
+    },
+    stop() {
+      stopWaiting()
+      stopListening()
+      stopEnding()
+    },
+  }
+}
+
+/** Tells the sink what a message is. */
+function readerOf(
+  { subject, sink }: Pick<RelayOptions, 'subject' | 'sink'>,
+  to: { begun: () => void; close: () => boolean; fail: (error: HeadgateError) => void },
+): (message: TransportMessage) => void {
+  let events = 0
+  let streamed = false
+  const part = (data: Uint8Array) => {
+    if (!streamed) to.begun()
+    streamed = true
+    if (isPing(data)) return sink.ping()
+    events += 1
+    sink.event(data)
+  }
+  return (message) => {
+    if (message.nobody) return to.fail(nobodyAt(subject))
+    const { data } = message
+    const error = errorIn(message)
+    if (error !== null) return to.fail(error)
+    if (!isLast(message)) return data.length > 0 ? part(data) : to.fail(endless())
+    // The end of a stream counts its events; a whole answer has none to count.
+    const accounting = readAccounting(message)
+    const wrong = wrongEnd({ data, accounting, events, streamed })
+    if (wrong !== null) return to.fail(wrong)
+    to.close()
+    if (accounting.events === null) sink.answer(data, accounting)
+    else sink.end(accounting)
   }
 }
 

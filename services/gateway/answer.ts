@@ -1,5 +1,5 @@
 /** What came back over the bus, as the API would have said it over HTTP. Pure. */
-import { errorBody, refusal, type Refusal } from '#contracts/messages'
+import { errorBody, jobReceipt, refusal, type JobReceipt, type Refusal } from '#contracts/messages'
 import type { Millis } from '#contracts/units'
 import { refusals } from '#contracts/refusals'
 import { clientRefusals, type AnswerAccounting, type ClientCode, type HeadgateError } from '#client'
@@ -48,6 +48,32 @@ export function wholeAnswer(
   headers['request-id'] = word(accounting.requestId ?? namedId(accounting.id) ?? id)
   return { status: 200, headers, body: bytes }
 }
+
+/** Where a job's answer is asked for. */
+export const jobPath = (id: string): string => `/v1/headgate/jobs/${id}`
+
+/** A call that became a job: its receipt, and where its answer will be. */
+export function deferredAnswer(
+  bytes: Uint8Array,
+  accounting: AnswerAccounting,
+  id: string,
+): HttpAnswer {
+  const { headers } = wholeAnswer(bytes, accounting, id)
+  const location = jobPath(receiptIn(bytes)?.id ?? headers['headgate-id'] ?? id)
+  return { status: 202, headers: { ...headers, location }, body: bytes }
+}
+
+/** Null: it is none, but an event of a stream perhaps. */
+export function receiptIn(bytes: Uint8Array): JobReceipt | null {
+  if (bytes.length > RECEIPT_BYTES_MAX) return null
+  try {
+    const read = jobReceipt.safeParse(JSON.parse(new TextDecoder().decode(bytes)))
+    return read.success ? read.data : null
+  } catch {
+    return null
+  }
+}
+const RECEIPT_BYTES_MAX = 4_096
 
 /** The accounting of a streamed answer, and the upstream's own id of it: both are known at its end. */
 export function trailersOf(of: AnswerAccounting): HttpHeaders {

@@ -43,6 +43,10 @@ export function ownDeadlineOf(headers: IncomingHeaders): number | null {
 export const streamsAgain = (headers: IncomingHeaders): boolean =>
   (textOf(headers, 'user-agent') ?? '').startsWith('claude-cli/')
 
+/** Whether the caller would have a job rather than a no. */
+export const mayDefer = (headers: IncomingHeaders): boolean =>
+  /(^|,) *defer *(,|$)/.test(textOf(headers, HEADER.degrade.toLowerCase()) ?? '')
+
 export type ReadCall = { ok: true; options: CallOptions } | { ok: false; refusal: Refusal }
 
 export function readCall(headers: IncomingHeaders): ReadCall {

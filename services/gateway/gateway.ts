@@ -10,9 +10,11 @@ import type { ClientSystem, Headgate } from '#client'
 import { createListener, isLoopback, listen, type Denial, type Tls } from '#platform/http/listener'
 import { refusalAnswer, type HttpAnswer } from './answer.ts'
 import { askAux } from './aux-call.ts'
+import { BATCH_PATHS, serveBatches } from './serve-batches.ts'
 import { callers, type Caller } from './callers.ts'
 import { nothingAt, servedPath } from './paths.ts'
 import { readers } from './readers.ts'
+import { JOB_PATH, serveJobs } from './serve-jobs.ts'
 import { serveMessages } from './serve-messages.ts'
 import { uploads } from './uploads.ts'
 
@@ -183,20 +185,51 @@ function serveApi(
     if (unknown !== null) return void refuse(reply, refusal('invalid_request', unknown))
     done()
   })
+  // Without keys there is one tenant, and nobody to keep out.
+  const tenantShare = () => (of.keyless() ? 1 : TENANT_SHARE)
+  // Whatever it calls itself; the scheduler reads it once, and says what is wrong with it.
+  scope.removeAllContentTypeParsers()
+  // A batch is read as it comes, and counts in no store of bodies.
+  void scope.register(async (apart) => {
+    serveBatches(apart, {
+      ...{ settings: of.settings, tenantOf, tenantShare, newId: () => newId(of), send },
+      clientOf: (request) => of.client.as(tenantOf(request)),
+      lanesOf: of.lanesOf,
+      secure: of.tls !== null,
+    })
+    for (const path of BATCH_PATHS) otherMethods(apart, path, refuse)
+  })
+  let close = () => {}
+  void scope.register(
+    async (whole) =>
+      void (close = serveWhole(whole, of, { waiting, tenantOf, tenantShare, refuse })),
+  )
+  return () => close()
+}
+
+/** What is asked in one piece. */
+function serveWhole(
+  scope: FastifyInstance,
+  of: GatewayOptions,
+  by: {
+    waiting: ReturnType<typeof readers>
+    tenantOf: (request: FastifyRequest) => string
+    tenantShare: () => number
+    refuse: (reply: FastifyReply, refused: Refusal) => FastifyReply
+  },
+): () => void {
+  const { waiting, tenantOf, refuse } = by
   uploads(scope, {
     limits() {
       const { upload_bytes, upload_queued_max, upload_wait_ms } = of.settings()
       return { bytesMax: upload_bytes, queuedMax: upload_queued_max, waitMs: upload_wait_ms }
     },
     tenantOf,
-    // Without keys there is one tenant, and nobody to keep out.
-    tenantShare: () => (of.keyless() ? 1 : TENANT_SHARE),
+    tenantShare: by.tenantShare,
     eachBytesMax: of.requestBytesMax,
     after: of.system.after,
     refuse,
   })
-  // Whatever it calls itself; the scheduler reads it once, and says what is wrong with it.
-  scope.removeAllContentTypeParsers()
   scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
 
   const close = serveMessages(scope, {
@@ -213,7 +246,14 @@ function serveApi(
     newId: () => newId(of),
     send,
   })
-  for (const path of ['/v1/messages', '/v1/messages/count_tokens', '/v1/models', '/v1/models/:id'])
+  serveJobs(scope, {
+    ...{ clientOf: (request) => of.client.as(tenantOf(request)), newId: () => newId(of), send },
+    waitMaxMs: () => of.settings().job_wait_ms,
+  })
+  for (const path of [
+    ...['/v1/messages', '/v1/messages/count_tokens', '/v1/models', '/v1/models/:id'],
+    JOB_PATH,
+  ])
     otherMethods(scope, path, refuse)
   return close
 }
@@ -228,7 +268,7 @@ function otherMethods(
   url: string,
   refuse: (reply: FastifyReply, refused: Refusal) => FastifyReply,
 ): void {
-  const served = ['GET', 'POST'].filter((method) => scope.hasRoute({ method, url }))
+  const served = ['GET', 'POST', 'DELETE'].filter((method) => scope.hasRoute({ method, url }))
   const others = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].filter(
     (one) => !served.includes(one),
   )

@@ -5,7 +5,15 @@ import type { FastifyReply } from 'fastify'
 import type { Millis } from '#contracts/units'
 import { clientRefusals, HeadgateError, type AnswerAccounting, type RelaySink } from '#client'
 import { Outlet } from '#platform/http/listener'
-import { trailersOf, errorAnswer, streamHead, wholeAnswer, type HttpAnswer } from './answer.ts'
+import {
+  deferredAnswer,
+  trailersOf,
+  errorAnswer,
+  receiptIn,
+  streamHead,
+  wholeAnswer,
+  type HttpAnswer,
+} from './answer.ts'
 import type { Place } from './places.ts'
 import type { Reader, Readers } from './readers.ts'
 import { errorFrame, frameOf, pingFrame } from './sse.ts'
@@ -30,6 +38,9 @@ export class MessagesCall implements RelaySink {
   readonly #readers: Readers
   readonly #deadlineMs: Millis | null
   readonly #streamsAgain: boolean
+  readonly #mayDefer: boolean
+  /** Of the job that a streamed call became; its end is still to come. */
+  #receipt: Uint8Array | null = null
   /** It has waited so long that its next sign of life has a status before it. */
   #early = false
   readonly #stopWaiting: () => void
@@ -45,13 +56,15 @@ export class MessagesCall implements RelaySink {
   #over = false
 
   /** `deadlineMs`: what the caller itself said; null: nothing. `earlyMs`: how long a streamed call waits without
-   *  a word. `streamsAgain`: the caller knows what to do where a stream breaks off. */
+   *  a word. `streamsAgain`: the caller knows what to do where a stream breaks off. `mayDefer`: it asked for a job
+   *  instead of a no, which has a status of its own: a streamed call gets none before then. */
   constructor(of: {
     to: ServerResponse
     readers: Readers
     deadlineMs: Millis | null
     earlyMs: Millis
     streamsAgain: boolean
+    mayDefer: boolean
     ears: CallEars
     system: { now(): Millis; after(ms: Millis, call: () => void): () => void }
   }) {
@@ -59,6 +72,7 @@ export class MessagesCall implements RelaySink {
     this.#stopWaiting = of.system.after(of.earlyMs, () => (this.#early = true))
     this.#deadlineMs = of.deadlineMs
     this.#streamsAgain = of.streamsAgain
+    this.#mayDefer = of.mayDefer
     this.#ears = of.ears
     this.#to = of.to
     this.#out = new Outlet(of.to)
@@ -73,11 +87,16 @@ export class MessagesCall implements RelaySink {
 
   answer(bytes: Uint8Array, accounting: AnswerAccounting): void {
     this.#ears.served(accounting)
-    this.#whole(wholeAnswer(bytes, accounting, accounting.id))
+    const said = accounting.outcome === 'deferred' ? deferredAnswer : wholeAnswer
+    this.#whole(said(bytes, accounting, accounting.id))
   }
 
   event(data: Uint8Array): void {
     if (this.#over) return
+    if (this.#mayDefer && !this.#to.headersSent && receiptIn(data) !== null) {
+      this.#receipt = data
+      return
+    }
     this.#begin()
     this.#pingsItself = false
     this.#write(frameOf(data))
@@ -85,13 +104,15 @@ export class MessagesCall implements RelaySink {
 
   ping(): void {
     // Where the door pings by itself, it goes on until there is more to say: a second ping would say nothing.
-    if (this.#over || this.#pingsItself || !(this.#early || this.#to.headersSent)) return
+    if (this.#over || this.#pingsItself) return
+    if (!this.#to.headersSent && (this.#mayDefer || !this.#early)) return
     this.#begin()
     this.#ping()
   }
 
   end(accounting: AnswerAccounting): void {
     if (this.#over) return
+    if (this.#receipt !== null) return this.answer(this.#receipt, accounting)
     this.#ears.served(accounting)
     this.#begin()
     this.#over = true

@@ -1,7 +1,7 @@
 /** The paths of the door: those that are served, however a base URL was written, and what there is instead of
  *  the others. Pure. */
 
-const SERVED = ['messages', 'models']
+const SERVED = ['messages', 'models', 'headgate']
 
 /** The one path of an endpoint, for a base URL that lacks `/v1`, has it as well, or ends with a slash: an SDK adds
  *  `/v1/messages` to it, and another program `/messages`. Other paths stay as they are. */
@@ -30,7 +30,7 @@ const ITSELF = 'ask the API itself for it, at its own base URL'
 const INSTEAD: readonly (readonly [readonly string[], string])[] = [
   [
     ['messages', 'batches'],
-    "Headgate takes no batches; send each call by itself with the header headgate-lane: batch, or ask the API itself for the batch's price",
+    'there are POST and GET /v1/messages/batches, GET and DELETE /v1/messages/batches/<id>, POST …/<id>/cancel and GET …/<id>/results',
   ],
   [
     ['files'],
@@ -60,7 +60,7 @@ function shown(path: string): string {
 const PARTS_MAX = 8
 const WORDS: ReadonlySet<string> = new Set(
   `v1 v2 api anthropic claude beta messages count_tokens models batches results cancel files content skills
-  versions complete organizations usage_report cost_report chat completions responses embeddings`.split(
+  versions complete organizations usage_report cost_report headgate jobs chat completions responses embeddings`.split(
     /\s+/,
   ),
 )

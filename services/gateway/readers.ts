@@ -73,120 +73,143 @@ const FULL_MS = 5_000
 /** Nor does it get more than so many times its bound meanwhile: it would be minutes of any real stream. */
 const FULL_TIMES = 8
 
+interface Limits {
+  eachBytesMax: number
+  allBytesMax: number
+  stallMs: number
+}
+
+/** All who read here. */
+interface Room {
+  readonly limits: () => Limits
+  readonly answers: Set<Answer>
+  readonly connections: Set<Connection>
+  /** Unread, of all. */
+  bytes: number
+}
+
 export function readers(of: {
-  limits: () => { eachBytesMax: number; allBytesMax: number; stallMs: number }
+  limits: () => Limits
   after: (ms: number, call: () => void) => () => void
 }): Readers {
-  const answers = new Set<Answer>()
-  const connections = new Set<Connection>()
-  let bytes = 0
-
-  const count = (answer: Answer) => {
-    const now = answer.over ? 0 : answer.to.unread
-    bytes += now - answer.counted
-    answer.counted = now
-  }
-  const drop = (answer: Answer) => {
-    answer.over = true
-    count(answer)
-    answers.delete(answer)
-  }
-  const end = (answer: Answer) => {
-    drop(answer)
-    answer.end()
-  }
-  const endWorst = () => {
-    for (const answer of answers) count(answer)
-    while (bytes > of.limits().allBytesMax) {
-      let worst: Answer | null = null
-      for (const answer of answers) if (isWorse(answer, worst)) worst = answer
-      if (worst === null) return
-      end(worst)
-    }
-  }
-  const lookAtAnswers = () => {
-    const { eachBytesMax, stallMs } = of.limits()
-    for (const answer of [...answers]) {
-      count(answer)
-      const stands = answer.counted > 0 && answer.to.taken === answer.taken
-      answer.stalledMs = stands ? answer.stalledMs + LOOK_MS : 0
-      answer.taken = answer.to.taken
-      const full = answer.bounded && answer.counted > eachBytesMax
-      if (full && answer.stalledMs >= Math.min(FULL_MS, stallMs)) end(answer)
-    }
-  }
-  const lookAtConnections = () => {
-    const { stallMs } = of.limits()
-    for (const connection of [...connections]) {
-      const { writableLength, bytesWritten } = connection.from
-      const taken = bytesWritten - writableLength
-      const stands = writableLength > 0 && taken === connection.taken
-      connection.stalledMs = stands ? connection.stalledMs + LOOK_MS : 0
-      connection.taken = taken
-      if (connection.stalledMs < stallMs || !stands) continue
-      connections.delete(connection)
-      connection.end()
-    }
-  }
+  const { limits } = of
+  const room: Room = { limits, answers: new Set(), connections: new Set(), bytes: 0 }
+  let stop: (() => void) | null = null
   const look = () => {
     stop = null
-    lookAtAnswers()
-    lookAtConnections()
+    lookAtAnswers(room)
+    lookAtConnections(room)
     lookLater()
   }
   const lookLater = () => {
-    if (connections.size + answers.size > 0) stop ??= of.after(LOOK_MS, look)
+    if (room.connections.size + room.answers.size > 0) stop ??= of.after(LOOK_MS, look)
   }
-  let stop: (() => void) | null = null
 
   return {
     get bytes() {
-      return bytes
+      return room.bytes
     },
     open(to, tell) {
-      const answer: Answer = {
-        to,
-        end: tell,
-        counted: 0,
-        bounded: true,
-        taken: to.taken,
-        stalledMs: 0,
-        since: { taken: to.taken, grown: 0, largest: 0 },
-        over: false,
-      }
-      answers.add(answer)
+      const answer = beginAnswer(to, tell)
+      room.answers.add(answer)
       lookLater()
-      const wrote = (): boolean => {
-        if (answer.over) return false
-        const { eachBytesMax, allBytesMax } = of.limits()
-        const before = answer.counted
-        count(answer)
-        const growth = grow(answer, answer.counted - before)
-        if (answer.bounded && growth > FULL_TIMES * eachBytesMax) end(answer)
-        else if (bytes > allBytesMax) endWorst()
-        return !answer.over
-      }
       return {
-        wrote,
+        wrote: () => wrote(room, answer),
         wroteAll() {
           answer.bounded = false
-          return wrote()
+          return wrote(room, answer)
         },
-        close: () => drop(answer),
+        close: () => drop(room, answer),
       }
     },
     watch(from, tell) {
       const connection: Connection = { from, end: tell, taken: 0, stalledMs: 0 }
-      connections.add(connection)
+      room.connections.add(connection)
       lookLater()
-      return { close: () => void connections.delete(connection) }
+      return { close: () => void room.connections.delete(connection) }
     },
     close() {
       stop?.()
       stop = null
-      connections.clear()
-      for (const answer of answers) drop(answer)
+      room.connections.clear()
+      for (const answer of room.answers) drop(room, answer)
     },
+  }
+}
+
+const beginAnswer = (to: Unread, end: () => void): Answer => ({
+  to,
+  end,
+  counted: 0,
+  bounded: true,
+  taken: to.taken,
+  stalledMs: 0,
+  since: { taken: to.taken, grown: 0, largest: 0 },
+  over: false,
+})
+
+/** False: it was ended, now or before. */
+function wrote(room: Room, answer: Answer): boolean {
+  if (answer.over) return false
+  const { eachBytesMax, allBytesMax } = room.limits()
+  const before = answer.counted
+  count(room, answer)
+  const growth = grow(answer, answer.counted - before)
+  if (answer.bounded && growth > FULL_TIMES * eachBytesMax) end(room, answer)
+  else if (room.bytes > allBytesMax) endWorst(room)
+  return !answer.over
+}
+
+function count(room: Room, answer: Answer): void {
+  const now = answer.over ? 0 : answer.to.unread
+  room.bytes += now - answer.counted
+  answer.counted = now
+}
+
+function drop(room: Room, answer: Answer): void {
+  answer.over = true
+  count(room, answer)
+  room.answers.delete(answer)
+}
+
+function end(room: Room, answer: Answer): void {
+  drop(room, answer)
+  answer.end()
+}
+
+function endWorst(room: Room): void {
+  for (const answer of room.answers) count(room, answer)
+  while (room.bytes > room.limits().allBytesMax) {
+    let worst: Answer | null = null
+    for (const answer of room.answers) if (isWorse(answer, worst)) worst = answer
+    if (worst === null) return
+    end(room, worst)
+  }
+}
+
+function lookAtAnswers(room: Room): void {
+  const { eachBytesMax, stallMs } = room.limits()
+  for (const answer of [...room.answers]) {
+    count(room, answer)
+    const stands = answer.counted > 0 && answer.to.taken === answer.taken
+    answer.stalledMs = stands ? answer.stalledMs + LOOK_MS : 0
+    answer.taken = answer.to.taken
+    const full = answer.bounded && answer.counted > eachBytesMax
+    if (full && answer.stalledMs >= Math.min(FULL_MS, stallMs)) end(room, answer)
+  }
+}
+
+function lookAtConnections({ limits, connections }: Room): void {
+  const { stallMs } = limits()
+  for (const connection of [...connections]) {
+    const { writableLength, bytesWritten } = connection.from
+    const taken = bytesWritten - writableLength
+    const stands = writableLength > 0 && taken === connection.taken
+    connection.stalledMs = stands ? connection.stalledMs + LOOK_MS : 0
+    connection.taken = taken
+    if (connection.stalledMs < stallMs || !stands) continue
+    connections.delete(connection)
+    connection.end()
   }
 }
 

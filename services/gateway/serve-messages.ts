@@ -8,6 +8,7 @@ import {
   ANSWER_GRACE_MS,
   deadlineOf,
   LANE_DEFAULT,
+  mayDefer,
   ownDeadlineOf,
   readCall,
   streamsAgain,
@@ -75,6 +76,7 @@ export function serveMessages(scope: FastifyInstance, of: MessagesDoor): () => v
       deadlineMs: time.ownMs,
       earlyMs: of.settings().early_status_ms,
       streamsAgain: streamsAgain(request.headers),
+      mayDefer: mayDefer(request.headers),
       ears: earsOf({ call, client, time, kept, refusals }),
       system: of.system,
     })
@@ -126,7 +128,7 @@ async function runs(client: Headgate, id: string): Promise<boolean> {
 /** Where a request holds a slot. */
 const RUNS: readonly string[] = ['running', 'forwarding', 'aborting']
 
-const foreignLane = (lanes: readonly string[] | null, lane: string): Refusal | null =>
+export const foreignLane = (lanes: readonly string[] | null, lane: string): Refusal | null =>
   lanes === null || lanes.includes(lane)
     ? null
     : refusal('forbidden', `the tenant may use ${lanes.join(', ')} only`)

@@ -22,58 +22,26 @@ interface Upload {
   admit: () => void
 }
 
-export function uploads(
-  scope: FastifyInstance,
-  of: {
-    limits: () => UploadLimits
-    tenantOf: (request: FastifyRequest) => string
-    /** Of all bytes and all places, the most that one tenant may hold, 0 to 1; one body it may always send. */
-    tenantShare: () => number
-    /** The largest body. */
-    eachBytesMax: number
-    after: (ms: number, call: () => void) => () => void
-    refuse: (reply: FastifyReply, refused: Refusal) => void
-  },
-): void {
+export interface UploadsOptions {
+  limits: () => UploadLimits
+  tenantOf: (request: FastifyRequest) => string
+  /** Of all bytes and all places, the most that one tenant may hold, 0 to 1; one body it may always send. */
+  tenantShare: () => number
+  /** The largest body. */
+  eachBytesMax: number
+  after: (ms: number, call: () => void) => () => void
+  refuse: (reply: FastifyReply, refused: Refusal) => void
+}
+
+export function uploads(scope: FastifyInstance, of: UploadsOptions): void {
   const held = new WeakMap<FastifyRequest, Upload>()
-  const byTenant = new Map<string, number>()
-  const line = new Set<Upload>()
-  let bytes = 0
-  const count = (tenant: string, more: number) => {
-    bytes += more
-    const own = (byTenant.get(tenant) ?? 0) + more
-    if (own === 0) byTenant.delete(tenant)
-    else byTenant.set(tenant, own)
-  }
+  const room: Room = { of, byTenant: new Map(), line: new Set(), bytes: 0 }
   const give = (request: FastifyRequest) => {
     const upload = held.get(request)
     if (upload === undefined) return
     held.delete(request)
-    count(upload.tenant, -upload.announced)
-    letIn()
-  }
-  const lacksRoom = ({ announced }: Upload) => bytes > 0 && bytes + announced > of.limits().bytesMax
-  const lacksShare = ({ tenant, announced }: Upload) => {
-    const own = byTenant.get(tenant) ?? 0
-    return own > 0 && own + announced > of.limits().bytesMax * of.tenantShare()
-  }
-  const letIn = () => {
-    const kept = new Set<string>()
-    for (const upload of line) {
-      if (lacksRoom(upload)) return
-      if (kept.has(upload.tenant) || lacksShare(upload)) kept.add(upload.tenant)
-      else {
-        line.delete(upload)
-        upload.admit()
-      }
-    }
-  }
-  const mayWait = ({ tenant }: Upload): boolean => {
-    const { queuedMax, waitMs } = of.limits()
-    if (waitMs === 0 || line.size >= queuedMax) return false
-    let own = 0
-    for (const upload of line) if (upload.tenant === tenant) own++
-    return own < Math.ceil(queuedMax * of.tenantShare())
+    count(room, upload.tenant, -upload.announced)
+    letIn(room)
   }
 
   scope.addHook('preParsing', (request, reply, _payload, done) => {
@@ -85,24 +53,24 @@ export function uploads(
       announced,
       admit() {
         stop()
-        count(upload.tenant, announced)
+        count(room, upload.tenant, announced)
         held.set(request, upload)
         done()
       },
     }
     reply.raw.once('close', () => {
       stop()
-      if (line.delete(upload)) letIn()
+      if (room.line.delete(upload)) letIn(room)
       give(request)
     })
-    const waits = mayWait(upload)
-    line.add(upload)
-    letIn()
-    if (!line.has(upload)) return
+    const waits = mayWait(room, upload)
+    room.line.add(upload)
+    letIn(room)
+    if (!room.line.has(upload)) return
     const refuse = () => {
-      line.delete(upload)
+      room.line.delete(upload)
       of.refuse(reply, FULL)
-      letIn()
+      letIn(room)
     }
     if (waits) stop = of.after(of.limits().waitMs, refuse)
     else refuse()
@@ -111,6 +79,50 @@ export function uploads(
     give(request)
     done()
   })
+}
+
+/** What is being received, and what waits for it. */
+interface Room {
+  readonly of: UploadsOptions
+  /** Bytes being received, of each tenant that sends any. */
+  readonly byTenant: Map<string, number>
+  readonly line: Set<Upload>
+  bytes: number
+}
+
+function count(room: Room, tenant: string, more: number): void {
+  room.bytes += more
+  const own = (room.byTenant.get(tenant) ?? 0) + more
+  if (own === 0) room.byTenant.delete(tenant)
+  else room.byTenant.set(tenant, own)
+}
+
+const lacksRoom = ({ of, bytes }: Room, { announced }: Upload): boolean =>
+  bytes > 0 && bytes + announced > of.limits().bytesMax
+
+function lacksShare({ of, byTenant }: Room, { tenant, announced }: Upload): boolean {
+  const own = byTenant.get(tenant) ?? 0
+  return own > 0 && own + announced > of.limits().bytesMax * of.tenantShare()
+}
+
+function letIn(room: Room): void {
+  const kept = new Set<string>()
+  for (const upload of room.line) {
+    if (lacksRoom(room, upload)) return
+    if (kept.has(upload.tenant) || lacksShare(room, upload)) kept.add(upload.tenant)
+    else {
+      room.line.delete(upload)
+      upload.admit()
+    }
+  }
+}
+
+function mayWait({ of, line }: Room, { tenant }: Upload): boolean {
+  const { queuedMax, waitMs } = of.limits()
+  if (waitMs === 0 || line.size >= queuedMax) return false
+  let own = 0
+  for (const upload of line) if (upload.tenant === tenant) own++
+  return own < Math.ceil(queuedMax * of.tenantShare())
 }
 
 const FULL = refusal(

@@ -110,11 +110,21 @@ async function main(): Promise<void> {
     ['HTTP', wired.gatewayUrl],
   ] as const
   log.info(startLine({ configPath, config: loaded.config, env, nats, doors }))
+  sayReady(wired, log)
+  drainOnSignals(wired, log)
+  tellParent(wired, { file, bus, durable: settings.durable })
+}
+
+function sayReady(wired: Wired, log: Log): void {
   log.info('ready', { at: wired.httpUrl ?? '' })
   if (wired.gatewayUrl !== null) log.info('the HTTP door is open', { at: wired.gatewayUrl })
   if (wired.inspectUrl !== null) log.warn(`the machines can be inspected at ${wired.inspectUrl}`)
-  drainOnSignals(wired, log)
+}
+
+/** A parent without a NATS server speaks with us over IPC from here on. */
+function tellParent(wired: Wired, of: { file: ConfigFile; bus: Bus; durable: boolean }): void {
   if (process.send === undefined) return
+  const { file, bus, durable } = of
   if (bus.kind === 'memory') bridge(bus, process)
   const ready: ToParent = {
     type: 'ready',
@@ -123,7 +133,7 @@ async function main(): Promise<void> {
     gateway: wired.gatewayUrl,
     config: { subject_prefix: file.subject_prefix, upstreams: file.upstreams },
     instance: wired.instance,
-    durable: settings.durable,
+    durable,
     bus: bus.kind,
   }
   process.send(ready)

@@ -3,6 +3,7 @@
 import type { Dice } from '#core/estimators/dice'
 import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
+import type { Batch, BatchOp } from '#contracts/batches'
 import type { JobLife } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
 import type { DeadReason, Gathering, JobClaim, JobsAsk, JobsList, JobsPage } from '#contracts/jobs'
@@ -439,6 +440,8 @@ export interface Jobs {
   life(tenant: string, id: string): Promise<JobLife | null>
   /** Of a job that no scheduler has live; null: nobody knows the id. */
   status(tenant: string, id: string): Promise<StatusAnswer | null>
+  /** Stores the result of a job that is refused before it is one. */
+  refuse(job: Pick<NewJob, 'tenant' | 'lane' | 'id' | 'group'>, refused: Refusal): Promise<void>
 }
 
 /** A request as a job: its receipt, or why not. */
@@ -502,7 +505,7 @@ export class BatchesError extends Error {
 }
 
 /** The provider's batches. All but `create` reject with a `BatchesError`, in bounded time, and may be tried again. */
-export interface Batches {
+export interface ProviderBatches {
   /** Never a rejection. */
   create(ask: BatchAsk, entries: readonly BatchEntry[]): Promise<BatchCreated>
   /** Those of the account that were made at that time or later, as the provider's clock has it; newest first. */
@@ -525,6 +528,78 @@ export interface JobsOperator {
   /** A dead job is forgotten; its result stays. False: there is none. */
   drop(tenant: string, id: string): Promise<boolean>
 }
+
+// ---- message batches ----
+
+/** Whose batch. */
+export interface BatchName {
+  readonly tenant: string
+  readonly id: string
+}
+
+/** One of the pages that a batch came in: its `names`, or its `entries` whole. */
+export interface BatchPage extends BatchName {
+  readonly kind: 'names' | 'entries'
+  readonly page: number
+}
+
+/** A result of a batch's job, in its place among those of the batch. */
+export interface GroupResult {
+  readonly seq: number
+  /** The job's. */
+  readonly id: string
+  /** Ms since 1970. */
+  readonly at: Millis
+  readonly headers: BusHeaders
+  /** Empty where heads were asked for. */
+  readonly body: Uint8Array
+}
+
+/** Where batches are kept beside the jobs that they become. Each act is one, whole or not at all, also between
+ *  instances; each rejects with a `JobStoreError`, in bounded time. */
+export interface BatchStore {
+  /** The largest page, in bytes. */
+  readonly pageBytesMax: number
+  /** Puts it among those that are not over; false: there is one of that name. */
+  create(batch: Batch): Promise<boolean>
+  find(of: BatchName): Promise<{ batch: Batch; revision: number } | null>
+  /** Writes over a revision; its own, or null: somebody was faster. */
+  write(batch: Batch, over: number): Promise<number | null>
+  /** Of a tenant, the last first. */
+  idsOf(tenant: string): Promise<string[]>
+  /** Those that are not over, of all tenants. */
+  open(): Promise<BatchName[]>
+  /** It is over: no entry of it waits any more. */
+  close(of: BatchName): Promise<void>
+  putPage(of: BatchPage, bytes: Uint8Array): Promise<void>
+  page(of: BatchPage): Promise<Uint8Array | null>
+  dropPage(of: BatchPage): Promise<void>
+  /** Takes away all that is kept of it, its results too. */
+  remove(of: BatchName): Promise<void>
+  /** Results in the order in which they were stored, from a place on: at most so many and about so many bytes, at
+   *  least one where there is one. */
+  results(
+    of: BatchName,
+    from: number,
+    most: { count: number; bytes: number },
+  ): Promise<GroupResult[]>
+  /** The same without bodies. */
+  heads(of: BatchName, from: number, count: number): Promise<GroupResult[]>
+}
+
+/** What an HTTP door may ask about batches. The answer is JSON, or the lines of a page of results. */
+export interface Batches {
+  ask(op: BatchOp, of: BatchAsked): Promise<BatchSaid>
+}
+
+export interface BatchAsked {
+  tenant: string
+  data: Uint8Array
+  /** What a new batch's entries are sent with; who asks anything else says nothing here. */
+  said: Pick<Incoming, 'deadlineMs' | 'degrade' | 'headers'> & { maxAttempts: number | null }
+}
+
+export type BatchSaid = { json: unknown } | { bytes: Uint8Array } | { refused: Refusal }
 
 /** What a door may ask of the scheduler. */
 export interface Scheduler {

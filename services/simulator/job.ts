@@ -41,7 +41,7 @@ export interface ScenarioJob {
   /** S2: 0.6, 0.7 or 0.8; null: the scenario's own. */
   load: number | null
   /** S7: slots never lent, 0 to 20; null: 0. */
-  hold: number | null
+  reserved: number | null
   /** S10: share of attempts that fail, 0 to 1; null: 0.01. */
   noise: number | null
   /** Only the first part of its time, at least 0.01; 1: all of it. */

@@ -37,7 +37,7 @@ class FileError extends Error {
 }
 
 const RECORD_CHUNK_CHARS = 65_536
-const PARAMETERS = ['load', 'hold', 'noise'] as const
+const PARAMETERS = ['load', 'reserved', 'noise'] as const
 
 // A parent that is gone needs no result.
 process.once('disconnect', () => process.exit(1))

@@ -46,17 +46,25 @@ export function optimum(of: {
   const queue = new IndexedHeap<Waiting>(
     (a, b) => a.endBy < b.endBy || (a.endBy === b.endBy && a.order < b.order),
   )
-  let order = 0
-  let next = of.source.next()
+  const arrivals = arrivalsOf(of.source)
   for (let second = 0; second < until; second++) {
-    let slots = provider.capacity(second)
-    const passes = passesOf(provider.faults ?? [], second)
-    const aside: Waiting[] = []
     for (const budget of Object.values(budgets)) budget.refill(second)
+    for (const one of arrivals(second)) queue.push(one)
+    pour(queue, { second, provider, budgets, total })
+  }
+  return total
+}
+
+/** What comes within each second, in turn. */
+function arrivalsOf(source: Source): (second: Seconds) => Waiting[] {
+  let order = 0
+  let next = source.next()
+  return (second) => {
+    const come: Waiting[] = []
     while (next !== null && next.at < (second + 1) * 1_000) {
       const service = next.work.serviceMs / 1_000
       const deadline = next.asked.deadlineMs === null ? Infinity : next.asked.deadlineMs / 1_000
-      queue.push({
+      come.push({
         heapAt: -1,
         order: order++,
         model: next.asked.model,
@@ -66,42 +74,58 @@ export function optimum(of: {
         output: next.work.outputTokens,
         endBy: deadline < service ? -Infinity : next.at / 1_000 + deadline,
       })
-      next = of.source.next()
+      next = source.next()
     }
-    for (let one = queue.top(); one !== undefined && slots > 1e-9; one = queue.top()) {
-      if (one.endBy <= second) {
-        queue.remove(one)
-        continue
-      }
-      const passing = passes(one.model)
-      if (passing <= 0) {
-        queue.remove(one)
-        aside.push(one)
-        continue
-      }
-      const part = Math.min(
-        one.left,
-        (slots * passing) / one.service,
-        budgets.requests.level,
-        budgets.input.level / Math.max(1, one.input),
-        budgets.output.level / Math.max(1, one.output),
-      )
-      if (part <= 0) break
-      one.left -= part
-      slots -= (part * one.service) / passing
-      budgets.requests.level -= part
-      budgets.input.level -= part * one.input
-      budgets.output.level -= part * one.output
-      total.work += part * one.service
-      total.requests += part
-      total.inputTokens += part * one.input
-      total.outputTokens += part * one.output
-      if (one.left > 1e-9) break
-      queue.remove(one)
-    }
-    for (const one of aside) queue.push(one)
+    return come
   }
-  return total
+}
+
+/** The slots of one second, poured over those that wait, the soonest deadline first. */
+function pour(
+  queue: IndexedHeap<Waiting>,
+  of: {
+    second: Seconds
+    provider: ProviderSettings
+    budgets: Record<'requests' | 'input' | 'output', Budget>
+    total: Optimum
+  },
+): void {
+  const { second, provider, budgets, total } = of
+  const passes = passesOf(provider.faults ?? [], second)
+  const aside: Waiting[] = []
+  let slots = provider.capacity(second)
+  for (let one = queue.top(); one !== undefined && slots > 1e-9; one = queue.top()) {
+    if (one.endBy <= second) {
+      queue.remove(one)
+      continue
+    }
+    const passing = passes(one.model)
+    if (passing <= 0) {
+      queue.remove(one)
+      aside.push(one)
+      continue
+    }
+    const part = Math.min(
+      one.left,
+      (slots * passing) / one.service,
+      budgets.requests.level,
+      budgets.input.level / Math.max(1, one.input),
+      budgets.output.level / Math.max(1, one.output),
+    )
+    if (part <= 0) break
+    one.left -= part
+    slots -= (part * one.service) / passing
+    budgets.requests.level -= part
+    budgets.input.level -= part * one.input
+    budgets.output.level -= part * one.output
+    total.work += part * one.service
+    total.requests += part
+    total.inputTokens += part * one.input
+    total.outputTokens += part * one.output
+    if (one.left > 1e-9) break
+    queue.remove(one)
+  }
+  for (const one of aside) queue.push(one)
 }
 
 const ALL = (): number => 1

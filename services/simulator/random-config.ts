@@ -120,19 +120,19 @@ function lanes(dice: Throws, needs: Needs, base: number): Record<string, LaneInp
       : dice.chance(0.5) && shippedGuarantee <= left
         ? shippedGuarantee
         : dice.int(0, Math.floor(left / 2))
-    const hold = preemptible || dice.chance(0.6) ? 0 : dice.int(0, Math.min(guarantee, held))
+    const reserved = preemptible || dice.chance(0.6) ? 0 : dice.int(0, Math.min(guarantee, held))
     left -= guarantee
-    held -= hold
+    held -= reserved
     const cap = dice.maybe(0.4, () => dice.int(Math.max(1, guarantee), Math.max(1, 2 * base)))
-    const trickle = preemptible ? dice.int(0, Math.min(10, cap ?? 10)) : 0
+    const minimum = preemptible ? dice.int(0, Math.min(10, cap ?? 10)) : 0
     all[name] = plain({
       weight: dice.maybe(0.5, () => dice.log(0.1, 50)),
       guarantee,
-      hold,
+      reserved_slots: reserved,
       cap: cap ?? (guarantee > 60 ? guarantee : undefined),
       preemptible,
-      trickle:
-        name === 'batch' && preemptible && dice.chance(0.5) ? Math.min(2, cap ?? 2) : trickle,
+      minimum_share:
+        name === 'batch' && preemptible && dice.chance(0.5) ? Math.min(2, cap ?? 2) : minimum,
       delay_control: dice.maybe(0.15, () => true),
       timeout_ms: dice.maybe(0.4, () => patience(dice, needs)),
       max_attempts: dice.maybe(0.3, () => dice.int(1, 8)),

@@ -55,7 +55,9 @@ function slotsOf(
 function shareOf(config: Config, lane: LaneConfig): number {
   const { base, headroom = 0 } = config.file.scheduling
   const cap = lane.preemptible && !lane.capBinds ? Math.max(base, lane.cap) : lane.cap
-  const held = config.lanes.filter((one) => one !== lane).reduce((sum, one) => sum + one.hold, 0)
+  const held = config.lanes
+    .filter((one) => one !== lane)
+    .reduce((sum, one) => sum + one.reservedSlots, 0)
   const kept = Math.max(held, lane.preemptible ? headroom : 0)
   return Math.min(1, cap / base, Math.max(0, base - kept) / base)
 }

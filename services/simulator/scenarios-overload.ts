@@ -12,7 +12,7 @@ import {
   type OverloadRow,
 } from './overload.ts'
 import type { ProviderSettings } from './provider-model.ts'
-import type { Scenario } from './scenarios.ts'
+import type { Scenario } from './scenario.ts'
 
 const overloadOf = (of: {
   name: string
@@ -76,7 +76,7 @@ const letIn: Scenario = {
   parameters: [],
   parts: () =>
     [false, true].map((unpredicted) => {
-      const [part] = overloadOf({ name: '', title: '' }).parts({ load: 0, hold: 0, noise: 0 })
+      const [part] = overloadOf({ name: '', title: '' }).parts({ load: 0, reserved: 0, noise: 0 })
       return { ...part!, name: unpredicted ? 'let in' : 'as it is', asksAgain: false, unpredicted }
     }),
   figures: (run) => {

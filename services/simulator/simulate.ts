@@ -20,7 +20,8 @@ import { JobError } from './job-error.ts'
 import { optimum } from './optimum.ts'
 import type { SchedulingPolicy } from './policy.ts'
 import type { ProviderSettings } from './provider-model.ts'
-import { SCENARIOS, scenarioOf, type Part, type ScenarioParameters } from './scenarios.ts'
+import type { Part, ScenarioParameters } from './scenario.ts'
+import { SCENARIOS, scenarioOf } from './scenarios.ts'
 import { sdkCaller } from './sdk-caller.ts'
 import { NO_SERIES, seriesOf } from './series.ts'
 import { wallMs } from './system.ts'
@@ -42,7 +43,7 @@ export async function simulate(run: RunJob, options: SimulateOptions = PLAIN): P
     : simulateTrace(run, run.what, options)
 }
 
-export const PARAMETERS: ScenarioParameters = { load: 0.8, hold: 0, noise: 0.01 }
+export const PARAMETERS: ScenarioParameters = { load: 0.8, reserved: 0, noise: 0.01 }
 
 /** Several seeds are pooled into one result. */
 export function simulateScenario(
@@ -58,7 +59,7 @@ export function simulateScenario(
     )
   const parameters: ScenarioParameters = {
     load: what.load ?? PARAMETERS.load,
-    hold: what.hold ?? PARAMETERS.hold,
+    reserved: what.reserved ?? PARAMETERS.reserved,
     noise: what.noise ?? PARAMETERS.noise,
   }
   const worlds: Played[] = []

@@ -1,6 +1,7 @@
 /** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
  *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
  *  than numbers, `-- half-price` a day in virtual time. */
+import { benchBatches } from './batches.ts'
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
 import { benchHalfPrice } from './half-price.ts'
@@ -22,13 +23,17 @@ if (only === 'half-price') {
   await benchHalfPrice()
   process.exit(0)
 }
+if (only === 'batches') {
+  await benchBatches(options)
+  process.exit(0)
+}
 if (only === 'jobs-soak') process.exit((await benchJobsSoak(options)) ? 0 : 1)
 if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
 const runs = (name: string): boolean => only === undefined || only === name
 const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
 if (only !== undefined && !among.includes(only)) {
   console.error(
-    `no bench ${only}; there are ${among.join(', ')}, overload, streams, jobs-soak, half-price`,
+    `no bench ${only}; there are ${among.join(', ')}, overload, streams, batches, jobs-soak, half-price`,
   )
   process.exit(2)
 }

@@ -13,7 +13,7 @@ export function benchSimulate(): Record<string, number> {
   const rows = CASES.map(({ name, what }) => {
     const speeds: number[] = []
     for (let seed = 0; seed < 6; seed++) {
-      const job = { name, part: 1, load: null, hold: null, noise: null }
+      const job = { name, part: 1, load: null, reserved: null, noise: null }
       const plain = { label: '', policy: 'headgate', config: null } as const
       const { simulated_requests, wall_ms } = simulateScenario(plain, job, [seed + 1])
       if (seed > 0) speeds.push((1_000 * simulated_requests) / wall_ms)

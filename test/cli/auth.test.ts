@@ -399,12 +399,18 @@ tenants:
     expect(shown).toContain('tenants.default holds for it no more')
   })
 
+  test('take a file with keys that have another name now, and leave them as they are', () => {
+    writeFileSync(join(dir, 'headgate.yaml'), 'lanes: { premium: { hold: 3 } }\n')
+    done('add-tenant', 'bo', '--lanes', 'batch', '--config', 'headgate.yaml')
+    expect(readFileSync(join(dir, 'headgate.yaml'), 'utf8')).toContain('hold: 3')
+  })
+
   test.each([
     ['other prefixes', 'nats: { reply_prefixes: ["_INBOX."] }', 'nats.reply_prefixes says other'],
     ['other lanes', 'tenants: { bo: { lanes: [premium] } }', 'tenants.bo.lanes says otherwise'],
     ['another subject prefix', 'subject_prefix: ai', 'was made for llm'],
     ['an unknown key', 'natz: {}', 'does not load as it stands'],
-    ['a contradiction', 'lanes: { batch: { hold: 3 } }', 'does not load as it stands'],
+    ['a contradiction', 'lanes: { batch: { reserved_slots: 3 } }', 'does not load as it stands'],
     ['no YAML', 'a: [', 'does not load as it stands'],
     ['a key twice', 'nats: {}\nnats: {}', 'does not load as it stands'],
     ['an alias', 'tenants: { x: &x {}, bo: *x }', 'tenants.bo: write it as a plain map'],

@@ -36,7 +36,8 @@ describe('headgate simulate', () => {
     [['--scenario', 'S2', '--seed', '-1'], 'expected a whole number from 0 to 4294967295'],
     [['--scenario', 'S2', '--seed', '4294967296'], 'expected a whole number from 0 to 4294967295'],
     [['--scenario', 'S2', '--load', '0.65'], 'expected one of 0.6, 0.7, 0.8'],
-    [['--scenario', 'S7', '--hold', '21'], 'expected a whole number from 0 to 20'],
+    [['--scenario', 'S7', '--reserved', '1', '--hold', '1'], 'cannot be used with'],
+    [['--scenario', 'S7', '--reserved', '21'], 'expected a whole number from 0 to 20'],
     [['--scenario', 'S10', '--noise', '1.1'], 'expected a number from 0 to 1'],
     [['--scenario', 'S2', '--part', '0'], 'expected a number from 0.01 to 1'],
     [['--scenario', 'S2', '--scale', '2'], '--scale: needs --trace FILE, not --scenario'],
@@ -71,10 +72,10 @@ describe('headgate simulate', () => {
 
   test('refuses a parameter that the scenario lacks, and says which have it', () => {
     const { scenarios } = listed()
-    const with_ = scenarios.find(({ parameters }) => parameters.includes('hold'))
-    const without = scenarios.find(({ parameters }) => !parameters.includes('hold'))
-    const { status, stderr } = run('--scenario', without?.name ?? '', '--hold', '4')
-    expect(stderr).toContain(`--hold: not for ${without?.name}`)
+    const with_ = scenarios.find(({ parameters }) => parameters.includes('reserved'))
+    const without = scenarios.find(({ parameters }) => !parameters.includes('reserved'))
+    const { status, stderr } = run('--scenario', without?.name ?? '', '--reserved', '4')
+    expect(stderr).toContain(`--reserved: not for ${without?.name}`)
     expect(stderr).toContain(`for ${with_?.name}`)
     expect(status).toBe(2)
   })

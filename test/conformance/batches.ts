@@ -1,11 +1,11 @@
 /** What the provider's batches promise, as sentences. Run on the fake and, over a real socket against the simulated
  *  provider, on the real ones. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { BatchAsk, BatchEntry, Batches, BatchResult } from '#ports'
+import type { BatchAsk, BatchEntry, ProviderBatches, BatchResult } from '#ports'
 import { BatchesError } from '#ports'
 
 export interface FarBatches {
-  batches: Batches
+  batches: ProviderBatches
   ask: BatchAsk
   /** Far side's time; a batch takes `TAKES_MS`. */
   advance(ms: number): void

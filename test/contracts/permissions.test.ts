@@ -48,8 +48,8 @@ describe('permissions', () => {
     const gateway = gatewayPermissions({ subjectPrefix, tenants })
     expect(gateway.publish).toEqual([
       'llm.v1.cancel.gateway.*',
-      ...of('a').publish,
-      ...of('b', ['batch']).publish,
+      ...[...of('a').publish, 'llm.v1.batch.a.*'],
+      ...[...of('b', ['batch']).publish, 'llm.v1.batch.b.*'],
     ])
     expect(gateway.subscribe).toEqual(['_INBOX_gateway.>', '_INBOX_a.>', '_INBOX_b.>'])
   })

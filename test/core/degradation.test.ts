@@ -288,11 +288,11 @@ describe('in the core', () => {
     expect(world.effects.filter((one) => one.type === 'alarm').length).toBe(1)
   })
 
-  test('at the first level batch has its trickle, at the second nothing, until the others need less', () => {
+  test('at the first level batch has its minimum share, at the second nothing, until the others need less', () => {
     for (const [limit, level, batch] of [
       // 36 of 60 slots are no trouble: batch always has one.
       [36, 0, 1],
-      // 35 of 60: a trickle of 2 x 35 / 60.
+      // 35 of 60: a minimum share of 2 x 35 / 60.
       [35, 1, 1],
       [23, 2, 0],
     ] as const) {
@@ -326,16 +326,18 @@ describe('in the core', () => {
   })
 
   test('from the second level on nothing is held back for anybody', () => {
-    const lanes = { premium: { hold: 20 }, interactive: {}, batch: {} }
+    const lanes = { premium: { reserved_slots: 20 }, interactive: {}, batch: {} }
     const holdOf = (limit: number): number | undefined =>
-      fallenTo(limit, { lanes }).state.lanesByName.get('premium')?.hold
-    // 20 of 60; interactive alone cannot show demand past the holds, so the peak is what it can use.
+      fallenTo(limit, { lanes }).state.lanesByName.get('premium')?.reservedSlots
+    // 20 of 60; interactive alone cannot show demand past what is reserved, so the peak is what it can use.
     const world = fallenTo(23, { lanes })
     expect(held(world, 'interactive')).toBe(16)
     for (let i = 0; i < 7; i++) world.submit({ tenant: 'p', lane: 'premium', id: `p${i}` })
     world.advance(1_000)
     world.tick()
-    expect([world.state.load.level, world.state.lanesByName.get('premium')?.hold]).toEqual([2, 0])
+    expect([world.state.load.level, world.state.lanesByName.get('premium')?.reservedSlots]).toEqual(
+      [2, 0],
+    )
     expect(holdOf(60)).toBe(20)
   })
 

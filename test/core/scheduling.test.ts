@@ -194,10 +194,10 @@ describe('lanes', () => {
     expect(world.state.groups.firm.v).toBeLessThanOrEqual(Math.max(before, interactive.finish))
   })
 
-  test('hold keeps the guarantee free: the fixed 20 of 60', () => {
+  test('reserved slots keep the guarantee free: the fixed 20 of 60', () => {
     const world = new CoreWorld({
       llm_gateway: { max_inflight_per_tenant: 60 },
-      lanes: { ...deep.lanes, premium: { hold: 20 } },
+      lanes: { ...deep.lanes, premium: { reserved_slots: 20 } },
     })
     fill(world, 100, { tenant: 'i' })
     expect(held(world, 'interactive')).toBe(40)
@@ -205,7 +205,7 @@ describe('lanes', () => {
     expect(held(world, 'premium')).toBe(20)
   })
 
-  test('batch stays under a configured cap and headroom, and keeps its trickle under any load', () => {
+  test('batch stays under a configured cap and headroom, and keeps its minimum share under any load', () => {
     const world = new CoreWorld({
       ...deep,
       lanes: { ...deep.lanes, batch: { cap: 15 } },
@@ -254,7 +254,7 @@ describe('lanes', () => {
   })
 
   test('a paused lane holds nothing', () => {
-    const world = new CoreWorld({ lanes: { premium: { hold: 20 } } })
+    const world = new CoreWorld({ lanes: { premium: { reserved_slots: 20 } } })
     fill(world, 70, { tenant: 'i' })
     expect(held(world, 'interactive')).toBe(40)
     world.input({ type: 'lane', lane: 'premium', paused: true })
@@ -814,6 +814,24 @@ describe('models without a route of their own', () => {
     world.end('a/b1', 'rejected')
     world.submit({ model: 'd', id: 'd2' })
     expect([...world.state.routesByModel.keys()]).toEqual(['c', 'd'])
+  })
+
+  test('take the tenants that have nothing elsewhere with them', () => {
+    const world = new CoreWorld({ routes_max: 2 })
+    for (const [tenant, model] of [
+      ['gone', 'a'],
+      ['stays', 'a'],
+      ['stays', 'b'],
+    ] as const) {
+      world.submit({ tenant, model, id: model })
+      // What it used is a debt, for which it is remembered.
+      world.advance(1_000)
+      world.end(`${tenant}/${model}`)
+    }
+    expect([...world.state.tenants.keys()]).toEqual(['gone', 'stays'])
+    world.submit({ tenant: 'new', model: 'c' })
+    expect([...world.state.routesByModel.keys()]).toEqual(['b', 'c'])
+    expect([...world.state.tenants.keys()]).toEqual(['stays', 'new'])
   })
 
   test('cannot shut out a model that has answered, however many invented ones wait', () => {

@@ -50,7 +50,11 @@ describe('work waits for the limit', () => {
   }
   test.each([
     ["its lane's cap", { lanes: { interactive: { cap: 30 } } }, 'interactive'],
-    ["another lane's hold", { lanes: { premium: { hold: 20 } } }, 'interactive'],
+    [
+      "another lane's reserved slots",
+      { lanes: { premium: { reserved_slots: 20 } } },
+      'interactive',
+    ],
     ['the headroom', { scheduling: { headroom: 30 } }, 'batch'],
   ])('also where %s scales with it', (_, file, lane) => {
     expect(held(file, lane)).toBe(true)

@@ -54,7 +54,7 @@ type Command = typeof command extends fc.Arbitrary<infer C> ? C : never
 const files = [
   { llm_gateway: { max_inflight_global: 8 }, lanes: { premium: { queue_max: 6 }, interactive: { queue_max: 6 }, batch: { queue_max: 8 } }, routes_max: 2 },
   { llm_gateway: { max_inflight_global: 5, max_inflight_per_tenant: 2 }, scheduling: { arbitration: 'strict' } },
-  { llm_gateway: { max_inflight_global: 12 }, lanes: { premium: { hold: 20, queue_max: 5 }, batch: { cap: 60, trickle: 10 } }, tenants: { t1: { weight: 3, max_inflight: 1 }, t2: { lanes: ['batch'] } } },
+  { llm_gateway: { max_inflight_global: 12 }, lanes: { premium: { reserved_slots: 20, queue_max: 5 }, batch: { cap: 60, minimum_share: 10 } }, tenants: { t1: { weight: 3, max_inflight: 1 }, t2: { lanes: ['batch'] } } },
   { llm_gateway: { max_inflight_global: 6 }, lanes: { extra: { weight: 2 } }, tenants: { unknown: 'reject', t0: {}, t1: {}, t3: { weight: 0.5 } } },
   { llm_gateway: { max_inflight_global: 9 }, routes: [{ model: 'm0', quota: 'q' }, { model: 'm1', quota: 'q', initial: 3, floor: 1 }] },
   { llm_gateway: { max_inflight_global: 10 }, routes: [{ model: 'm0', quota: 'q', rpm: 120, otpm: 9_000 }, { model: 'm1', quota: 'q', rpm: 60 }, { model: 'm2', itpm: 4_000 }] },

@@ -77,6 +77,7 @@ describe('a refused key', () => {
       world.advance(15_000)
       expect(world.running()).toEqual(['a/b'])
       world.end('a/b', unauthorised)
+      expect(world.effects.findLast((e) => e.type === 'backoff')?.waitMs).toBe(15_000)
     }
     world.advance(15_000)
     world.end('a/b')

@@ -89,9 +89,9 @@ describe('the bound that holds a queued request is named', () => {
       concurrency_limit: { initial: 4, floor: 4 },
       scheduling: { base: 4 },
       lanes: {
-        premium: { guarantee: 2, hold: 2, cap: 4 },
+        premium: { guarantee: 2, reserved_slots: 2, cap: 4 },
         interactive: { cap: 4 },
-        batch: { cap: 4, trickle: 0 },
+        batch: { cap: 4, minimum_share: 0 },
       },
     }
     const world = filled(file, 2)

@@ -1,10 +1,11 @@
-/** The pings of a stream that has begun, with a reader and a clock that are the test's. */
+/** One call at the door, with a reader and a clock that are the test's: its pings, and its ends. */
 import { IncomingMessage, ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
-import { beforeEach, expect, test } from 'vitest'
-import { HeadgateError, type AnswerAccounting } from '#client'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { HeadgateError, type AnswerAccounting, type HeadgateErrorCode } from '#client'
 import { MessagesCall } from '../../services/gateway/messages-call.ts'
+import { Place } from '../../services/gateway/places.ts'
 import { readers } from '../../services/gateway/readers.ts'
 import { manualClock, type ManualClock } from '../support/manual-clock.ts'
 
@@ -14,12 +15,18 @@ let to: ServerResponse
 let got: string
 /** What goes on to take what waits; null: it takes all at once. */
 let held: (() => void)[] | null
+/** What became of its place. */
+let left: string[]
 
-beforeEach(() => {
+beforeEach(() => opened())
+
+function opened(of: { streamsAgain?: boolean; mayDefer?: boolean } = {}): void {
+  left = []
   clock = manualClock()
   got = ''
   held = null
-  to = new ServerResponse(new IncomingMessage(new Socket()))
+  const version = { httpVersionMajor: 1, httpVersionMinor: 1 }
+  to = new ServerResponse(Object.assign(new IncomingMessage(new Socket()), version))
   const socket = new Duplex({
     read() {},
     write(chunk: Buffer, _encoding, taken) {
@@ -28,21 +35,26 @@ beforeEach(() => {
       else held.push(taken)
     },
   })
+  // As a socket has it.
+  Object.assign(socket, { destroySoon: () => socket.destroy() })
   to.assignSocket(socket as Socket)
   // As a server does.
   to.once('finish', () => to.emit('close'))
-  const limits = () => ({ eachBytesMax: 4_000_000, allBytesMax: 8_000_000, stallMs: 3_600_000 })
   call = new MessagesCall({
     to,
     readers: readers({ limits, after: clock.after }),
     deadlineMs: null,
     earlyMs: 30_000,
-    streamsAgain: false,
-    ears: { served() {}, refused() {}, deserted() {} },
+    streamsAgain: of.streamsAgain ?? false,
+    mayDefer: of.mayDefer ?? false,
+    ears: { served() {}, refused() {}, deserted: () => void left.push('kept') },
     system: clock,
   })
-})
+  const relayed = { id: 'r_1', leave: () => void left.push('left') }
+  call.take((sink) => new Place(() => relayed, sink))
+}
 
+const limits = () => ({ eachBytesMax: 4_000_000, allBytesMax: 8_000_000, stallMs: 3_600_000 })
 const settle = () => new Promise<void>((resolve) => setImmediate(resolve))
 const event = () => call.event(Buffer.from('{"type":"content_block_delta"}'))
 /** One second at a time, so that what is written is also taken. */
@@ -129,4 +141,61 @@ test.each<[string, () => void]>([
   expect(clock.pending()).toBe(0)
   await pass(60, () => call.ping())
   expect(pings()).toBe(1)
+})
+
+test('of a caller who would have a job, no status leaves before it is known whether it has one', async () => {
+  opened({ mayDefer: true })
+  await pass(60, () => call.ping())
+  expect(got).toBe('')
+  const receipt = { id: 'j_1', accepted: true, duplicate: false, result_subject: 'r' }
+  const said = JSON.stringify({ ...receipt, position: null, estimated_wait_ms: null })
+  call.event(Buffer.from(said))
+  await settle()
+  expect(got).toBe('')
+  call.end({ ...accounting, outcome: 'deferred' })
+  await settle()
+  expect(got).toMatch(/^HTTP\/1.1 202 /)
+  expect(got).toContain('location: /v1/headgate/jobs/j_1')
+  expect(got.endsWith(said)).toBe(true)
+})
+
+describe('where its caller goes', () => {
+  test.each([
+    ['before a word and early, nobody works for it', 29, false, ['left']],
+    ['before a word and late, it may come back', 30, false, ['kept']],
+    ['in a stream, however late, nobody works for it', 30, true, ['left']],
+  ])('%s', async (_, seconds, streams, becomes) => {
+    if (streams) event()
+    await pass(seconds)
+    to.destroy()
+    await settle()
+    expect(left).toEqual(becomes)
+  })
+})
+
+describe('a stream that breaks', () => {
+  const fail = (code: HeadgateErrorCode, type: string | null = null) =>
+    call.fail(new HeadgateError({ code, message: 'm', type }))
+  const said = async (how: () => void): Promise<'in an event' | 'by its connection'> => {
+    event()
+    await settle()
+    how()
+    await settle()
+    return got.includes('event: error') ? 'in an event' : 'by its connection'
+  }
+
+  test('is told in an event', async () => {
+    expect(await said(() => fail('gap'))).toBe('in an event')
+  })
+
+  test.each<[HeadgateErrorCode, string | null, string]>([
+    ['gap', null, 'by its connection'],
+    ['stream_broken', null, 'by its connection'],
+    ['stream_broken', 'overloaded_error', 'in an event'],
+    ['cancelled', null, 'in an event'],
+  ])('of who would stream again is told: %s, %j: %s', async (code, type, how) => {
+    opened({ streamsAgain: true })
+    expect(await said(() => fail(code, type))).toBe(how)
+    if (how === 'by its connection') expect(to.destroyed).toBe(true)
+  })
 })

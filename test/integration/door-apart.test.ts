@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import Anthropic from '@anthropic-ai/sdk'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openGuardedHouse, type GuardedHouse } from '../support/guarded-house.ts'
 import { body } from '../support/house.ts'
@@ -15,7 +16,7 @@ let url: string
 const dir = mkdtempSync(join(tmpdir(), 'headgate-apart-'))
 
 beforeAll(async () => {
-  house = await openGuardedHouse({ tenants: ['a', 'b'] })
+  house = await openGuardedHouse({ tenants: ['a', 'b'], jobs: true })
   const config = join(dir, 'headgate.yaml')
   const keys = `tenants: { a: { keys: [key-of-a] }, b: { keys: [key-of-b], lanes: [premium] } }\n`
   writeFileSync(config, `${keys}nats: { reply_prefixes: [_INBOX_<tenant>.] }\n`)
@@ -95,4 +96,24 @@ test('a caller who goes is cancelled, though the door is another process', async
   await heardOf('request.settled')
   house.provider.clear()
   await house.rest()
+})
+
+test("a batch goes over NATS with what the gateway is permitted, and is its tenant's alone", async () => {
+  const sdk = (apiKey: string) =>
+    new Anthropic({ baseURL: url, apiKey, maxRetries: 0, logLevel: 'off' })
+  const { batches } = sdk('key-of-a').messages
+  const requests = Array.from({ length: 5 }, (_, i) => ({ custom_id: `e${i}`, params: body() }))
+  const { id } = await batches.create({ requests })
+  for (let status = ''; status !== 'ended';) {
+    status = (await batches.retrieve(id)).processing_status
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  const names: string[] = []
+  for await (const { custom_id, result } of await batches.results(id))
+    names.push(`${custom_id} ${result.type}`)
+  expect(names.toSorted()).toEqual(requests.map(({ custom_id }) => `${custom_id} succeeded`))
+  const other = sdk('key-of-b').messages.batches
+  await expect(other.retrieve(id)).rejects.toMatchObject({ status: 404 })
+  await expect(other.create({ requests })).rejects.toMatchObject({ status: 403 })
+  expect(await batches.delete(id)).toMatchObject({ id })
 })

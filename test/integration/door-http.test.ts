@@ -342,7 +342,7 @@ describe('limits', () => {
     door = await openDoor()
     const get = await fetch(`${door.url}/v1/messages`)
     expect([get.status, get.headers.get('allow')]).toEqual([405, 'POST'])
-    expect(await (await ask('{}', {}, '/v1/messages/batches')).json()).toMatchObject({
+    expect(await (await ask('{}', {}, '/v1/messages/files')).json()).toMatchObject({
       type: 'error',
       error: { type: 'not_found_error' },
     })

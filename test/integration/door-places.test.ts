@@ -47,7 +47,7 @@ const soon = <T>(look: () => T) => expect.poll(look, { timeout: 30_000 })
 /** One that waits: its lane is paused. Clients keep their places from the first moment on, for a minute. */
 async function open(of: object = {}): Promise<void> {
   const gateway = JSON.stringify({ early_status_ms: 0, place_ms: 60_000, ...of })
-  const yaml = `gateway: ${gateway}\nlanes: { batch: { cap: 1, trickle: 1 } }\n`
+  const yaml = `gateway: ${gateway}\nlanes: { batch: { cap: 1, minimum_share: 1 } }\n`
   door = await openDoor({ upstreamUrl: upstream.url, yaml })
   door.scheduler.loop.pause('batch', true)
 }
@@ -181,7 +181,7 @@ describe('a place is given up', () => {
 
   test('to nobody else: another tenant, another lane, other bytes', async () => {
     const keys = 'tenants: { a: { keys: [hg_of_a_1] }, b: { keys: [hg_of_b_1] } }\n'
-    const yaml = `${keys}gateway: { early_status_ms: 0 }\nlanes: { batch: { cap: 1, trickle: 1 } }\n`
+    const yaml = `${keys}gateway: { early_status_ms: 0 }\nlanes: { batch: { cap: 1, minimum_share: 1 } }\n`
     door = await openDoor({ upstreamUrl: upstream.url, yaml })
     for (const lane of ['batch', 'premium']) door.scheduler.loop.pause(lane, true)
     await deserted('first', { 'x-api-key': 'hg_of_a_1' })

@@ -122,7 +122,11 @@ test.each([
     'llm_gateway: { max_inflight_globall: 5 }\n',
     /llm_gateway\.max_inflight_globall.*max_inflight_global\b/s,
   ],
-  ['a contradiction', 'lanes: { premium: { hold: 30 } }\n', /lanes\.premium\.hold.*30.*20/s],
+  [
+    'a contradiction',
+    'lanes: { premium: { reserved_slots: 30 } }\n',
+    /lanes\.premium\.reserved_slots.*30.*20/s,
+  ],
   ['no YAML', 'lanes: [\n', /:2:1|:1:/],
   [
     'a value out of range',

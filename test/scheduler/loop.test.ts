@@ -61,7 +61,9 @@ describe('the machines of a route', () => {
     let most = 0
     for (let s = 0; s < 30; s++) {
       await world.pass(1_000, 500)
-      if (route!.gate.state === 'half_open') most = Math.max(most, route!.ofGeneration)
+      if (route!.gate.state !== 'half_open') continue
+      most = Math.max(most, route!.ofGeneration)
+      expect(world.loop.held().probes).toBe(route!.ofGeneration)
     }
     // A share of the usual limit of 60: the storm has driven the present one down.
     const cap = Math.ceil(0.1 * 60)
@@ -347,6 +349,30 @@ test('after ramp_limit_exceeded the limit is held and the breaker ramps more slo
   await world.pass(700_000, 1_000)
   act = storm
   expect(await ramped()).toBeLessThanOrEqual(16_000)
+})
+
+test('a job that comes with a past keeps its age and its attempts, and has spent nothing else', async () => {
+  const world = new LoopWorld({ script: () => good })
+  await world.pass(1_000)
+  const id = world.request({ past: { ageMs: 5_000, attempts: 2 } })
+  await world.pass(1_000)
+  expect(world.answers.get(id)).toMatchObject([
+    { accounting: { attempts: 3, preemptions: 0, queueMs: 0, upstreamMs: 400, totalMs: 5_400 } },
+  ])
+  const late = world.request({ past: { ageMs: 5_000, attempts: 2 }, deadlineMs: 4_000 })
+  expect(world.answers.get(late)).toMatchObject([{ refusal: { code: 'deadline_unreachable' } }])
+})
+
+test('once stopped it sets no timer, whatever it still hears', async () => {
+  const hands = handProvider()
+  const world = new LoopWorld({ script: () => good, provider: hands })
+  world.request()
+  await world.settle()
+  world.loop.stop()
+  expect(world.clock.pending()).toBe(0)
+  hands.sinks[0]?.ended(verdictOf({ kind: 'overloaded', status: 529 }))
+  await world.settle()
+  expect(world.clock.pending()).toBe(0)
 })
 
 test('each machine says where it stands, and since when', async () => {

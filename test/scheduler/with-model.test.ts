@@ -21,6 +21,8 @@ describe('a body for another model', () => {
 
   test('takes a key that is written with escapes, and each of two', () => {
     expect(swapped('{"\\u006dodel":"a"}')).toBe('{"\\u006dodel":"other"}')
+    const all = Array.from('model', (one) => `\\u00${one.charCodeAt(0).toString(16)}`).join('')
+    expect(swapped(`{"${all}":"a"}`)).toBe(`{"${all}":"other"}`)
     expect(swapped('{"model":"a","model":"b"}')).toBe('{"model":"other","model":"other"}')
     expect(swapped('{"model":{"model":1},"model":"b"}')).toBe(
       '{"model":{"model":1},"model":"other"}',

@@ -13,17 +13,23 @@ export interface Case {
     name: string
     part: number
     load: number | null
-    hold: number | null
+    reserved: number | null
     noise: number | null
   }
 }
 
-const one = (name: string, of: { load?: number; hold?: number; noise?: number } = {}): Case => {
+const one = (name: string, of: { load?: number; reserved?: number; noise?: number } = {}): Case => {
   const [parameter] = Object.entries(of)
   return {
     name,
     ...(parameter === undefined ? {} : { label: `${name}, ${parameter.join(' ')}` }),
-    job: { name, part: 1, load: of.load ?? null, hold: of.hold ?? null, noise: of.noise ?? null },
+    job: {
+      name,
+      part: 1,
+      load: of.load ?? null,
+      reserved: of.reserved ?? null,
+      noise: of.noise ?? null,
+    },
   }
 }
 
@@ -36,11 +42,11 @@ export const CASES: readonly Case[] = [
   one('S4'),
   one('S5'),
   one('S6'),
-  one('S7', { hold: 0 }),
-  one('S7', { hold: 4 }),
-  one('S7', { hold: 8 }),
-  one('S7', { hold: 12 }),
-  one('S7', { hold: 20 }),
+  one('S7', { reserved: 0 }),
+  one('S7', { reserved: 4 }),
+  one('S7', { reserved: 8 }),
+  one('S7', { reserved: 12 }),
+  one('S7', { reserved: 20 }),
   one('S8'),
   one('S10', { noise: 0.002 }),
   one('S10', { noise: 0.01 }),

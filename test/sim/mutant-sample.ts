@@ -5,7 +5,7 @@ import { isProgram, lineOf, mutated, placesOf, type Place } from './mutate.ts'
 export interface Mutant {
   file: string
   line: number
-  /** The line as it is, and as the mutant has it. */
+  /** The line, or lines, as they are and as the mutant has them. */
   was: string
   now: string
   operator: string
@@ -24,8 +24,8 @@ export const mutantsOf = (file: string, source: string): Mutant[] =>
 
 function mutantAt(file: string, source: string, place: Place): Mutant {
   const changed = mutated(source, place)
-  const { line, text: was } = lineOf(source, place.at)
-  const { text: now } = lineOf(changed, place.at)
+  const { line, text: was } = lineOf(source, place.at, place.length)
+  const { text: now } = lineOf(changed, place.at, place.by.length)
   return { file, line, was, now, operator: place.operator, source: changed }
 }
 

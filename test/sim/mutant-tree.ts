@@ -13,10 +13,11 @@ export interface MutantTree {
   test(files: readonly string[], limitMs: number): Promise<TestEnd>
   /** The files of which the compiler says that they are wrong. */
   typeErrors(limitMs: number): Promise<Set<string>>
+  /** Ends what runs in it, too. */
   remove(): void
 }
 
-const LEFT_OUT = ['.git', '.reports', 'dist', 'node_modules']
+const LEFT_OUT = ['.env', '.git', '.reports', 'dist', 'node_modules']
 /** Other work on the machine goes first. */
 const NICENESS = 10
 
@@ -27,7 +28,9 @@ export function mutantTree(): MutantTree {
     filter: (path) => !LEFT_OUT.includes(relative(root, path)),
   })
   symlinkSync(inRoot('node_modules'), join(at, 'node_modules'), 'junction')
-  const run = (args: readonly string[], limitMs: number) => runNode(args, { cwd: at, limitMs })
+  const running = new Set<number>()
+  const run = (args: readonly string[], limitMs: number) =>
+    runNode(args, { cwd: at, limitMs, running })
   return {
     write: (path, source) => writeFileSync(join(at, path), source),
     async test(files, limitMs) {
@@ -42,32 +45,41 @@ export function mutantTree(): MutantTree {
       )
       return new Set([...said.matchAll(/^(\S+?)\(\d+,\d+\): error/gm)].map(([, file]) => file!))
     },
-    remove: () => rmSync(at, { recursive: true, force: true }),
+    remove() {
+      for (const pid of running) endAll(pid)
+      rmSync(at, { recursive: true, force: true, maxRetries: 3 })
+    },
   }
 }
 
-/** What never ends is ended with all that it has started. */
+/** What does not end in time is ended with all that it has started: it leads a group of its own. */
 function runNode(
   args: readonly string[],
-  { cwd, limitMs }: { cwd: string; limitMs: number },
+  of: { cwd: string; limitMs: number; running: Set<number> },
 ): Promise<{ end: TestEnd; said: string }> {
+  const { cwd, limitMs, running } = of
+  const env = { ...process.env, NODE_COMPILE_CACHE: join(cwd, '.compiled') }
+  const child = spawn(process.execPath, args, { cwd, env, detached: true })
+  const { pid } = child
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, NODE_COMPILE_CACHE: join(cwd, '.compiled') }
-    const stdio = ['ignore', 'pipe', 'ignore'] as const
-    const child = spawn(process.execPath, args, { cwd, env, stdio: [...stdio], detached: true })
-    const { pid } = child
-    if (pid !== undefined) setPriority(pid, NICENESS)
+    child.once('error', reject)
+    if (pid === undefined) return
+    setPriority(pid, NICENESS)
+    running.add(pid)
     let said = ''
     child.stdout.on('data', (piece: Buffer) => (said += piece.toString()))
+    child.stderr.resume()
     let late = false
     const limit = setTimeout(() => {
       late = true
-      if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+      endAll(pid)
     }, limitMs)
-    child.once('error', reject)
     child.once('close', (status) => {
       clearTimeout(limit)
+      running.delete(pid)
       resolve({ end: late ? 'late' : status === 0 ? 'passed' : 'failed', said })
     })
   })
 }
+
+const endAll = (leader: number): void => void process.kill(-leader, 'SIGKILL')

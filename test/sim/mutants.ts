@@ -56,6 +56,11 @@ export async function mutantsCommand(args: readonly string[]): Promise<void> {
   const judged: Judged[] = []
   const places = new Map<string, number>()
   const tree = mutantTree()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => {
+      tree.remove()
+      process.exit(1)
+    })
   try {
     for (const room of rooms) {
       const all = sourcesOf(room).flatMap((file) => mutantsOf(file, read(file)))
@@ -177,6 +182,9 @@ function tell(judged: readonly Judged[], explained: readonly Explained[]): void 
     const { file, line, was, now } = mutant
     console.log(`not explained: ${file}:${line}\n- ${was}\n+ ${now}`)
   }
+  for (const { file, was } of explained)
+    if (!present(file) || !mutantsOf(file, read(file)).some((one) => one.was === was))
+      console.log(`${EXPLAINED} tells of what is no more: ${file}: ${was}`)
   const score = (100 * scoreOf(judged)).toFixed(0)
   console.log(`${judged.length} mutants, score ${score} %, ${open.length} survivors not explained`)
   if (open.length > 0) process.exitCode = 1

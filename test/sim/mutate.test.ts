@@ -79,6 +79,13 @@ describe('a mutant', () => {
     expect(one).toMatchObject({ line: 2, was: 'if (a < b) f(a)', now: 'if (a <= b) f(a)' })
   })
 
+  test('of several lines is told as one', () => {
+    const [one] = mutantsOf('x.ts', 'const a = b\nif (\n  a &&\n  b\n)\n  f(a)\n').filter(
+      ({ operator }) => operator === 'condition',
+    )
+    expect(one).toMatchObject({ line: 2, was: 'if ( a && b )', now: 'if (!( a && b ))' })
+  })
+
   test('has a name of its own, which stays when lines move', () => {
     const names = mutantsOf('x.ts', source).map(nameOf)
     expect(new Set(names).size).toBe(names.length)

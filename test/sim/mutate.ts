@@ -36,10 +36,12 @@ export function isProgram(source: string): boolean {
   }
 }
 
-/** Line and the text of it, from 1. */
-export function lineOf(source: string, at: number): { line: number; text: string } {
-  const before = source.slice(0, at).split('\n')
-  return { line: before.length, text: (source.split('\n')[before.length - 1] ?? '').trim() }
+/** The number of the line, from 1, and the text of all lines that this piece stands in, as one. */
+export function lineOf(source: string, at: number, length = 0): { line: number; text: string } {
+  const from = source.lastIndexOf('\n', at - 1) + 1
+  const end = source.indexOf('\n', at + length)
+  const text = source.slice(from, end === -1 ? source.length : end)
+  return { line: source.slice(0, at).split('\n').length, text: text.trim().replace(/\n\s*/g, ' ') }
 }
 
 /** The same length, so that offsets stay. */

@@ -188,7 +188,7 @@ describe('slots', () => {
 
   test('fixed has 64 of them, under twice the load that fills them', () => {
     const job = { label: 'fixed', policy: 'fixed', config: null } as const
-    const what = { name: 'overload-200', part: 0.1, load: null, hold: null, noise: null }
+    const what = { name: 'overload-200', part: 0.1, load: null, reserved: null, noise: null }
     const { series } = simulateScenario(job, what, [1], { record: null, series: true })
     expect(Math.max(...series.inflight)).toBe(64)
     expect(new Set(series.limit.slice(1))).toEqual(new Set([64]))

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { frame, hello } from '#contracts/dashboard'
 import { simulateScenario } from '../../services/simulator/simulate.ts'
 
-const what = { name: 'S4', part: 0.2, load: null, hold: null, noise: null }
+const what = { name: 'S4', part: 0.2, load: null, reserved: null, noise: null }
 
 test('a film is a hello and a frame for each second, and the run is the same run', () => {
   const lines: { hello?: unknown; frame?: unknown }[] = []

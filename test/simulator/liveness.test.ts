@@ -135,7 +135,7 @@ describe('what calls may have', () => {
     ['the ceiling', { concurrency_limit: { initial: 3, ceiling: 6, floor: 1 } }, 6],
     ['a cap of its tenants together', { llm_gateway: { max_inflight_per_tenant: 3 } }, 6],
     ['the cap of its lane, in parts of the base', { lanes: { interactive: { cap: 30 } } }, 5],
-    ['what another lane does not hold', { lanes: { premium: { hold: 20 } } }, 6],
+    ['what another lane does not hold', { lanes: { premium: { reserved_slots: 20 } } }, 6],
     ['one slot at least', { lanes: { interactive: { cap: 1 } } }, 1],
   ])('%s', (_, config, expected) => expect(slots(config)).toBe(expected))
 
@@ -202,7 +202,7 @@ describe('worlds at random', () => {
       tenantCap: some(({ last }) => last.tenantCap !== null),
       headroom: some(({ last }) => last.file.scheduling.headroom !== undefined),
       customLane: lane(({ name }) => name === 'fourth'),
-      holds: lane(({ hold }) => hold > 0),
+      holds: lane(({ reservedSlots }) => reservedSlots > 0),
       delayControl: lane(({ delayControl }) => delayControl),
       apart: some(({ provider }) => provider.apart === true),
       quota: some(({ provider }) => provider.quota !== undefined),

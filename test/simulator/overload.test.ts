@@ -124,7 +124,7 @@ describe('the figures', () => {
 })
 
 test('the scenario gives the SDK alone what it gets on real parts', () => {
-  const what = { name: 'overload', part: 1, load: null, hold: null, noise: null }
+  const what = { name: 'overload', part: 1, load: null, reserved: null, noise: null }
   const { figures } = simulateScenario({ label: '', policy: 'sdk', config: null }, what, [1])
   // Two thirds fit, and three tries of a tenth each get through a storm.
   expect(figures['in_time_before']).toBeCloseTo(48 / 72, 1)

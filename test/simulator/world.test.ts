@@ -19,7 +19,7 @@ import { PlainPolicy, sourceOf, worldOf, type ArrivalSketch } from '../support/s
 const short = (of: { name: string; policy?: Policy; seed?: number; part?: number }): RunResult =>
   simulateScenario(
     { label: 'test', policy: of.policy ?? 'headgate', config: null },
-    { name: of.name, part: of.part ?? 0.05, load: null, hold: null, noise: null },
+    { name: of.name, part: of.part ?? 0.05, load: null, reserved: null, noise: null },
     [of.seed ?? 1],
   )
 
@@ -61,7 +61,7 @@ describe('a run repeats', () => {
 
   test('several seeds are one result of them all', () => {
     const job = { label: 'test', policy: 'fixed', config: null } as const
-    const what = { name: 'S2', part: 0.05, load: null, hold: null, noise: null }
+    const what = { name: 'S2', part: 0.05, load: null, reserved: null, noise: null }
     const plotted = { record: null, series: true }
     const [one, two] = [1, 2].map((seed) => simulateScenario(job, what, [seed], plotted))
     const both = simulateScenario(job, what, [1, 2], plotted)

@@ -6,6 +6,7 @@ import { memoryBus } from '#scheduler/memory/bus'
 import type { Bus } from '#ports'
 import { loadConfig } from '../../services/platform/config/load.ts'
 import { memorySettings } from '../../services/scheduler/memory/settings.ts'
+import type { JobsKept } from '../../services/scheduler/compose/open-jobs.ts'
 import { openCache } from '../../services/scheduler/compose/open-cache.ts'
 import { createLog } from '../../services/platform/log.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
@@ -39,6 +40,8 @@ export async function openDoor(
     host?: string
     tls?: { cert: string; key: string }
     bus?: Bus
+    /** Where durable jobs are kept; absent: nowhere. */
+    jobs?: JobsKept
     /** Instead of the simulated provider's. */
     upstreamUrl?: string
   } = {},
@@ -54,6 +57,7 @@ export async function openDoor(
   const upstreamUrl = options.upstreamUrl ?? provider.url
   const scheduler = await wire({
     bus: options.bus ?? memoryBus(),
+    jobs: options.jobs ?? null,
     settings: memorySettings(),
     cache: (
       await openCache({

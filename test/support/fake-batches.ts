@@ -3,7 +3,7 @@ import {
   BatchesError,
   type BatchCreated,
   type BatchEntry,
-  type Batches,
+  type ProviderBatches,
   type BatchResult,
   type BatchSeen,
   type Clock,
@@ -15,7 +15,7 @@ export type EntryEnd = 'succeeded' | 'errored' | 'invalid' | 'expired'
 /** What happens to the next create. `lost`: it is made and the answer is lost; `not_sent`: neither. */
 export type CreateFault = 'refused_429' | 'refused_529' | 'refused_400' | 'lost' | 'not_sent'
 
-export interface FakeBatches extends Batches {
+export interface FakeBatches extends ProviderBatches {
   /** How long one takes. */
   takesMs: Millis
   /** How long it goes on after a cancel. */

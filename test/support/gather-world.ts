@@ -2,7 +2,7 @@
  *  be killed at any of its calls to them. */
 import type { JobClaim } from '#contracts/jobs'
 import { seededDice } from '#core/estimators/dice'
-import type { Batches, GatheringStore, JobHead, JobNews, JobStore, NewJob } from '#ports'
+import type { ProviderBatches, GatheringStore, JobHead, JobNews, JobStore, NewJob } from '#ports'
 import { BatchJobs, type Lender } from '../../services/scheduler/jobs/batch-jobs.ts'
 import { Gatherer, type GathererLimits } from '../../services/scheduler/jobs/gather.ts'
 import { memoryGatheringStore } from '../../services/scheduler/memory/gathering-store.ts'
@@ -83,7 +83,7 @@ export class GatherWorld {
         read: ({ body }) => JSON.parse(Buffer.from(body).toString()) as never,
         news: (one) => void news.push(one),
       }),
-      batches: mortal.wrap<Batches>(this.batches),
+      batches: mortal.wrap<ProviderBatches>(this.batches),
       store: mortal.wrap<GatheringStore>(this.gatherings),
       ...{ clock, instance: name, dice: seededDice(7) },
       limits: () => this.limits,

@@ -1,7 +1,7 @@
 /** The whole house on real parts: nats-server, simulated provider, SDK, scheduler, client. */
 import { connectHeadgate, HeadgateError, type Headgate } from '#client'
 import { violations } from '#core/invariants'
-import type { Batches, Bus } from '#ports'
+import type { ProviderBatches, Bus } from '#ports'
 import { startSimulatedProvider } from '../../services/simulated-provider/listener.ts'
 import type {
   SimulatedProvider,
@@ -46,7 +46,7 @@ export interface HouseOptions {
   /** Durable jobs are kept in the server's JetStream. */
   jobs?: boolean
   /** What stands between the schedulers and the provider's batches: faults, for instance. */
-  batches?: (real: Batches) => Batches
+  batches?: (real: ProviderBatches) => ProviderBatches
   /** Of the nats-server: more lines of its configuration, for instance. */
   nats?: NatsServerOptions
   /** As whom the scheduler connects, and as whom `client` does, which is then that tenant. */

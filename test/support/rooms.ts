@@ -113,6 +113,12 @@ export const rooms: readonly Room[] = [
     why: 'jobs makes requests of what is stored, and results of what comes of them: #contracts, #core, #ports. Where it is stored stands behind a port.',
   },
   {
+    at: 'services/scheduler/batches/',
+    may: ['./**', '#contracts/**', '#ports'],
+    types: ['zod'],
+    why: 'batches makes jobs of entries, and lines of their results: #contracts, #ports. Where it is kept stands behind a port.',
+  },
+  {
     at: 'services/scheduler/provider/',
     may: ['./**', '#contracts/**', '#ports', ...SDK, 'undici', 'node:zlib'],
     why: 'provider is a door: #contracts, #ports, @anthropic-ai/sdk, undici, node:zlib. It names what came back and decides nothing.',

@@ -27,42 +27,16 @@ export function player(of: {
   let playing = false
   let closed = false
 
-  const place = h('span', { class: 'small', id: 'player-said' })
-  const slider = h('input', {
-    type: 'range',
-    id: 'player-time',
-    min: 0,
-    max: Math.max(1, last - first),
-    step: 1_000,
-    value: 0,
-    'aria-label': 'Time in the recording',
+  const { host, place, slider, toggle, select } = barOf(name, last - first, {
+    toggle: () => play(!playing),
+    leave: of.onLeave,
   })
-  const toggle = button('▶ Play', () => play(!playing), { id: 'player-play' })
-  const select = h(
-    'select',
-    { 'aria-label': 'Speed' },
-    ...SPEEDS.map((one) => h('option', { value: one }, `${one} ×`)),
-  )
   select.value = String(speed)
   select.addEventListener('change', () => (speed = Number(select.value)))
   slider.addEventListener('input', () => {
     play(false)
     seek(first + Number(slider.value))
   })
-  const host = byId('player')
-  host.replaceChildren(
-    h(
-      'div',
-      { class: 'row' },
-      h('b', { class: 'name' }, `Recording ${shortened(name, 40)}`),
-      toggle,
-      select,
-      slider,
-      place,
-      button('Back to live', of.onLeave, { id: 'player-leave' }),
-    ),
-  )
-  host.hidden = false
 
   const seek = (to: number): void => {
     at = Math.min(last, Math.max(first, to))
@@ -99,6 +73,41 @@ export function player(of: {
       host.replaceChildren()
     },
   }
+}
+
+/** The bar, where it stands in the page. */
+function barOf(name: string, lengthMs: number, on: { toggle: () => void; leave: () => void }) {
+  const place = h('span', { class: 'small', id: 'player-said' })
+  const slider = h('input', {
+    type: 'range',
+    id: 'player-time',
+    min: 0,
+    max: Math.max(1, lengthMs),
+    step: 1_000,
+    value: 0,
+    'aria-label': 'Time in the recording',
+  })
+  const toggle = button('▶ Play', on.toggle, { id: 'player-play' })
+  const select = h(
+    'select',
+    { 'aria-label': 'Speed' },
+    ...SPEEDS.map((one) => h('option', { value: one }, `${one} ×`)),
+  )
+  const host = byId('player')
+  host.replaceChildren(
+    h(
+      'div',
+      { class: 'row' },
+      h('b', { class: 'name' }, `Recording ${shortened(name, 40)}`),
+      toggle,
+      select,
+      slider,
+      place,
+      button('Back to live', on.leave, { id: 'player-leave' }),
+    ),
+  )
+  host.hidden = false
+  return { host, place, slider, toggle, select }
 }
 
 /** The last frame that is not later. */

@@ -49,19 +49,7 @@ const DASHES = [[], [9, 4], [3, 3], [12, 4, 3, 4], [6, 2, 1, 2], [1, 3]]
 const CURVED_TICKS = [0, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 1_000_000]
 
 export function plot(of: PlotOptions, onZoom: (range: Range | null) => void): Plot {
-  const canvas = h('div', { class: 'canvas', role: 'img' })
-  const outputs = of.lines.map(() => h('output'))
-  const time = h('output')
-  const legend = h('ul', { class: 'legend' })
-  const element = h(
-    'figure',
-    { class: 'card plot' },
-    h('figcaption', {}, of.title),
-    h('p', { class: 'small faint' }, of.about),
-    canvas,
-    legend,
-  )
-  canvas.setAttribute('aria-label', `${of.title}: ${of.lines.map(({ label }) => label).join(', ')}`)
+  const { element, canvas, outputs, time } = figureOf(of)
   let chart: UPlotInstance | null = null
   let data: Columns = [[], ...of.lines.map(() => [])]
   let marked: number | null = null
@@ -100,12 +88,6 @@ export function plot(of: PlotOptions, onZoom: (range: Range | null) => void): Pl
     chart.setSize({ width: canvas.clientWidth, height: HEIGHT })
   })
   observer.observe(canvas)
-  legend.replaceChildren(
-    ...of.lines.map((line, at) =>
-      h('li', {}, swatch(line), h('span', {}, line.label), outputs[at] ?? null),
-    ),
-    h('li', {}, time),
-  )
   return {
     element,
     draw(columns, range) {
@@ -129,6 +111,31 @@ export function plot(of: PlotOptions, onZoom: (range: Range | null) => void): Pl
       chart?.destroy()
     },
   }
+}
+
+/** What stands around the canvas: title, words, and a legend with a place for each value. */
+function figureOf({ title, about, lines }: PlotOptions) {
+  const canvas = h('div', { class: 'canvas', role: 'img' })
+  canvas.setAttribute('aria-label', `${title}: ${lines.map(({ label }) => label).join(', ')}`)
+  const outputs = lines.map(() => h('output'))
+  const time = h('output')
+  const legend = h(
+    'ul',
+    { class: 'legend' },
+    ...lines.map((line, at) =>
+      h('li', {}, swatch(line), h('span', {}, line.label), outputs[at] ?? null),
+    ),
+    h('li', {}, time),
+  )
+  const element = h(
+    'figure',
+    { class: 'card plot' },
+    h('figcaption', {}, title),
+    h('p', { class: 'small faint' }, about),
+    canvas,
+    legend,
+  )
+  return { element, canvas, outputs, time }
 }
 
 interface Drawn {

@@ -60,12 +60,12 @@ are not preemptible: batch keeps its own.
 ## Three choices to know
 
 - **Premium's guarantee is lent while idle.** By default premium can always claim 20 of 60 slots back and others
-  use them meanwhile. A fixed split, 20 for premium and 40 for everyone else, is \`hold\`:
+  use them meanwhile. A fixed split, 20 for premium and 40 for everyone else, is \`reserved_slots\`:
 
   \`\`\`yaml
   lanes:
     premium:
-      hold: 20
+      reserved_slots: 20
   \`\`\`
 
   It buys premium a free slot at any instant and pays with slots that stand idle.
@@ -164,10 +164,10 @@ function shippedLanes(): string[] {
     ['lane', (lane) => code(lane.name)],
     ['weight', (lane) => lane.weight],
     ['guarantee', (lane) => lane.guarantee],
-    ['hold', (lane) => lane.hold],
+    ['reserved_slots', (lane) => lane.reservedSlots],
     ['cap', (lane) => lane.cap],
     ['preemptible', (lane) => lane.preemptible],
-    ['trickle', (lane) => lane.trickle],
+    ['minimum_share', (lane) => lane.minimumShare],
     ['timeout_ms', (lane) => lane.timeoutMs],
     ['max_attempts', (lane) => lane.maxAttempts],
     ['queue_max', (lane) => lane.queueMax],

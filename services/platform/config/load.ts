@@ -2,20 +2,22 @@
  *  found and what is allowed; a value that may be a secret is never shown. A bad file is refused whole. */
 import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Node } from 'yaml'
 import type { z } from 'zod'
 import { configFile, resolve, type Config, type ConfigFile } from '#contracts/config'
+import type { FormerKey } from '#contracts/former-keys'
 import { nearest } from '#contracts/known-names'
 import { allowedAt, keysAt, knobs } from './knobs.ts'
+import {
+  CONFIG_BYTES_MAX,
+  parse,
+  placeOf,
+  written,
+  type Path,
+  type Places,
+  type Problem,
+} from './parse.ts'
 
-export interface Problem {
-  /** 1-based; 0 when the problem has no place, such as a file that cannot be read. */
-  line: number
-  column: number
-  /** As one would write it: `tenants.acme.keys[0]`. */
-  path: string
-  message: string
-}
+export { CONFIG_BYTES_MAX, written, type Problem }
 
 export interface Loaded {
   /** Its `file` holds hashed keys only. */
@@ -48,14 +50,11 @@ export class ConfigError extends Error {
 }
 
 export const PROBLEMS_MAX = 20
-/** A larger file is a mistake, or an attack on the parser. */
-export const CONFIG_BYTES_MAX = 1_000_000
-
 /** `text` wins over what stands at `path`, which then only names it. Throws a `ConfigError`. */
 export function loadConfig(of: { path: string | null; text?: string; emergency: boolean }): Loaded {
   const name = of.path ?? 'headgate.yaml'
   const text = of.text ?? (of.path === null ? '' : read(of.path))
-  const { value, places, problems } = parse(text)
+  const { value, former, places, problems } = parse(text)
   if (problems.length > 0) throw new ConfigError(name, problems)
   const checked = configFile.safeParse(value)
   if (!checked.success) {
@@ -77,7 +76,8 @@ export function loadConfig(of: { path: string | null; text?: string; emergency: 
   // Most often a file that something cut off: its tenants, keys and limits are gone with it.
   const given = of.path !== null || of.text !== undefined
   const empty = given && text.trim() === '' ? [`${name}: the file is empty: defaults hold`] : []
-  return { config, warnings: [...empty, ...keyed.warnings], keys: keyed.keys, text }
+  const renamed = former.map((one) => formerWarning(one, places, name))
+  return { config, warnings: [...empty, ...renamed, ...keyed.warnings], keys: keyed.keys, text }
 }
 
 function read(path: string): string {
@@ -103,144 +103,6 @@ function read(path: string): string {
     throw nowhere(`${bytes.length} bytes; at most ${CONFIG_BYTES_MAX}`)
   return bytes.toString('utf8')
 }
-
-// ---- text to value, with the place of everything ----
-
-type Path = readonly PropertyKey[]
-interface Place {
-  line: number
-  column: number
-}
-/** By path: where the key stands, and where its value does. */
-type Places = Map<string, { key: Place; value: Place }>
-
-const keyOf = (path: Path): string => path.map(String).join('\n')
-
-/** Deeper than any setting; a parser takes seconds over thousands. */
-const DEPTH_MAX = 32
-
-/** Brackets that stand open together, or dashes in a row, before anything is parsed. */
-function tooDeep(text: string): boolean {
-  let depth = 0
-  for (let i = 0; i < text.length; i++) {
-    const c = text[i]
-    if (c === '[' || c === '{') depth++
-    else if ((c === ']' || c === '}') && depth > 0) depth--
-    if (depth > DEPTH_MAX) return true
-  }
-  return new RegExp(`(?:- +){${DEPTH_MAX + 1}}`).test(text)
-}
-
-function parse(text: string): { value: unknown; places: Places; problems: Problem[] } {
-  const places: Places = new Map()
-  const problems: Problem[] = []
-  if (text.length > CONFIG_BYTES_MAX) {
-    const message = `${text.length} characters; at most ${CONFIG_BYTES_MAX}`
-    return { value: {}, places, problems: [{ line: 1, column: 1, path: '', message }] }
-  }
-  if (tooDeep(text)) {
-    const message = `nested deeper than ${DEPTH_MAX}; no setting is`
-    return { value: {}, places, problems: [{ line: 1, column: 1, path: '', message }] }
-  }
-  const lines = new LineCounter()
-  const at = (offset: number): Place => {
-    const { line, col } = lines.linePos(offset)
-    return { line, column: col }
-  }
-  try {
-    const document = parseDocument(text, {
-      lineCounter: lines,
-      prettyErrors: false,
-      uniqueKeys: false,
-      // Not `silent`: that would let a second document pass.
-      logLevel: 'error',
-    })
-    for (const error of [...document.errors, ...document.warnings])
-      problems.push({ ...at(error.pos[0]), path: '', message: yamlMessage(error.code) })
-    if (problems.length > 0) return { value: {}, places, problems }
-    walk(document.contents, [], { places, problems, at })
-    return { value: withoutNulls(document.toJS() ?? {}, []), places, problems }
-  } catch (error) {
-    // The parser's own words may quote the file, so they are not repeated.
-    const message =
-      error instanceof ReferenceError
-        ? 'an alias (*name) that no anchor defines, or too many of them'
-        : 'not readable as YAML'
-    return { value: {}, places, problems: [{ line: 1, column: 1, path: '', message }] }
-  }
-}
-
-/** Our words, by code: the parser's may quote what stands there, and that may be a key. */
-function yamlMessage(code: string): string {
-  const known: Record<string, string> = {
-    TAB_AS_INDENT: 'a tab in the indentation; use spaces',
-    BAD_INDENT: 'the indentation does not fit the lines above',
-    MULTIPLE_DOCS: 'a second document (---); only one is read',
-    MISSING_CHAR: 'a closing quote, bracket or colon is missing',
-    BLOCK_AS_IMPLICIT_KEY: 'a nested block where one value was expected',
-    TAG_RESOLVE_FAILED: 'a tag (!name) that means nothing here; quote text that begins with !',
-    BAD_DQ_ESCAPE: 'an unknown escape in double quotes',
-    BAD_SCALAR_START: 'a value that begins with a reserved character; quote it',
-  }
-  return known[code] ?? `not valid YAML (${code})`
-}
-
-interface Walk {
-  places: Places
-  problems: Problem[]
-  at(offset: number): Place
-}
-
-function walk(node: unknown, path: Path, to: Walk): void {
-  if (isMap(node)) {
-    for (const pair of node.items) {
-      const key = pair.key
-      const place = to.at(startOf(key) ?? startOf(node) ?? 0)
-      if (!isScalar(key)) {
-        to.problems.push({ ...place, path: written(path), message: 'a key must be plain text' })
-        continue
-      }
-      const inner = [...path, String(key.value)]
-      if (to.places.has(keyOf(inner)))
-        to.problems.push({ ...place, path: written(inner), message: 'stands twice; keep one' })
-      if (key.value === '__proto__')
-        to.problems.push({ ...place, path: written(path), message: '__proto__ is not a name' })
-      to.places.set(keyOf(inner), {
-        key: place,
-        value: to.at(startOf(pair.value) ?? startOf(key) ?? 0),
-      })
-      walk(pair.value, inner, to)
-    }
-  } else if (isSeq(node)) {
-    for (const [index, item] of node.items.entries()) {
-      const place = to.at(startOf(item) ?? startOf(node) ?? 0)
-      to.places.set(keyOf([...path, index]), { key: place, value: place })
-      walk(item, [...path, index], to)
-    }
-  }
-}
-
-function startOf(node: unknown): number | undefined {
-  if (isScalar(node) || isMap(node) || isSeq(node) || isAlias(node))
-    return (node as Node).range?.[0]
-  return undefined
-}
-
-/** A heading with nothing under it is as good as absent; a named lane, tenant or upstream is all defaults. */
-function withoutNulls(value: unknown, path: Path): unknown {
-  if (Array.isArray(value)) return value.map((one, index) => withoutNulls(one, [...path, index]))
-  if (typeof value !== 'object' || value === null) return value
-  const kept: Record<string, unknown> = {}
-  for (const [key, inner] of Object.entries(value)) {
-    if (inner !== null) kept[key] = withoutNulls(inner, [...path, key])
-    else if (path.length === 1 && isNamed(path[0], key)) kept[key] = {}
-    else if (allowedAt([...path, key]) === null) kept[key] = inner
-  }
-  return kept
-}
-
-const isNamed = (section: PropertyKey | undefined, key: string): boolean =>
-  section === 'lanes' || section === 'upstreams' || (section === 'tenants' && key !== 'unknown')
 
 // ---- issues to problems ----
 
@@ -288,14 +150,6 @@ function contradiction(text: string, places: Places): Problem {
   return { ...placeOf(path, places, 'value'), path: written(path), message }
 }
 
-function placeOf(path: Path, places: Places, side: 'key' | 'value'): Place {
-  for (let length = path.length; length > 0; length--) {
-    const place = places.get(keyOf(path.slice(0, length)))
-    if (place !== undefined) return length === path.length ? place[side] : place.key
-  }
-  return { line: 1, column: 1 }
-}
-
 const valueAt = (value: unknown, path: Path): unknown =>
   path.reduce<unknown>(
     (at, step) =>
@@ -322,23 +176,15 @@ function shown(path: Path, value: unknown): string {
 const looksSecret = (text: string): boolean =>
   /^sk-|sha256|key|token|secret|passw|:\/\/.*@/i.test(text)
 
-/** `routes[0].model`; what looks like a key, or like no name at all, is not written out. */
-export function written(path: Path): string {
-  let text = ''
-  for (const step of path) {
-    if (typeof step === 'number' || /^\d+$/.test(String(step))) text += `[${String(step)}]`
-    else {
-      const name = String(step)
-      const safe = /^(?!sk-)[\w. -]{1,64}$/i.test(name) ? name : '(name not shown)'
-      text += text === '' ? safe : `.${safe}`
-    }
-  }
-  return text
-}
-
 const line = (name: string, of: Problem): string => {
   const place = of.line === 0 ? name : `${name}:${of.line}:${of.column}`
   return of.path === '' ? `${place}: ${of.message}` : `${place}: ${of.path}: ${of.message}`
+}
+
+function formerWarning({ path, former, present }: FormerKey, places: Places, name: string): string {
+  const at = [...path, former]
+  const place = placeOf(at, places, 'key')
+  return line(name, { ...place, path: written(at), message: `is called ${present} now` })
 }
 
 // ---- keys ----

@@ -125,6 +125,7 @@ function intakeOn(bus: Bus, aux: AuxCalls, { of, loop, seen, desk, ...more }: Do
     },
     aux,
     jobs: more.jobs?.desk ?? null,
+    batches: more.jobs?.batches?.desk ?? null,
     onError: (error) => seen.fault('intake', error),
     run: (handle) => seen.marks.run('intake', handle),
   })

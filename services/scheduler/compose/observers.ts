@@ -96,22 +96,13 @@ export function observers(seen: Observed): Observers {
     { record: (event) => dashboard?.record(event) },
   ])
   const watch = watchGuardrails({ monitor: () => monitor, emit: recorded, clock })
-  const doors = (): Doors => doorsOf(seen)
+  const startedAt = clock.now()
   const snapshot = (): Snapshot =>
-    snapshotOf({
-      loop: loop(),
-      guardrails: monitor.readings(clock.now()),
-      clock,
-      instance: seen.instance,
-      version: of.version,
+    snapshotNow(seen, {
       startedAt,
-      bus: { kind: of.bus.kind, connected: of.bus.connected() },
-      doors: doors(),
-      configRefused: seen.standing.configRefused,
-      jobs: seen.jobs()?.read() ?? null,
+      guardrails: monitor.readings(clock.now()),
       conditions: (read) => conditions.read(read),
     })
-  const startedAt = clock.now()
   const conditions = watchConditions({ clock, snapshot })
   const stalls = stallsOf(seen, { marks, metrics, recorded })
   let panel: Panel | null = null
@@ -137,7 +128,7 @@ export function observers(seen: Observed): Observers {
       const event = jobEvent(news, { instance: seen.instance, at: clock.wall() })
       if (event !== null) recorded.record(event)
     },
-    doors,
+    doors: () => doorsOf(seen),
     configure({ file: { guardrails: settings }, lanes }) {
       if (JSON.stringify(settings) !== JSON.stringify(loop().state.config.file.guardrails))
         monitor = guardrails({ settings, lanes })
@@ -148,6 +139,22 @@ export function observers(seen: Observed): Observers {
     flush: () => within(clock, SPANS_FLUSH_MS, traces.flush()),
   }
 }
+
+const snapshotNow = (
+  { of, loop, instance, standing, jobs }: Observed,
+  watched: Pick<Parameters<typeof snapshotOf>[0], 'startedAt' | 'guardrails' | 'conditions'>,
+): Snapshot =>
+  snapshotOf({
+    ...watched,
+    loop: loop(),
+    clock: of.clock,
+    instance,
+    version: of.version,
+    bus: { kind: of.bus.kind, connected: of.bus.connected() },
+    doors: doorsOf({ of, standing }),
+    configRefused: standing.configRefused,
+    jobs: jobs()?.read() ?? null,
+  })
 
 const recordingOf = (
   { of, subjects, instance }: Observed,
@@ -168,7 +175,7 @@ const recordingOf = (
 }
 
 /** Callers of the HTTP door need no NATS. */
-function doorsOf({ of, standing }: Observed): Doors {
+function doorsOf({ of, standing }: Pick<Observed, 'of' | 'standing'>): Doors {
   const leaving = standing.draining ? ['draining'] : []
   return {
     [of.bus.kind]: [...(of.bus.connected() ? [] : ['NATS is not connected']), ...leaving],

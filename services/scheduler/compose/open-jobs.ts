@@ -2,8 +2,9 @@
 import type { ConfigFile } from '#contracts/config'
 import { storeNames } from '#contracts/store-names'
 import { subjects } from '#contracts/subjects'
-import type { Clock, GatheringStore, JobStore, KeptSettings } from '#ports'
 import { natsGatheringStore } from '#scheduler/nats/gathering-store'
+import type { BatchStore, Clock, GatheringStore, JobStore, KeptSettings } from '#ports'
+import { natsBatchStore } from '#scheduler/nats/batch-store'
 import { natsJobStore, type JobStoreOptions } from '#scheduler/nats/job-store'
 import { natsSettings } from '#scheduler/nats/settings'
 
@@ -13,6 +14,8 @@ export interface JobsKept {
   members: KeptSettings
   /** What is noted of batches of the provider's; absent: none is made. */
   gatherings?: GatheringStore
+  /** Where batches of them are kept; absent: there are none. */
+  batches?: BatchStore
 }
 
 const MS = 1_000
@@ -39,7 +42,12 @@ export async function openJobs(of: {
     })
     const members = await natsSettings({ connection, clock, bucket: names.fleet, replicas })
     const gatherings = await natsGatheringStore({ connection, bucket: names.gatherings, replicas })
-    return { kept: { store, members, gatherings }, reason: null }
+    const batches = await natsBatchStore({
+      ...{ connection, names, replicas },
+      subjects: subjects(file.subject_prefix),
+      maxAgeMs: file.batches.max_age * MS,
+    })
+    return { kept: { store, members, gatherings, batches }, reason: null }
   } catch (error) {
     return { kept: null, reason: error instanceof Error ? error.message : 'no reason given' }
   }

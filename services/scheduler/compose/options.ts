@@ -2,7 +2,16 @@
 import type { Inspection } from '#machines/inspection'
 import type { Loaded } from '#platform/config/load'
 import type { Log } from '#platform/log'
-import type { Batches, Bus, Cache, Clock, Dice, KeptSettings, Provider, Recorder } from '#ports'
+import type {
+  ProviderBatches,
+  Bus,
+  Cache,
+  Clock,
+  Dice,
+  KeptSettings,
+  Provider,
+  Recorder,
+} from '#ports'
 import type { JobsKept } from './open-jobs.ts'
 import type { GatewayAddress } from './wire-gateway.ts'
 
@@ -14,7 +23,7 @@ export interface WireOptions {
   /** Where durable jobs are kept; null or absent: there are none. */
   jobs?: JobsKept | null
   /** The provider's own batches, for jobs that can wait; null or absent: none is made. */
-  batches?: Batches | null
+  batches?: ProviderBatches | null
   provider: Provider
   loaded: Loaded
   /** Null: no file to watch. */

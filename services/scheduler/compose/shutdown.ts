@@ -68,6 +68,7 @@ async function drainAll({
 }: ShutdownParts): Promise<void> {
   standing.leaving = true
   jobs?.gatherer?.stop()
+  jobs?.batches?.work.stop()
   jobs?.room.drain()
   const open = doors()
   if (open !== null && (await hasPeer(of.bus, of.clock, instance))) await open.main.drainRequests()

@@ -54,17 +54,7 @@ export function snapshotOf(of: {
       backoff: byState.backoff,
       level: state.load.level,
     },
-    lanes: state.lanes.map((lane) => ({
-      name: lane.config.name,
-      weight: lane.config.weight,
-      preemptible: lane.config.preemptible,
-      paused: lane.paused,
-      guarantee: lane.guarantee,
-      cap: lane.cap,
-      inflight: lane.inflight,
-      queued: lane.queued,
-      oldest_ms: oldest(lane, now),
-    })),
+    lanes: state.lanes.map((lane) => laneOf(lane, now)),
     routes: [...state.routes.values()].map((route) =>
       routeOf(route, loop, { now, offset: clock.wall() - now }),
     ),
@@ -86,6 +76,18 @@ export function snapshotOf(of: {
   }
   return { ...seen, conditions: of.conditions(seen) }
 }
+
+const laneOf = (lane: Lane, now: number): Snapshot['lanes'][number] => ({
+  name: lane.config.name,
+  weight: lane.config.weight,
+  preemptible: lane.config.preemptible,
+  paused: lane.paused,
+  guarantee: lane.guarantee,
+  cap: lane.cap,
+  inflight: lane.inflight,
+  queued: lane.queued,
+  oldest_ms: oldest(lane, now),
+})
 
 function blockOf({ upstream }: Route, offset: number): Snapshot['routes'][number]['blocked'] {
   const { testing, blockedBy, blockedSince } = upstream

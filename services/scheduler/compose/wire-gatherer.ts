@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import type { Config, ConfigFile } from '#contracts/config'
 import type {
   BatchAsk,
-  Batches,
+  ProviderBatches,
   Clock,
   Dice,
   GatheringStore,
@@ -17,7 +17,7 @@ import type { JobsRoom } from '#scheduler/jobs/room'
 import type { Loop } from '#scheduler/loop/loop'
 
 export function wireGatherer(of: {
-  batches: Batches
+  batches: ProviderBatches
   store: JobStore
   gatherings: GatheringStore
   room: JobsRoom

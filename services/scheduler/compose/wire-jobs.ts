@@ -6,7 +6,7 @@ import { HEADER } from '#contracts/messages'
 import type { Subjects } from '#contracts/subjects'
 import type {
   BatchAsk,
-  Batches,
+  ProviderBatches,
   Bus,
   Clock,
   Dice,
@@ -27,14 +27,17 @@ import { parseRequest } from '#scheduler/nats/request-parse'
 import { MessageBuilder } from '#scheduler/provider/whole-and-stream'
 import type { JobsKept } from './open-jobs.ts'
 import { wireGatherer } from './wire-gatherer.ts'
+import { wireBatches, type WiredBatches } from './wire-batches.ts'
 
 export interface WiredJobs {
   readonly room: JobsRoom
   readonly desk: JobsDesk
-  /** Null: there are no batches. */
+  /** Null: nothing goes to the provider in batches. */
   readonly gatherer: Gatherer | null
   readonly watch: JobsWatch
   readonly operator: JobsOperator
+  /** Null: batches are kept nowhere. */
+  readonly batches: WiredBatches | null
 }
 
 export function wireJobs(of: {
@@ -46,7 +49,7 @@ export function wireJobs(of: {
   dice: Dice
   instance: string
   /** The provider's own, for jobs that can wait; null or absent: none is made. */
-  provided?: { batches: Batches; upstream: (name: string) => BatchAsk['upstream'] } | null
+  provided?: { batches: ProviderBatches; upstream: (name: string) => BatchAsk['upstream'] } | null
   news: (news: JobNews) => void
 }): WiredJobs {
   const { loop, bus, subjects, instance } = of
@@ -93,7 +96,9 @@ export function wireJobs(of: {
     provided === null || gatherings === undefined
       ? null
       : wireGatherer({ ...of, ...provided, store, gatherings, room, file })
-  return { room, desk, watch, gatherer, operator: jobsOperator(room, desk) }
+  const kept = of.kept.batches
+  const batches = kept === undefined ? null : wireBatches({ ...of, store: kept, jobs: desk })
+  return { room, desk, watch, gatherer, batches, operator: jobsOperator(room, desk) }
 }
 
 /** Of the time that a lane gives: a job without a deadline of its own then has as much left as it has waited. */

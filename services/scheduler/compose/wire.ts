@@ -91,6 +91,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
   await jobs?.room.open()
   jobs?.gatherer?.open()
   jobs?.watch.start()
+  jobs?.batches?.work.start()
   return {
     instance,
     httpUrl: doors.http?.url ?? null,

@@ -145,7 +145,7 @@ export function startsWithinBounds(state: State, effects: readonly Effect[]): Fi
   return null
 }
 
-/** I3: beyond its trickle a preemptible lane starts only where no other lane has an eligible head, and leaves
+/** I3: beyond its minimum share a preemptible lane starts only where no other lane has an eligible head, and leaves
  *  the headroom free. Seen after the step: within it, other lanes go first and heads only leave. */
 export function batchYields(state: State, effects: readonly Effect[]): Finding {
   // What preemptible lanes started later in the step was free at the time.
@@ -158,7 +158,7 @@ export function batchYields(state: State, effects: readonly Effect[]): Finding {
     const free = { route: freeOn(route) + laterHere, overall: freeOverall(state) + laterOverall }
     later.set(route, laterHere + 1)
     laterOverall++
-    if (inLane < lane.trickle && inLaneRoute < laneRoute.trickle) continue
+    if (inLane < lane.minimumShare && inLaneRoute < laneRoute.minimumShare) continue
     if (wantedByOthers(route, state.now)) return `I3: ${key} started where another lane has a head`
     if (inLane < unasked(state, lane) && inLaneRoute < unasked(state, laneRoute)) continue
     const room = headroomFor(state, laneRoute)

@@ -349,7 +349,7 @@ function onVerdict(
 }
 
 /** When a caller may come back who could not be served, by our own reckoning. */
-const LATER = { min: 1_000, max: 60_000 }
+export const LATER = { min: 1_000, max: 60_000 }
 
 /** What a final refusal says beside its reason: the upstream's answer, and when to come back. */
 function later(
@@ -469,8 +469,8 @@ function onTick(
 
 const LEVELS = [
   'normal service',
-  'preemptible lanes have their trickle, and what the others lately left',
-  'preemptible lanes have what the others lately left, holds are lent',
+  'preemptible lanes have their minimum share, and what the others lately left',
+  'preemptible lanes have what the others lately left, reserved slots are lent',
   'arrivals are shed, heavy tenants of light lanes first',
 ] as const
 
@@ -497,7 +497,7 @@ function onLane(state: State, name: string, paused: boolean): void {
 }
 
 /** How many a drain refuses in one step: what is said to them is in memory at once. */
-const DRAIN_SLICE = 500
+export const DRAIN_SLICE = 500
 
 /** New requests are refused at once and queued ones by slices, one for each `drain`; running ones may end. */
 function onDrain(state: State, now: Millis, effects: Effect[]): void {

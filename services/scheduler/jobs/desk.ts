@@ -2,6 +2,7 @@
 import {
   HEADER,
   refusal,
+  unattempted,
   type CancelAnswer,
   type JobReceipt,
   type Refusal,
@@ -179,6 +180,23 @@ export class JobsDesk implements Jobs, Deferrals {
     await store.unbury(seq)
     if ('seq' in added) this.#begin(flow, made)
     return true
+  }
+
+  /** Stores the result of a job that is refused before it is one. */
+  async refuse(
+    job: Pick<NewJob, 'tenant' | 'lane' | 'id' | 'group'>,
+    said: Refusal,
+  ): Promise<void> {
+    const { store, words, clock } = this.#of.room.of
+    const { tenant, lane, id, group } = job
+    const outcome = said.code === 'deadline_exceeded' ? 'expired' : 'refused'
+    const accounting = { ...unattempted(id), outcome } as const
+    const { headers, body } = words.error({ refusal: said, accounting, upstreamBody: null })
+    const own = [
+      [STORED.acceptedAt, String(clock.wall())],
+      [STORED.lane, lane],
+    ] as const
+    await store.settle({ tenant, id, group, hash: '', headers: [...headers, ...own], body })
   }
 
   async #look(tenant: string, id: string): Promise<JobResult | 'pending' | null> {

@@ -20,7 +20,7 @@ import {
 import type {
   BatchAsk,
   BatchEntry,
-  Batches,
+  ProviderBatches,
   BatchNews,
   BatchResult,
   BatchSeen,
@@ -34,7 +34,7 @@ import type { BatchJobs, HeldJob } from './batch-jobs.ts'
 
 export interface GatheringRunOptions {
   jobs: BatchJobs
-  batches: Batches
+  batches: ProviderBatches
   store: GatheringStore
   clock: Clock
   dice: Dice

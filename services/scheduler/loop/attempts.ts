@@ -15,7 +15,7 @@ import { withModel } from './with-model.ts'
 import { attemptOf } from '#core/model/place'
 
 /** A transport that has not confirmed an abort by then is reported. */
-const ABORT_ALARM: Millis = 1_000
+export const ABORT_ALARM: Millis = 1_000
 
 export interface AttemptsOptions {
   spine: Spine

@@ -54,7 +54,7 @@ export interface ControllersOptions {
 }
 
 /** Share of the limit that a provider serves which is full, and not ill. */
-const SERVING = 0.8
+export const SERVING = 0.8
 
 export class Controllers {
   readonly #options: ControllersOptions
@@ -293,7 +293,7 @@ export const limitSettings = (config: Config, route: RouteConfig): LimitSettings
 
 /** Twenty failures without one success between them: a storm and a hang are known before they outweigh the
  *  good half minute before them. */
-const IN_ROW = 20
+export const IN_ROW = 20
 
 export const breakerSettings = (config: Config): BreakerSettings => ({
   ...config.breaker,

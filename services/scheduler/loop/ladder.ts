@@ -11,7 +11,7 @@ import { spentBy, type LiveRequest } from './live.ts'
 import type { Spine } from './spine.ts'
 
 /** A cache that has not answered by then has nothing. */
-const CONSULT: Millis = 500
+export const CONSULT: Millis = 500
 /** A store that has not taken a job by then has not. */
 const STORE: Millis = 5_000
 const DEFER_MISSING = '; defer is not to be had: this Headgate keeps no durable jobs'

@@ -45,11 +45,11 @@ import type { Spine } from './spine.ts'
 import { Timer, TimerHeap } from './timer-heap.ts'
 import { attemptOf } from '#core/model/place'
 
-const TICK: Millis = 1_000
+export const TICK: Millis = 1_000
 /** A gap between ticks that means the clock jumped or the process stood still. */
-const JUMP: Millis = 5_000
+export const JUMP: Millis = 5_000
 /** Between two slices of a drain what was said has time to leave. */
-const DRAIN_SLICE_MS: Millis = 5
+export const DRAIN_SLICE_MS: Millis = 5
 export interface LoopOptions {
   config: Config
   clock: Clock

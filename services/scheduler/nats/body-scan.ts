@@ -127,8 +127,8 @@ const ESCAPED_BYTES = 6
 const MEDIA_FROM_BYTES = 256
 /** The API scales pictures down to about 1,600 tokens; a page of a PDF is its text and its picture, about 3,000, and
  *  takes some 75 KB. What is learned from answers corrects both. */
-const PICTURE = { bytesPerToken: 150, most: 1_600 }
-const DOCUMENT = { bytesPerToken: 25, most: 600_000 }
+export const PICTURE = { bytesPerToken: 150, most: 1_600 }
+export const DOCUMENT = { bytesPerToken: 25, most: 600_000 }
 const MEDIA = [
   { ...PICTURE, begins: Buffer.from('/9j/') },
   { ...PICTURE, begins: Buffer.from('iVBORw0KGgo') },

@@ -43,104 +43,53 @@ interface Inbox {
   missed: number
 }
 
-export function inboxes(of: {
+interface InboxesOptions {
   bus: Bus
   clock: Pick<Clock, 'after'>
   everyMs: () => Millis
-}): Inboxes {
-  const { bus, clock } = of
-  const byPrefix = new Map<string, Inbox>()
-  const byNumber = new Map<number, Inbox>()
+}
+
+/** All inboxes with a call, and the last ones that had one. */
+interface Book {
+  readonly of: InboxesOptions
+  readonly byPrefix: Map<string, Inbox>
+  readonly byNumber: Map<number, Inbox>
   /** Those whose callers have all been answered, the one that has been idle longest first. */
-  const idle = new Set<Inbox>()
-  let fresh: Inbox[] = []
-  let count = 0
-  let ticking = false
+  readonly idle: Set<Inbox>
+  /** Those that have not been asked yet. */
+  fresh: Inbox[]
+  /** Inboxes so far: the number of the next. */
+  count: number
+  ticking: boolean
+}
 
-  const ask = (inbox: Inbox) => {
-    const probe = `there/${inbox.number}/${inbox.asked}`
-    try {
-      bus.publish(`${inbox.prefix}.${ASKED}`, PING, { probe })
-    } catch {
-      // What cannot be asked now is asked again.
-    }
+export function inboxes(of: InboxesOptions): Inboxes {
+  const book: Book = {
+    of,
+    byPrefix: new Map(),
+    byNumber: new Map(),
+    idle: new Set(),
+    fresh: [],
+    count: 0,
+    ticking: false,
   }
-  const askFirst = () => {
-    const inboxes = fresh.filter(({ callers }) => callers.size > 0)
-    fresh = []
-    if (inboxes.length === 0) return
-    for (const inbox of inboxes) {
-      inbox.there = 'asked'
-      ask(inbox)
-    }
-    // The server's word that nobody listens comes before its word that it has had all of ours.
-    const settle = (there: 'yes' | 'unknown') => () => {
-      for (const inbox of inboxes) if (inbox.there === 'asked') inbox.there = there
-    }
-    bus.flush().then(settle('yes'), settle('unknown'))
-    tickLater()
-  }
-  const begin = (prefix: string): Inbox => {
-    const number = count++
-    const inbox: Inbox = {
-      prefix,
-      number,
-      there: 'unknown',
-      callers: new Set(),
-      asked: 0,
-      missed: -1,
-    }
-    byPrefix.set(prefix, inbox)
-    byNumber.set(number, inbox)
-    if (fresh.push(inbox) === 1) clock.after(FIRST_MS, askFirst)
-    return inbox
-  }
-  const forget = (inbox: Inbox) => {
-    idle.delete(inbox)
-    byPrefix.delete(inbox.prefix)
-    byNumber.delete(inbox.number)
-  }
-  const rest = (inbox: Inbox) => {
-    if (inbox.there === 'unknown') return forget(inbox)
-    idle.add(inbox)
-    const [first] = idle
-    if (idle.size > IDLE_MAX && first !== undefined) forget(first)
-  }
-  const tick = () => {
-    ticking = false
-    let watched = false
-    for (const inbox of byPrefix.values()) {
-      if (inbox.callers.size === 0 || (inbox.there !== 'yes' && inbox.there !== 'asked')) continue
-      watched = true
-      if (inbox.there === 'asked') continue
-      inbox.asked += 1
-      ask(inbox)
-    }
-    if (watched) tickLater()
-  }
-  const tickLater = () => {
-    if (ticking) return
-    ticking = true
-    clock.after(of.everyMs(), tick)
-  }
-
   return {
     wait(to, caller) {
       const prefix = prefixOf(to)
       if (prefix === null) return () => {}
-      const inbox = byPrefix.get(prefix) ?? begin(prefix)
-      idle.delete(inbox)
+      const inbox = book.byPrefix.get(prefix) ?? begin(book, prefix)
+      book.idle.delete(inbox)
       inbox.callers.add(caller)
-      if (inbox.there === 'yes') tickLater()
+      if (inbox.there === 'yes') tickLater(book)
       return () => {
-        if (inbox.callers.delete(caller) && inbox.callers.size === 0) rest(inbox)
+        if (inbox.callers.delete(caller) && inbox.callers.size === 0) rest(book, inbox)
       }
     },
 
     unheard(probe) {
       const [, number, asked] = PROBE.exec(probe) ?? []
       if (number === undefined) return null
-      const inbox = byNumber.get(Number(number))
+      const inbox = book.byNumber.get(Number(number))
       if (inbox === undefined) return []
       const which = Number(asked)
       if (which === 0) inbox.there = 'no'
@@ -149,10 +98,85 @@ export function inboxes(of: {
       inbox.missed = which
       if (!twice) return []
       const gone = [...inbox.callers]
-      forget(inbox)
+      forget(book, inbox)
       return gone
     },
   }
+}
+
+function begin(book: Book, prefix: string): Inbox {
+  const number = book.count++
+  const inbox: Inbox = {
+    prefix,
+    number,
+    there: 'unknown',
+    callers: new Set(),
+    asked: 0,
+    missed: -1,
+  }
+  book.byPrefix.set(prefix, inbox)
+  book.byNumber.set(number, inbox)
+  if (book.fresh.push(inbox) === 1) book.of.clock.after(FIRST_MS, () => askFirst(book))
+  return inbox
+}
+
+function forget(book: Book, inbox: Inbox): void {
+  book.idle.delete(inbox)
+  book.byPrefix.delete(inbox.prefix)
+  book.byNumber.delete(inbox.number)
+}
+
+function rest(book: Book, inbox: Inbox): void {
+  if (inbox.there === 'unknown') return forget(book, inbox)
+  book.idle.add(inbox)
+  const [first] = book.idle
+  if (book.idle.size > IDLE_MAX && first !== undefined) forget(book, first)
+}
+
+function ask({ bus }: InboxesOptions, inbox: Inbox): void {
+  const probe = `there/${inbox.number}/${inbox.asked}`
+  try {
+    bus.publish(`${inbox.prefix}.${ASKED}`, PING, { probe })
+  } catch {
+    // What cannot be asked now is asked again.
+  }
+}
+
+/** Those that are new, at once. */
+function askFirst(book: Book): void {
+  const inboxes = book.fresh.filter(({ callers }) => callers.size > 0)
+  book.fresh = []
+  if (inboxes.length === 0) return
+  for (const inbox of inboxes) {
+    inbox.there = 'asked'
+    ask(book.of, inbox)
+  }
+  // The server's word that nobody listens comes before its word that it has had all of ours.
+  const settle = (there: 'yes' | 'unknown') => () => {
+    for (const inbox of inboxes) if (inbox.there === 'asked') inbox.there = there
+  }
+  book.of.bus.flush().then(settle('yes'), settle('unknown'))
+  tickLater(book)
+}
+
+/** Those in which somebody waits, once in a while. */
+function tick(book: Book): void {
+  book.ticking = false
+  let watched = false
+  for (const inbox of book.byPrefix.values()) {
+    if (inbox.callers.size === 0 || (inbox.there !== 'yes' && inbox.there !== 'asked')) continue
+    watched = true
+    if (inbox.there === 'asked') continue
+    inbox.asked += 1
+    ask(book.of, inbox)
+  }
+  if (watched) tickLater(book)
+}
+
+function tickLater(book: Book): void {
+  if (book.ticking) return
+  book.ticking = true
+  book.of.clock.after(book.of.everyMs(), () => tick(book))
 }
 
 /** All but the last token; null: too short for an inbox that hears several replies. */

@@ -2,6 +2,7 @@
  *
  *  Requests go to one instance (queue group). Cancel, status and fetch go to all, since only one holds the
  *  id: it answers at once, the others only after a while that no, they do not know it. */
+import { BATCH_OPS, type BatchOp } from '#contracts/batches'
 import { TOKEN, TOKEN_SHAPE } from '#contracts/ids'
 import { LONGEST_MS } from '#contracts/jobs'
 import {
@@ -14,6 +15,7 @@ import {
 import { AUX_KINDS, oneToken, twoTokens, type Subjects } from '#contracts/subjects'
 import { JobStoreError } from '#ports'
 import type {
+  Batches,
   Jobs,
   Reply,
   Bus,
@@ -32,7 +34,7 @@ import type { Outbox } from './outbox.ts'
 import { STORED_OVERHEAD_BYTES } from './job-store.ts'
 import { operatorReplyAllowed, replyAllowed } from './reply-address.ts'
 import type { ScanLimits } from './body-scan.ts'
-import { parseRequest } from './request-parse.ts'
+import { parseRequest, readHeaders } from './request-parse.ts'
 
 export const QUEUE = 'headgate'
 /** Well inside the contract's 500 ms, and long after the owner's answer. */
@@ -59,6 +61,8 @@ export interface IntakeOptions {
   aux: AuxCalls
   /** Durable jobs; null or absent: nobody listens to `submit`. */
   jobs?: Jobs | null
+  /** Batches of them; null or absent: who asks is told that there are none. */
+  batches?: Batches | null
   /** Hears what a message or an operator's act threw: a fault of ours, and no reason to stop. */
   onError?: (error: unknown) => void
   /** Runs the handling of each message; absent: as it is. */
@@ -88,74 +92,26 @@ export function intake(options: IntakeOptions): Intake {
   const endpoints: Endpoint[] = []
   const subscriptions: Subscription[] = []
   const { bus, clock } = options
-
   const serve: Desk['serve'] = ({ name, subject, queue }, handle) => {
-    const endpoint = {
-      name,
-      subject,
-      queue,
-      requests: 0,
-      errors: 0,
-      lastError: '',
-      processingMs: 0,
-    }
-    const failed = (why: string) => {
-      endpoint.errors += 1
-      endpoint.lastError = why
-    }
-    const listener = (message: BusMessage) => {
-      const startedAt = clock.now()
-      endpoint.requests += 1
-      const took = (): void => void (endpoint.processingMs += clock.now() - startedAt)
-      let open = false
-      const later = () => {
-        open = true
-        return (why: string | null): void => {
-          took()
-          if (why !== null) failed(why)
-        }
-      }
-      try {
-        if (options.run === undefined) handle(message, failed, later)
-        else options.run(() => handle(message, failed, later))
-      } catch (error) {
-        // What one message brings about is that message's: its sender hears of it, and nobody else does.
-        failed('fault')
-        desk.fault(message, error)
-      }
-      if (!open) took()
-    }
+    const counts = { requests: 0, errors: 0, lastError: '', processingMs: 0 }
+    const endpoint: Endpoint = { name, subject, queue, ...counts }
+    const listener = listenerOf({ desk, endpoint, options }, handle)
     const subscription = bus.subscribe(subject, listener, queue === null ? {} : { queue })
     endpoints.push(endpoint)
     subscriptions.push(subscription)
     return subscription
   }
-
   const late = lateAnswers({
     clock,
     delayMs: UNKNOWN_AFTER_MS,
     waitingMax: UNKNOWN_WAITING_MAX,
     onError: options.onError,
   })
-  const root = options.subjects.root
-  const desk: Desk = {
-    ...options,
-    serve,
-    late,
-    subjectPrefix: root.slice(0, root.indexOf('.')),
-    bytesMax: () => Math.min(options.limits().requestBytes, bus.maxPayload),
-    bytesBy: () =>
-      bus.maxPayload < options.limits().requestBytes
-        ? "the NATS server's max_payload"
-        : 'limits.request_bytes',
-    fault(message, error) {
-      options.onError?.(error)
-      answerFault(desk, message)
-    },
-  }
+  const desk = deskOf(options, { serve, late })
   const requests = serveRequests(desk)
   const submits = options.jobs == null ? [] : [serveSubmit(desk, options.jobs)]
   serveQueries(desk)
+  serveBatches(desk)
   const outside = serveAux(desk)
   serveAdmin(desk)
 
@@ -170,6 +126,61 @@ export function intake(options: IntakeOptions): Intake {
       await Promise.all(subscriptions.map((subscription) => subscription.drain()))
       late.flush()
     },
+  }
+}
+
+function deskOf(options: IntakeOptions, of: Pick<Desk, 'serve' | 'late'>): Desk {
+  const { bus, limits } = options
+  const root = options.subjects.root
+  const desk: Desk = {
+    ...options,
+    ...of,
+    subjectPrefix: root.slice(0, root.indexOf('.')),
+    bytesMax: () => Math.min(limits().requestBytes, bus.maxPayload),
+    bytesBy: () =>
+      bus.maxPayload < limits().requestBytes
+        ? "the NATS server's max_payload"
+        : 'limits.request_bytes',
+    fault(message, error) {
+      options.onError?.(error)
+      answerFault(desk, message)
+    },
+  }
+  return desk
+}
+
+/** Hands a message over, and counts it with how it ended and how long it took. */
+function listenerOf(
+  of: { desk: Desk; endpoint: Endpoint; options: IntakeOptions },
+  handle: Parameters<Desk['serve']>[1],
+): (message: BusMessage) => void {
+  const { desk, endpoint, options } = of
+  const { clock, run } = options
+  const failed = (why: string) => {
+    endpoint.errors += 1
+    endpoint.lastError = why
+  }
+  return (message) => {
+    const startedAt = clock.now()
+    endpoint.requests += 1
+    const took = (): void => void (endpoint.processingMs += clock.now() - startedAt)
+    let open = false
+    const later = () => {
+      open = true
+      return (why: string | null): void => {
+        took()
+        if (why !== null) failed(why)
+      }
+    }
+    try {
+      if (run === undefined) handle(message, failed, later)
+      else run(() => handle(message, failed, later))
+    } catch (error) {
+      // What one message brings about is that message's: its sender hears of it, and nobody else does.
+      failed('fault')
+      desk.fault(message, error)
+    }
+    if (!open) took()
   }
 }
 
@@ -416,6 +427,68 @@ function serveAux(desk: Desk): Subscription[] {
       outbox.error({ to, id: desk.makeId(), refusal: badSubject('tenant') })
     })
   })
+}
+
+/** What HTTP doors ask about batches. */
+function serveBatches(desk: Desk): void {
+  const { subjects, scheduler, outbox, bus, batches = null } = desk
+  const at = { name: 'batch', subject: subjects.every.batch, queue: QUEUE }
+  desk.serve(at, (message, failed, later) => {
+    const names = twoTokens(subjects, message.subject)
+    const { to, reason } = addressOf(desk, message, names?.tenant)
+    const tenant = names?.tenant ?? '-'
+    if (to === null) {
+      failed(reason)
+      return scheduler.dropped({ tenant, lane: '-', reason })
+    }
+    const op = BATCH_OPS.find((one) => one === names?.last)
+    const said = readHeaders(message)
+    const refused = batchRefusal({ op, batches, wrong: said.wrong })
+    const told = later()
+    const no = (why: Refusal): void => {
+      told(why.code)
+      outbox.error({ to, id: desk.makeId(), refusal: why })
+    }
+    if (refused !== null || batches === null || op === undefined) return no(refused ?? NO_BATCHES)
+    const { data } = message
+    const done = batches.ask(op, { tenant, data, said: batchSaid(said) }).then((answer) => {
+      if ('refused' in answer) return no(answer.refused)
+      told(null)
+      if ('json' in answer) outbox.json(to, answer.json)
+      else bus.publish(to, answer.bytes)
+    })
+    done.catch((error: unknown) => desk.fault(message, error))
+  })
+}
+
+const batchSaid = (of: ReturnType<typeof readHeaders>) => {
+  const { version, beta } = of.upstream
+  return {
+    ...{ deadlineMs: of.deadlineMs, degrade: of.degrade, maxAttempts: of.maxAttempts },
+    headers: {
+      ...(version === undefined ? {} : { version }),
+      ...(beta === undefined ? {} : { beta }),
+    },
+  }
+}
+
+function batchRefusal(of: {
+  op: BatchOp | undefined
+  batches: Batches | null
+  wrong: string | null
+}): Refusal | null {
+  if (of.op === undefined)
+    return refusal('invalid_request', `subject: expected one of ${BATCH_OPS.join(', ')} at its end`)
+  if (of.batches === null) return NO_BATCHES
+  return of.wrong === null ? null : refusal('invalid_request', of.wrong)
+}
+
+const NO_BATCHES: Refusal = {
+  ...refusal(
+    'invalid_request',
+    'no message batches here: they need durable jobs, which need a NATS server with JetStream and jobs.enabled',
+  ),
+  ...{ status: 501, type: 'api_error' },
 }
 
 function serveAdmin(desk: Desk): void {

@@ -5,13 +5,9 @@
 import {
   AckPolicy,
   DeliverPolicy,
-  DiscardPolicy,
   jetstreamManager,
-  RetentionPolicy,
-  StorageType,
   type ConsumerInfo,
   type JetStreamManager,
-  type StreamConfig,
 } from '@nats-io/jetstream'
 import {
   headers as natsHeaders,

@@ -13,22 +13,67 @@ export const STORE_WITHIN_MS: Millis = 2_000
 /** How often a watch is looked after: begun again where it ended, or where its bucket is another one. */
 export const RENEW_MS: Millis = 5_000
 
-export async function natsSettings(of: {
+export interface NatsSettingsOptions {
   connection: NatsConnection
   clock: Pick<Clock, 'after'>
   bucket: string
   /** Read where `bucket` has nothing, and never written. */
   olderBucket?: string
   replicas?: number
-}): Promise<KeptSettings> {
-  const { connection, clock } = of
-  const kvm = new Kvm(connection)
+}
+
+export async function natsSettings(of: NatsSettingsOptions): Promise<KeptSettings> {
+  const { clock } = of
+  const kvm = new Kvm(of.connection)
+  const store = bucketOf(kvm, of)
+  const stops = new Set<() => void>()
+  let older: KV | null = null
+
+  const settings: KeptSettings = {
+    shared: true,
+    get durable() {
+      return store.trouble() === null
+    },
+    get reason() {
+      return store.trouble()
+    },
+    async get(key) {
+      const found = textOf(await store.act((bucket) => bucket.get(key)))
+      if (found !== null || older === null) return found
+      return within(clock, older.get(key)).then(textOf, () => null)
+    },
+    put: (key, value) => store.act(async (bucket) => void (await bucket.put(key, value))),
+    async watch(on) {
+      stops.add(watchBucket(store, clock, on))
+    },
+    async close() {
+      for (const stop of stops) stop()
+      stops.clear()
+    },
+  }
+
+  const openOlder = async (bucket: string): Promise<void> => {
+    older = await within(clock, kvm.open(bucket, { timeout: STORE_WITHIN_MS }))
+  }
+  await Promise.allSettled([
+    store.act((bucket) => bucket.status()),
+    ...(of.olderBucket === undefined ? [] : [openOlder(of.olderBucket)]),
+  ])
+  return settings
+}
+
+/** A bucket that may be there or not at any time. */
+interface Bucket {
+  /** Rejects with a reason for an operator, in time. */
+  act<T>(use: (kv: KV) => Promise<T>): Promise<T>
+  /** Why the last act failed; null: it did not. */
+  trouble(): string | null
+}
+
+function bucketOf(kvm: Kvm, of: NatsSettingsOptions): Bucket {
   const options = { history: 1, replicas: of.replicas ?? 1, timeout: STORE_WITHIN_MS }
   let kv: KV | null = null
-  let older: KV | null = null
   let trouble: string | null = null
-  let closed = false
-  const stops = new Set<() => void>()
 
   const opened = async (): Promise<KV> =>
     (kv ??= await kvm
@@ -50,76 +95,53 @@ export async function natsSettings(of: {
       return use(await opened())
     }
   }
-  const act = async <T>(use: (kv: KV) => Promise<T>): Promise<T> => {
-    try {
-      const done = await within(clock, attempt(use))
-      trouble = null
-      return done
-    } catch (error) {
-      // Whatever was the matter: the next act looks for the bucket, or makes it.
-      kv = null
-      trouble = reasonOf(error)
-      throw new Error(trouble, { cause: error })
-    }
-  }
-
-  const settings: KeptSettings = {
-    shared: true,
-    get durable() {
-      return trouble === null
-    },
-    get reason() {
-      return trouble
-    },
-
-    async get(key) {
-      const found = textOf(await act((bucket) => bucket.get(key)))
-      if (found !== null || older === null) return found
-      return within(clock, older.get(key)).then(textOf, () => null)
-    },
-
-    put: (key, value) => act(async (bucket) => void (await bucket.put(key, value))),
-
-    async watch(on) {
-      let entries: { stop(): void } | null = null
-      let created = ''
-      const look = async (): Promise<void> => {
-        const now = await act((bucket) => bucket.status())
-        if (entries !== null && now.streamInfo.created === created) return
-        entries?.stop()
-        const fresh = await act((bucket) => bucket.watch({ include: KvWatchInclude.LastValue }))
-        if (closed) return fresh.stop()
-        entries = fresh
-        created = now.streamInfo.created
-        const over = (): void => void (entries === fresh && (entries = null))
-        listen(fresh, on).then(over, over)
+  return {
+    trouble: () => trouble,
+    async act(use) {
+      try {
+        const done = await within(of.clock, attempt(use))
+        trouble = null
+        return done
+      } catch (error) {
+        // Whatever was the matter: the next act looks for the bucket, or makes it.
+        kv = null
+        trouble = reasonOf(error)
+        throw new Error(trouble, { cause: error })
       }
-      let stopTimer = (): void => {}
-      const again = (): void => {
-        if (!closed) stopTimer = clock.after(RENEW_MS, () => void look().then(again, again))
-      }
-      stops.add(() => {
-        stopTimer()
-        entries?.stop()
-      })
-      void look().then(again, again)
-    },
-
-    async close() {
-      closed = true
-      for (const stop of stops) stop()
-      stops.clear()
     },
   }
+}
 
-  const openOlder = async (bucket: string): Promise<void> => {
-    older = await within(clock, kvm.open(bucket, { timeout: STORE_WITHIN_MS }))
+/** Hears what is there and what changes, begun again whenever it has to be. Gives what ends it. */
+function watchBucket(
+  store: Bucket,
+  clock: Pick<Clock, 'after'>,
+  on: (key: string, value: string) => void,
+): () => void {
+  let closed = false
+  let entries: { stop(): void } | null = null
+  let created = ''
+  const look = async (): Promise<void> => {
+    const now = await store.act((bucket) => bucket.status())
+    if (entries !== null && now.streamInfo.created === created) return
+    entries?.stop()
+    const fresh = await store.act((bucket) => bucket.watch({ include: KvWatchInclude.LastValue }))
+    if (closed) return fresh.stop()
+    entries = fresh
+    created = now.streamInfo.created
+    const over = (): void => void (entries === fresh && (entries = null))
+    listen(fresh, on).then(over, over)
   }
-  await Promise.allSettled([
-    act((bucket) => bucket.status()),
-    ...(of.olderBucket === undefined ? [] : [openOlder(of.olderBucket)]),
-  ])
-  return settings
+  let stopTimer = (): void => {}
+  const again = (): void => {
+    if (!closed) stopTimer = clock.after(RENEW_MS, () => void look().then(again, again))
+  }
+  void look().then(again, again)
+  return () => {
+    closed = true
+    stopTimer()
+    entries?.stop()
+  }
 }
 
 async function listen(

@@ -46,7 +46,7 @@ export function makeGauges(registry: Registry) {
     ),
     level: gauge(
       'degradation_level',
-      '0 none, 1 batch trickles, 2 batch stands, 3 sheds arrivals.',
+      '0 none, 1 batch has its minimum share, 2 batch has what is left, 3 sheds arrivals.',
     ),
     condition: gauge(
       'condition_seconds',

@@ -10,7 +10,7 @@ import {
   type BatchEntry,
   type BatchResult,
   type BatchSeen,
-  type Batches,
+  type ProviderBatches,
   type Clock,
   type Millis,
 } from '#ports'
@@ -45,7 +45,7 @@ const PAGE = 100
 const PAGES_MAX = 100
 const PATH = '/v1/messages/batches'
 
-export function anthropicBatches(options: AnthropicBatchesOptions): Batches {
+export function anthropicBatches(options: AnthropicBatchesOptions): ProviderBatches {
   const { clock } = options
   const answerMs = options.answerMs ?? ANSWER_MS
   /** By base URL. */

@@ -142,8 +142,8 @@ describe('what is refused, and how it is said', () => {
       'headgate.yaml:3:1: drain_ms: stands twice; keep one',
     ],
     [
-      'lanes:\n  premium:\n    hold: 30\n',
-      'headgate.yaml:3:11: lanes.premium.hold: 30 is more than its guarantee, 20',
+      'lanes:\n  premium:\n    reserved_slots: 30\n',
+      'headgate.yaml:3:21: lanes.premium.reserved_slots: 30 is more than its guarantee, 20',
     ],
     ['lanes:\n  "a b": {}\n', 'headgate.yaml:2:3: lanes.a b: a name: expected 1 to 64 characters'],
     ['lanes:\n\tpremium: {}\n', 'headgate.yaml:2:1: a tab in the indentation; use spaces'],
@@ -155,6 +155,46 @@ describe('what is refused, and how it is said', () => {
     ['{ [1]: 2 }\n', 'a key must be plain text'],
   ])('%j', (text, said) => {
     expect(refusal(text).message).toContain(said)
+  })
+
+  describe('a key that has another name now', () => {
+    const FORMER = [
+      ['premium', 'hold', 'reserved_slots', 7, 'reservedSlots'],
+      ['batch', 'trickle', 'minimum_share', 3, 'minimumShare'],
+    ] as const
+
+    test.each(FORMER)(
+      'of lane %s: %s works as %s, with a warning',
+      (lane, former, now, n, field) => {
+        const { config, warnings } = load(`lanes:\n  ${lane}:\n    ${former}: ${n}\n`)
+        expect(config.lanes.find(({ name }) => name === lane)?.[field]).toBe(n)
+        expect(warnings).toEqual([
+          `headgate.yaml:3:5: lanes.${lane}.${former}: is called ${now} now`,
+        ])
+        expect(load(`lanes:\n  ${lane}:\n    ${now}: ${n}\n`).warnings).toEqual([])
+      },
+    )
+
+    test.each(FORMER)('of lane %s: %s beside %s is refused', (lane, former, now, n) => {
+      const both = `lanes:\n  ${lane}:\n    ${now}: ${n}\n    ${former}: ${n}\n`
+      expect(refusal(both).message).toBe(
+        `headgate.yaml:4:5: lanes.${lane}.${former}: is called ${now} now, and both stand there; keep ${now}`,
+      )
+    })
+
+    test.each(FORMER)(
+      'of lane %s: a wrong value of %s is told where it stands',
+      (lane, former, now) => {
+        expect(refusal(`lanes:\n  ${lane}:\n    ${former}: many\n`).message).toContain(
+          `headgate.yaml:3:${7 + former.length}: lanes.${lane}.${now}: found "many"; allowed: an integer`,
+        )
+      },
+    )
+
+    test('is no key of any other map, and none for a suggestion', () => {
+      expect(refusal('scheduling:\n  hold: 3\n').message).toContain('scheduling.hold: unknown key')
+      expect(refusal('lanes:\n  a: { trickel: 3 }\n').message).not.toMatch(/\btrickle\b/)
+    })
   })
 
   test('every problem is told, in the order of the file, up to a bound', () => {
@@ -267,7 +307,7 @@ describe('a file of thousands of mistakes costs about what one without them cost
     ['names that are none', `tenants:\n${lines((i) => ` "t ${i}": {}`)}`],
     ['values out of range', `tenants:\n${lines((i) => ` t${i}: {weight: -1}`)}`],
     ['lanes that are not there', `tenants:\n${lines((i) => ` t${i}: {lanes: [zz]}`)}`],
-    ['contradictions', `lanes:\n${lines((i) => ` l${i}: {hold: 1}`)}`],
+    ['contradictions', `lanes:\n${lines((i) => ` l${i}: {reserved_slots: 1}`)}`],
   ])('%s', (_what, text) => {
     const fine = `tenants:\n${lines((i) => ` t${i}: {weight: 2}`)}`
     took(fine)

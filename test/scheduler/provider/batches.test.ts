@@ -1,6 +1,6 @@
 /** The provider's batches: fake and real against one suite, and what only a real socket can show. */
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { BatchAsk, Batches } from '#ports'
+import type { BatchAsk, ProviderBatches } from '#ports'
 import { BatchesError } from '#ports'
 import { anthropicBatches } from '../../../services/scheduler/provider/batches.ts'
 import { exactValue } from '../../../services/scheduler/provider/exact-json.ts'
@@ -71,7 +71,7 @@ batchesConformance('anthropic', async () => {
 
 let provider: SimulatedProvider
 let upstream: ScriptedUpstream
-let batches: Batches
+let batches: ProviderBatches
 const clock = manualClock()
 beforeEach(async () => {
   provider = await startSimulatedProvider(AT_ONCE)

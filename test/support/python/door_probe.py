@@ -28,6 +28,17 @@ def plain(value):
     return value.to_dict(mode="json") if hasattr(value, "to_dict") else value
 
 
+def lines_of(parsed):
+    """Of results in lines, a list."""
+    return [plain(line) for line in parsed] if type(parsed).__name__ == "JSONLDecoder" else plain(parsed)
+
+
+async def async_lines_of(parsed):
+    if type(parsed).__name__ != "AsyncJSONLDecoder":
+        return plain(parsed)
+    return [plain(line) async for line in parsed]
+
+
 def headers_of(response):
     return {name.lower(): value for name, value in response.headers.items()}
 
@@ -47,7 +58,7 @@ def call_sync(call):
         *parents, last = call["do"].split(".")
         owner = method_at(client, ".".join(parents)).with_raw_response
         raw = getattr(owner, last)(*call.get("args", []), **call["params"])
-        return {"headers": headers_of(raw), "retries": raw.retries_taken, "body": plain(raw.parse())}
+        return {"headers": headers_of(raw), "retries": raw.retries_taken, "body": lines_of(raw.parse())}
 
 
 def read_helper_sync(stream, leave_after):
@@ -98,7 +109,7 @@ async def call_async(call):
         body = raw.parse()
         if asyncio.iscoroutine(body):
             body = await body
-        return {"headers": headers_of(raw), "retries": raw.retries_taken, "body": plain(body)}
+        return {"headers": headers_of(raw), "retries": raw.retries_taken, "body": await async_lines_of(body)}
 
 
 async def read_helper_async(stream, leave_after):

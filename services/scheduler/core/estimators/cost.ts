@@ -5,17 +5,20 @@ import type { Config } from '#contracts/config'
 import type { Millis, Seconds, Tokens } from '#contracts/units'
 import { estimateInput, learnInput, untaughtInput, type PromptSize } from './token-estimate.ts'
 
-const GAIN = 0.02
-const MEAN_GAIN = 0.05
+/** Which of the samples is taken for what is usual: the answer that is longer than most, the first byte that nearly
+ *  all come within. */
+export const QUANTILE = { length: 0.75, whole: 0.75, ttft: 0.5, ttftHigh: 0.95, speed: 0.5 }
+export const GAIN = 0.02
+export const MEAN_GAIN = 0.05
 /** Samples before a quantile counts as evidence. */
-const EVIDENCE = 20
+export const EVIDENCE = 20
 /** Evidence is of use for so long. */
-const STALE: Millis = 30_000
+export const STALE: Millis = 30_000
 /** Share of the answers that a service prediction is long enough for: one that ends late has had its slot for
  *  nothing. */
-const SURE = 0.9
+export const SURE = 0.9
 /** Bounds of a service prediction against the plain estimate. */
-const OVERRUN = { start: 1.6, min: 1, max: 4 }
+export const OVERRUN = { start: 1.6, min: 1, max: 4 }
 
 /** A running mean that forgets: each sample weighs a twentieth. 0 until there is one. */
 export class RunningMean {
@@ -56,12 +59,12 @@ export class RunningQuantile {
 /** Answer length is kept per power-of-two bucket of max_tokens: a caller who asks for 64 tokens and one
  *  who asks for 64,000 write different answers. */
 class Habits {
-  readonly ttft = new RunningQuantile(0.5)
+  readonly ttft = new RunningQuantile(QUANTILE.ttft)
   /** What nearly every first byte has come within. */
-  readonly ttftHigh = new RunningQuantile(0.95)
-  readonly speed = new RunningQuantile(0.5)
+  readonly ttftHigh = new RunningQuantile(QUANTILE.ttftHigh)
+  readonly speed = new RunningQuantile(QUANTILE.speed)
   /** Tokens over the whole time of answers that showed no first byte: the speed is no lower. */
-  readonly pace = new RunningQuantile(0.5)
+  readonly pace = new RunningQuantile(QUANTILE.speed)
   /** Share of the input that the provider reads from its cache and does not count. */
   cached = 0
   inputs = 0
@@ -88,7 +91,8 @@ class Habits {
     /** The time after the first byte; null: nobody knows when that was. */
     writing: Seconds | null,
   ): void {
-    if (of.ttft === null) (this.#wholes[bucket] ??= new RunningQuantile(0.75)).add(of.duration)
+    if (of.ttft === null)
+      (this.#wholes[bucket] ??= new RunningQuantile(QUANTILE.whole)).add(of.duration)
     else {
       this.ttft.add(of.ttft)
       this.ttftHigh.add(of.ttft)
@@ -98,7 +102,7 @@ class Habits {
       this.cached += (of.cachedShare - this.cached) / Math.min(EVIDENCE, this.inputs)
     }
     if (of.outputTokens === null) return
-    const known = (this.#lengths[bucket] ??= new RunningQuantile(0.75))
+    const known = (this.#lengths[bucket] ??= new RunningQuantile(QUANTILE.length))
     known.add(of.outputTokens)
     if (of.outputTokens <= 1) return
     if (writing === null) this.pace.add(of.outputTokens / Math.max(0.001, of.duration))

@@ -5,10 +5,10 @@
 import type { Millis, Seconds } from '#contracts/units'
 
 /** Of the mean service. */
-const TARGET = 0.5
-const INTERVAL = 2
+export const TARGET = 0.5
+export const INTERVAL = 2
 /** Times the target: what waited longer is dropped. */
-const STALE = 2
+export const STALE = 2
 
 export class DelayControl {
   overloaded = false

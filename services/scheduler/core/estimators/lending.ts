@@ -4,13 +4,13 @@
 import type { Millis } from '#contracts/units'
 
 /** Samples of one second each: how long a need is remembered, and how soon a need that is gone is noticed. */
-const WINDOW = 30
-const RECENT = 5
+export const WINDOW = 30
+export const RECENT = 5
 /** Of the seconds of the window: a rarer peak waits a moment instead of keeping slots idle all the time. */
-const USUAL = 0.9
+export const USUAL = 0.9
 /** Slots that come back within so long need not be kept: whoever comes waits no longer than that. */
-const SOON: Millis = 250
-const SMOOTH = 0.3
+export const SOON: Millis = 250
+export const SMOOTH = 0.3
 
 /** What somebody had at once in nearly every second of the last half minute, and still had within the last few. */
 export class RecentNeed {

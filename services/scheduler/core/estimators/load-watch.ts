@@ -8,17 +8,17 @@ import type { Millis, Seconds } from '#contracts/units'
 
 export type Level = 0 | 1 | 2 | 3
 
-const BELOW: Record<1 | 2, number> = { 1: 0.6, 2: 0.4 }
+export const BELOW: Record<1 | 2, number> = { 1: 0.6, 2: 0.4 }
 /** A level is left after so long without its condition. */
-const LINGER: Millis = 30_000
+export const LINGER: Millis = 30_000
 /** Of the slots that the limits allow: the same use that lets a limit grow. */
-const DEMAND = 0.8
-const WINDOW: Seconds = 30
-const SLOW: Millis = 2_000
+export const DEMAND = 0.8
+export const WINDOW: Seconds = 30
+export const SLOW: Millis = 2_000
 /** The 95th percentile is above `SLOW` when more than this share of the starts waited longer. */
-const SLOW_SHARE = 0.05
-const SCORES = 1_000
-const SHED_MOST = 0.9
+export const SLOW_SHARE = 0.05
+export const SCORES = 1_000
+export const SHED_MOST = 0.9
 /** What the levels and the shedding remember; bounded, and nothing here scans tenants or requests. */
 export class LoadWatch {
   level: Level = 0

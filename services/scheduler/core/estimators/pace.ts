@@ -4,7 +4,7 @@ import { RunningMean, type Expected } from './cost.ts'
 
 /** Weights of the moving averages: of a second's pace, and of its mean over a minute. */
 export const DIMENSIONS = ['duration', 'inputTokens', 'outputTokens'] as const
-const PACE = { sample: 0.3, minute: 1 / 60, least: 0.1 }
+export const PACE = { sample: 0.3, minute: 1 / 60, least: 0.1 }
 
 /** How fast one queue's virtual time goes, in its units per second, and its usual service. */
 export class Pace {

@@ -3,10 +3,10 @@ import type { Seconds } from '#contracts/units'
 import { RunningMean } from './cost.ts'
 
 /** How fast arrivals are forgotten: slowly for what is usual, quickly for what has changed. */
-const MEMORY: { slow: Seconds; fast: Seconds } = { slow: 15, fast: 3 }
+export const MEMORY: { slow: Seconds; fast: Seconds } = { slow: 15, fast: 3 }
 /** Over the usual demand, since arrivals come in bursts; and over the last few seconds', so that a route whose
  *  callers have gone soon keeps nothing. */
-const MARGIN = { slow: 1.25, fast: 1.7 }
+export const MARGIN = { slow: 1.25, fast: 1.7 }
 
 /** What the callers of one route need. */
 export class Reserve {

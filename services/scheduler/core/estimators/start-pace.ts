@@ -6,16 +6,16 @@
 import type { Millis } from '#contracts/units'
 
 /** Of what was accepted lately: the first refusals say only that it was far too much, later ones a little. */
-const CUT = { first: 0.5, later: 0.85, again: 5_000 }
+export const CUT = { first: 0.5, later: 0.85, again: 5_000 }
 /** Share of the rate that met a refusal, where growth stops for `HOLD`. */
-const NEAR = 0.95
-const HOLD: Millis = 8_000
-const GROW = { below: 1.15, step: 0.03, most: 0.5 }
+export const NEAR = 0.95
+export const HOLD: Millis = 8_000
+export const GROW = { below: 1.15, step: 0.03, most: 0.5 }
 /** Starts that may leave together, as seconds of the rate. */
-const BURST = 0.1
+export const BURST = 0.1
 /** So many times what is used, it paces nobody any more. */
-const IDLE = 2
-const WINDOW = 5
+export const IDLE = 2
+export const WINDOW = 5
 
 export class StartPace {
   /** Starts per second; null: not paced. */

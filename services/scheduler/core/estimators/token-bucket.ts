@@ -5,13 +5,13 @@
 import type { Millis } from '#contracts/units'
 
 /** Share of a limit that is used: the provider's clock and ours are never one. */
-const SAFETY = 0.95
+export const SAFETY = 0.95
 /** Of its limit: the provider has rounded it, and no call of ours is in it. */
-const FULL = 0.98
+export const FULL = 0.98
 /** Seconds over which accepted work is averaged when a 429 says that the rate is too high. */
-const RECENT = 20
-const CUT = { every: 10_000, factor: 0.9, deepest: 0.3, least: 0.05 }
-const GROW = { every: 10_000, quiet: 30_000, step: 0.05, slowStep: 0.025, most: 1 }
+export const RECENT = 20
+export const CUT = { every: 10_000, factor: 0.9, deepest: 0.3, least: 0.05 }
+export const GROW = { every: 10_000, quiet: 30_000, step: 0.05, slowStep: 0.025, most: 1 }
 /** Room for what doubles lose when levels are added up. */
 const EPSILON = 1e-9
 

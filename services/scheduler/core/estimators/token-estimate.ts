@@ -15,7 +15,7 @@ export interface TokenCorrection {
 export const RATIO_MIN = 0.01
 export const RATIO_MAX = 20
 /** The mean forgets at this pace: later samples weigh 1 / 50 each. */
-const MEMORY = 50
+export const MEMORY = 50
 
 export const untaught: TokenCorrection = { ratio: 1, samples: 0 }
 

@@ -1,12 +1,12 @@
 /** Whose trouble a refusal is (control-laws §2). What the provider refuses to one tenant, one beta or long prompts
  *  alone, while others are answered well, binds those who share it and nobody else, until others meet it too. */
-import { CHARS_PER_TOKEN, type Millis } from '#contracts/units'
+import { CHARS_PER_TOKEN, type Millis, type Tokens } from '#contracts/units'
 
-const RECENT: Millis = 10_000
+export const RECENT: Millis = 10_000
 /** Good answers without the trait, among the last so many, that prove it to be the cause. */
-const OTHERS = { last: 16, well: 5 }
+export const OTHERS = { last: 16, well: 5 }
 /** From here on prompts have limits of their own at the provider. */
-const LONG_CHARS = 200_000 * CHARS_PER_TOKEN
+export const LONG: Tokens = 200_000
 
 /** What a request may have in common with others beside its route: its tenant first; a name of a tenant has no
  *  space, so the others are never taken for one. */
@@ -17,7 +17,7 @@ export function traitsOf(asked: {
   mediaBytes?: number
 }): readonly string[] {
   const beta = asked.beta ?? null
-  const long = asked.bytes - (asked.mediaBytes ?? 0) > LONG_CHARS
+  const long = asked.bytes - (asked.mediaBytes ?? 0) > LONG * CHARS_PER_TOKEN
   if (beta === null && !long) return [asked.tenant]
   return [
     asked.tenant,

@@ -72,7 +72,7 @@ function sheds(state: State, lane: Lane, tenant: string, now: Millis): boolean {
   })
 }
 
-const SHED_RETRY_AFTER: Millis = 5_000
+export const SHED_RETRY_AFTER: Millis = 5_000
 const shed = (): Refused =>
   refuse(
     'SHED',

@@ -12,7 +12,7 @@ import { readyAt } from './token-buckets.ts'
 import { wakeRoute } from './wakes.ts'
 
 /** Of its own need. */
-const SHARE = 0.25
+export const SHARE = 0.25
 
 /** The head of a queue is not ready: it steps aside, unless others have taken all they may or somebody else
  *  stands there. */

@@ -4,8 +4,8 @@ import type { LaneRoute, Route } from '#core/model/state'
 import { attemptOf } from '#core/model/place'
 
 /** Times the usual time that a refusal takes: who is older has been taken. */
-const OLDER = 3
-const LEAST: Millis = 50
+export const OLDER = 3
+export const LEAST: Millis = 50
 
 /** Attempts in flight that the provider has taken: they are older than its refusals are. O(attempts). */
 export function acceptedOf(route: Route, now: Millis): number {
@@ -20,7 +20,7 @@ export function acceptedOf(route: Route, now: Millis): number {
 }
 
 /** Does a request wait that this route's limit keeps from starting, by itself or by a bound that scales with it: its
- *  lane's cap, others' holds, the headroom? No breaker, pause or block is in the way. */
+ *  lane's cap, others' reserved slots, the headroom? No breaker, pause or block is in the way. */
 export function wanted(route: Route): boolean {
   return (
     route.gate.state === 'closed' &&
@@ -39,8 +39,9 @@ const atScaledCap = ({ inflight, cap, allowance }: LaneRoute): boolean =>
 
 /** Slots that this lane leaves to others. */
 function kept(route: Route, laneRoute: LaneRoute): number {
-  let holds = 0
+  let reserved = 0
   for (const other of route.laneRoutes)
-    if (other !== laneRoute && !other.lane.paused) holds += Math.max(0, other.hold - other.inflight)
-  return laneRoute.lane.config.preemptible ? Math.max(holds, route.headroom) : holds
+    if (other !== laneRoute && !other.lane.paused)
+      reserved += Math.max(0, other.reservedSlots - other.inflight)
+  return laneRoute.lane.config.preemptible ? Math.max(reserved, route.headroom) : reserved
 }

@@ -65,7 +65,7 @@ function serviceOf(
   if (of.waitMs < NO_WAIT && of.estimate.own !== true) return 0
   return state.costs.service(model, of.estimate, of.now) * 1_000
 }
-const NO_WAIT: Millis = 1
+export const NO_WAIT: Millis = 1
 
 /** The same test at the moment of start, where nothing is left to wait for. */
 export function doomed(

@@ -7,7 +7,7 @@ import type { Refused } from '#core/model/effects'
 import type { State, Tenant } from '#core/model/state'
 
 /** Time constant of a tenant's usage. */
-const USAGE: Seconds = 300
+export const USAGE: Seconds = 300
 
 /** Once a second: takes the level from what the routes can do against what they did. True when it changed. */
 export function reviewLevel(state: State, now: Millis): boolean {

@@ -2,7 +2,7 @@
  *
  *  Three nested groups share by one rule, start-time fair queueing: lanes (two classes, preemptible and
  *  not), routes inside a lane, tenants inside a lane and route (fair-queue). Guarantees come first, then
- *  the trickle of preemptible lanes, then non-preemptible lanes by weight, then preemptible ones on what
+ *  the minimum shares of preemptible lanes, then non-preemptible lanes by weight, then preemptible ones on what
  *  nobody else wants. `pick` is O(lanes x routes + log tenants). */
 import type { Millis, Seconds } from '#contracts/units'
 import type { LaneRoute, Lane, LaneGroup, Request, Route, State } from '#core/model/state'
@@ -11,14 +11,14 @@ import { kept } from './backfill.ts'
 import { readyAt } from './token-buckets.ts'
 
 /** Tags are rebased when a virtual time has come this far, while doubles still resolve microseconds. */
-const REBASE_AT = 1e9
+export const REBASE_AT = 1e9
 
 /** The request that starts next, or null. `skip` holds routes that wait for quota. */
 export function select(state: State, now: Millis, skip: ReadonlySet<Route> | null): Request | null {
   if (state.queued === 0 || freeOverall(state) <= 0) return null
   const laneRoute =
     guaranteed(state, now, skip) ??
-    trickled(state, now, skip) ??
+    belowMinimum(state, now, skip) ??
     arbitrated(state, now, skip) ??
     spare(state, now, skip)
   return laneRoute?.queue.first() ?? null
@@ -34,11 +34,11 @@ function guaranteed(state: State, now: Millis, skip: Skip): LaneRoute | null {
   return null
 }
 
-/** 1b. Preemptible lanes below their trickle. */
-function trickled(state: State, now: Millis, skip: Skip): LaneRoute | null {
+/** 1b. Preemptible lanes below their minimum share. */
+function belowMinimum(state: State, now: Millis, skip: Skip): LaneRoute | null {
   for (const lane of state.lanes) {
-    if (lane.queued === 0 || lane.inflight >= lane.trickle) continue
-    const laneRoute = leastTagged(state, lane, 'trickle', now, skip)
+    if (lane.queued === 0 || lane.inflight >= lane.minimumShare) continue
+    const laneRoute = leastTagged(state, lane, 'minimum', now, skip)
     if (laneRoute !== null) return laneRoute
   }
   return null
@@ -87,16 +87,16 @@ function leastTagged(
   return best
 }
 
-type Phase = 'guarantee' | 'trickle' | 'weight' | 'spare'
+type Phase = 'guarantee' | 'minimum' | 'weight' | 'spare'
 type Skip = ReadonlySet<Route> | null
 
 function mayTake(state: State, laneRoute: LaneRoute, phase: Phase, now: Millis): boolean {
   switch (phase) {
     case 'guarantee':
       return laneRoute.inflight < laneRoute.guarantee && fits(state, laneRoute, false)
-    case 'trickle':
+    case 'minimum':
       return (
-        laneRoute.inflight < laneRoute.trickle &&
+        laneRoute.inflight < laneRoute.minimumShare &&
         fits(state, laneRoute, false) &&
         quotaAllows(laneRoute, now)
       )
@@ -107,7 +107,7 @@ function mayTake(state: State, laneRoute: LaneRoute, phase: Phase, now: Millis):
   }
 }
 
-/** A trickle is not kept waiting for by skipping its route: others may go meanwhile. Nor does it take the
+/** A minimum share is not waited for by skipping its route: others may go meanwhile. Nor does it take the
  *  tokens that another lane's request waits for. */
 function quotaAllows(laneRoute: LaneRoute, now: Millis): boolean {
   const first = laneRoute.queue.first()

@@ -92,7 +92,7 @@ function queueWait(
 }
 
 /** Others who come later and go first, as a part more of those who wait already. */
-const OVERTAKEN = 2
+export const OVERTAKEN = 2
 
 /** How long all who wait now need at the rate at which they have left lately; endless where nobody has, or where
  *  it is not known what they need. */

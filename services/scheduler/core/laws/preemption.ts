@@ -14,11 +14,11 @@ import { readyAt } from './token-buckets.ts'
 import { attemptOf, waits } from '#core/model/place'
 
 /** A victim that is expected to be done so soon is left alone. */
-const NEARLY_DONE: Seconds = 2
+export const NEARLY_DONE: Seconds = 2
 /** Times its estimate: what has run for longer would lose too much. */
-const TOO_LATE = 2
+export const TOO_LATE = 2
 /** It grows faster while so much of the route is free, beyond the headroom: a burst is over. */
-const ALLOWANCE = {
+export const ALLOWANCE = {
   cutEvery: 2_000,
   growEvery: 7_000,
   growEveryRoomy: 1_000,
@@ -26,6 +26,8 @@ const ALLOWANCE = {
   factor: 0.5,
   /** A service of half so many seconds is long. */
   long: 10,
+  /** Of what lies idle. */
+  idle: 0.5,
 } as const
 
 export interface Victim {
@@ -103,7 +105,7 @@ function leastLoss(
   const most = state.config.file.preemption.max_per_request
   let best: Victim | null = null
   for (const laneRoute of laneRoutes) {
-    if (!laneRoute.lane.config.preemptible || !aboveTrickle(laneRoute)) continue
+    if (!laneRoute.lane.config.preemptible || !aboveMinimum(laneRoute)) continue
     for (const request of laneRoute.running) {
       const attempt = attemptOf(request)
       if (attempt === null || attempt.ending !== null || attempt.forwarded) continue
@@ -121,16 +123,16 @@ function leastLoss(
   return best
 }
 
-/** Attempts that are being ended already do not count towards the trickle. */
-function aboveTrickle(laneRoute: LaneRoute): boolean {
+/** Attempts that are being ended already do not count towards the minimum share. */
+function aboveMinimum(laneRoute: LaneRoute): boolean {
   let ending = 0
   for (const request of laneRoute.running) if (attemptOf(request)?.ending !== null) ending++
   let endingInLane = 0
   for (const other of laneRoute.lane.laneRoutes)
     for (const request of other.running) if (attemptOf(request)?.ending !== null) endingInLane++
   return (
-    laneRoute.inflight - ending > laneRoute.trickle &&
-    laneRoute.lane.inflight - endingInLane > laneRoute.lane.trickle
+    laneRoute.inflight - ending > laneRoute.minimumShare &&
+    laneRoute.lane.inflight - endingInLane > laneRoute.lane.minimumShare
   )
 }
 
@@ -148,7 +150,7 @@ function cutAllowance(state: State, laneRoute: LaneRoute, now: Millis): void {
   const service = laneRoute.pace.meanService || ALLOWANCE.long
   const factor = Math.max(ALLOWANCE.factor, 1 - service / ALLOWANCE.long)
   const less = Math.floor(factor * Math.min(laneRoute.allowance, laneRoute.inflight + 1))
-  laneRoute.allowance = Math.max(laneRoute.trickle, less)
+  laneRoute.allowance = Math.max(laneRoute.minimumShare, less)
   rescaleAllowance(state, laneRoute)
 }
 
@@ -176,7 +178,10 @@ export function growAllowances(state: State, now: Millis): void {
         laneRoute.allowanceQuietAt = now
         // Half of what lies idle, where that comes back within a second; less, the longer it takes.
         const idle = freeOn(route) - kept
-        laneRoute.allowance += Math.max(1, Math.floor((500 * idle) / Math.max(1_000, service)))
+        laneRoute.allowance += Math.max(
+          1,
+          Math.floor((ALLOWANCE.idle * 1_000 * idle) / Math.max(1_000, service)),
+        )
         const { base } = state.config.file.scheduling
         const full = (capOf(laneRoute.lane, base) * usable(route)) / base
         if (laneRoute.allowance >= full) laneRoute.allowance = Infinity

@@ -3,7 +3,7 @@ import type { Millis } from '#contracts/units'
 import type { Refused } from '#core/model/effects'
 
 /** Bounds of the retry-after that a refusal names. */
-const RETRY_AFTER = { min: 1_000, max: 60_000 }
+export const RETRY_AFTER = { min: 1_000, max: 60_000 }
 
 export function refuse(
   reason: Refused['reason'],
@@ -21,7 +21,7 @@ export function refuse(
 
 /** One mean service of a full queue's head is the earliest that room can appear; without knowing it, the
  *  shortest honest wait is a few seconds. */
-const FULL_RETRY_AFTER: Millis = 4_000
+export const FULL_RETRY_AFTER: Millis = 4_000
 
 export const queueFull = (message: string): Refused =>
   refuse('QUEUE_FULL', `${message}; retry in ${FULL_RETRY_AFTER / 1_000} s`, {

@@ -9,12 +9,12 @@ import type { Dice } from '#core/estimators/dice'
 import type { Request, RetryBudget, State } from '#core/model/state'
 
 /** Share of the estimated service that must still fit before the deadline for a retry to make sense. */
-const SERVICE_SHARE = 0.7
+export const SERVICE_SHARE = 0.7
 /** The last try comes late in the time that is left, within the lane's `last_backoff_ms`: most outages are shorter
  *  than its default. */
-const LAST = { share: 1 / 2, spread: 0.3 }
+export const LAST = { share: 1 / 2, spread: 0.3 }
 /** Without a token of the retry budget the request waits for one, about as long as one takes to come. */
-const TOKEN_WAIT = { most: 6_000, spread: 0.5 }
+export const TOKEN_WAIT = { most: 6_000, spread: 0.5 }
 
 export type RetryDecision =
   /** `owes`: its back-off ends when the budget has a token for it. */
@@ -101,7 +101,7 @@ export function payRetry(state: State, request: Request, now: Millis): boolean {
 
 /** What of the budget is a tenant's once half of what it began with is gone: while it has neighbours, one whose every
  *  call fails cannot use up what theirs may need. */
-const TENANT_SHARE = 1 / 2
+export const TENANT_SHARE = 1 / 2
 
 function partOf(
   { byTenant }: RetryBudget,

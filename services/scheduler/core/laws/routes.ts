@@ -39,7 +39,7 @@ export function routeFor(state: State, asked: NewRequest, effects: Effect[]): Ro
 /** Routes under way that never had a success: past `FEW` of them, at most half of `routes_max` may drive out
  *  routes that had one, and past half of `routes_max` no tenant may add more. So invented names cannot shut
  *  out real ones, even when what waits for them keeps them from being idle. */
-const FEW = 10
+export const FEW = 10
 
 /** Makes room for one more route, or says why there is none. */
 function placeFor(state: State, tenant: string, effects: Effect[]): string | null {

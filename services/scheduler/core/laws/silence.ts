@@ -10,10 +10,10 @@ import type { Attempt, Request, Route, State, Silence } from '#core/model/state'
 import { attemptOf } from '#core/model/place'
 
 /** Times the usual; and never below, since a second of nothing means little. */
-const TIMES = 3
-const LEAST: Millis = 3_000
+export const TIMES = 3
+export const LEAST: Millis = 3_000
 /** Without evidence, times what the configuration expects. */
-const TIMES_PRIOR = 8
+export const TIMES_PRIOR = 8
 
 /** How long an attempt may be silent. `hangMs`: when it is ended for it. */
 export function silenceOf(

@@ -10,8 +10,8 @@ import { RecentNeed } from '#core/estimators/lending'
 import type { Attempt, LaneRoute, Lane, Request, Route, State, Tenant } from '#core/model/state'
 import { HAND } from '#core/model/place'
 
-/** Below this many slots a trickle would be a large share: there is none. */
-const TRICKLE_FROM_SLOTS = 12
+/** Below this many slots one slot would be a large share: there is no minimum. */
+export const MINIMUM_FROM_SLOTS = 12
 
 /** Recomputes every scaled number. O(lanes x routes). */
 export function rescale(state: State): void {
@@ -29,10 +29,10 @@ export function rescale(state: State): void {
   const limited = state.routes.size === 0 ? most : Math.min(most, limits)
   const { level } = state.load
   state.headroom = Math.ceil(((headroom ?? 0) * state.slots) / base)
-  state.anyHold = false
+  state.anyReserved = false
   for (const lane of state.lanes) {
     scale(lane, lane, { slots: state.slots, limit: limited, base, level })
-    if (lane.config.hold > 0) state.anyHold = true
+    if (lane.config.reservedSlots > 0) state.anyReserved = true
   }
   for (const route of state.routes.values()) {
     route.headroom = Math.ceil(((headroom ?? 0) * usable(route)) / base)
@@ -52,7 +52,7 @@ export function rescaleAllowance(state: State, laneRoute: LaneRoute): void {
 }
 
 function scale(
-  into: { guarantee: number; hold: number; trickle: number; cap: number },
+  into: { guarantee: number; reservedSlots: number; minimumShare: number; cap: number },
   lane: Lane,
   of: { slots: number; limit: number; base: number; level: Level },
 ): void {
@@ -61,11 +61,11 @@ function scale(
   // Multiplied first: a quotient that is rounded costs a slot.
   const scaled = (number: number): number => Math.floor((number * slots) / base)
   into.guarantee = scaled(config.guarantee)
-  into.hold = level >= 2 ? 0 : scaled(config.hold)
-  into.trickle =
-    !config.preemptible || level >= 2 || slots < TRICKLE_FROM_SLOTS || config.trickle === 0
+  into.reservedSlots = level >= 2 ? 0 : scaled(config.reservedSlots)
+  into.minimumShare =
+    !config.preemptible || level >= 2 || slots < MINIMUM_FROM_SLOTS || config.minimumShare === 0
       ? 0
-      : Math.max(1, scaled(config.trickle))
+      : Math.max(1, scaled(config.minimumShare))
   into.cap = Math.max(1, Math.floor((capOf(lane, base) * limit) / base))
 }
 
@@ -76,7 +76,7 @@ export const capOf = ({ config }: Lane, base: number): number =>
 /** What preemption leaves to the lane. */
 function capByAllowance(laneRoute: LaneRoute, base: number): void {
   const full = Math.floor((capOf(laneRoute.lane, base) * laneRoute.route.limit) / base)
-  laneRoute.cap = Math.max(1, laneRoute.trickle, Math.min(full, laneRoute.allowance))
+  laneRoute.cap = Math.max(1, laneRoute.minimumShare, Math.min(full, laneRoute.allowance))
 }
 
 /** min(L, b): the slots that a route can use at all. */
@@ -91,20 +91,20 @@ export const freeOverall = (state: State): number => state.config.maxInflight - 
 /** Slots that other lanes hold back from this one, in each scope; overall also what other routes need. */
 export function reserved(state: State, laneRoute: LaneRoute): { route: number; overall: number } {
   const others = state.lacking === 0 ? 0 : keptForOthers(state, laneRoute.route)
-  if (!state.anyHold) return others === 0 ? NOTHING : { route: 0, overall: others }
+  if (!state.anyReserved) return others === 0 ? NOTHING : { route: 0, overall: others }
   let route = 0
   for (const other of laneRoute.route.laneRoutes)
     if (other.lane !== laneRoute.lane && !other.lane.paused)
-      route += Math.max(0, other.hold - other.inflight)
+      route += Math.max(0, other.reservedSlots - other.inflight)
   let overall = 0
   for (const other of state.lanes)
     if (other !== laneRoute.lane && !other.paused)
-      overall += Math.max(0, other.hold - other.inflight)
+      overall += Math.max(0, other.reservedSlots - other.inflight)
   return { route, overall: Math.max(overall, others) }
 }
 const NOTHING = { route: 0, overall: 0 }
 
-/** May one more attempt of this lane start on this route, leaving holds (and headroom) alone? */
+/** May one more attempt of this lane start on this route, leaving reserved slots (and headroom) alone? */
 export function fits(state: State, laneRoute: LaneRoute, leaveHeadroom: boolean): boolean {
   if (laneRoute.inflight >= laneRoute.cap || laneRoute.lane.inflight >= laneRoute.lane.cap)
     return false
@@ -116,7 +116,7 @@ export function fits(state: State, laneRoute: LaneRoute, leaveHeadroom: boolean)
 }
 
 /** Slots that a preemptible lane leaves free for the others: as configured, else what they lately needed. A lane
- *  always has one slot, or its trickle, that it need not leave; and probes come from whoever has work. */
+ *  always has one slot, or its minimum share, that it need not leave; and probes come from whoever has work. */
 export function headroomFor(
   state: State,
   laneRoute: LaneRoute,
@@ -131,10 +131,10 @@ export function headroomFor(
 }
 
 /** Slots that a preemptible lane has without regard to what others may need; while the provider gives far less
- *  than usual its trickle at most, then none. */
-export function unasked({ load }: State, { trickle }: Pick<Lane, 'trickle'>): number {
+ *  than usual its minimum share at most, then none. */
+export function unasked({ load }: State, { minimumShare }: Pick<Lane, 'minimumShare'>): number {
   if (load.level >= 2) return 0
-  return load.level === 1 ? trickle : Math.max(1, trickle)
+  return load.level === 1 ? minimumShare : Math.max(1, minimumShare)
 }
 
 /** An attempt takes its slot. */
@@ -187,7 +187,7 @@ export function release(state: State, request: Request): Attempt {
 
 /** From this many slots on a tenant's neighbours are watched, and no more below so few. */
 const MANY = SHARED_TENANT_CAP
-const FEW = SHARED_TENANT_CAP / 2
+export const FEW = SHARED_TENANT_CAP / 2
 
 /** A start: those with many slots hear what the others have now. */
 function noteLarge(state: State, tenant: Tenant): void {

@@ -15,9 +15,9 @@ import type { Attempt, Quota, Request, State, Limits, Reservation } from '#core/
 import type { TokenBucket } from '#core/estimators/token-bucket'
 
 /** `remaining` of tokens is rounded to thousands. */
-const ROUNDING: Tokens = 500
+export const ROUNDING: Tokens = 500
 /** A bucket below this share of its burst explains a 429 that says nothing itself. */
-const LOW = 0.3
+export const LOW = 0.3
 
 /** The earliest instant at which quota allows this to start; now means yes. */
 export const readyAt = (quota: Quota, need: Estimate, now: Millis): Millis =>

@@ -9,11 +9,11 @@ import type { Request, State, Upstream } from '#core/model/state'
 import { wakeRoute } from './wakes.ts'
 
 /** When a spending limit is tested again. */
-const SPENT: Millis = 900_000
+export const SPENT: Millis = 900_000
 /** When a refused key is tested again; and the longest that one test keeps others from testing. */
-const TEST_EVERY: Millis = 15_000
+export const TEST_EVERY: Millis = 15_000
 /** Consecutive 401s that mean the key is bad, not a request. */
-const UNAUTHORISED_MAX = 5
+export const UNAUTHORISED_MAX = 5
 
 /** An attempt starts; on a blocked account it is the test, and nobody else's turn comes while it may run. */
 export function startsTest(state: State, request: Request, now: Millis, effects: Effect[]): void {

@@ -84,8 +84,8 @@ function whyLaneRoute(
     return because('lane_cap', { bound: Math.min(laneRoute.cap, lane.cap) })
   if (!fits(state, laneRoute, false)) {
     const held = reserved(state, laneRoute)
-    const holds = holdsOf(state, laneRoute)
-    return because(holds >= held.overall || held.route > 0 ? 'hold' : 'other_routes', {
+    const own = reservedBy(state, laneRoute)
+    return because(own >= held.overall || held.route > 0 ? 'hold' : 'other_routes', {
       bound: Math.max(held.route, held.overall),
     })
   }
@@ -101,11 +101,11 @@ function headroomOf(state: State, laneRoute: LaneRoute): number {
   return Math.max(route, overall)
 }
 
-/** Slots that other lanes hold over all routes. */
-function holdsOf(state: State, laneRoute: LaneRoute): number {
+/** Slots that other lanes reserve over all routes. */
+function reservedBy(state: State, laneRoute: LaneRoute): number {
   let sum = 0
   for (const other of state.lanes)
-    if (other !== laneRoute.lane) sum += Math.max(0, other.hold - other.inflight)
+    if (other !== laneRoute.lane) sum += Math.max(0, other.reservedSlots - other.inflight)
   return sum
 }
 

@@ -1,7 +1,7 @@
 /** The empty state, and what is added to it: lanes, routes, upstreams, quotas. */
 import type { Config, LaneConfig, RouteConfig } from '#contracts/config'
 import { routeId } from '#contracts/ids'
-import type { Millis } from '#contracts/units'
+import type { Millis, Seconds } from '#contracts/units'
 import { CostBook, RunningMean } from '#core/estimators/cost'
 import { DelayControl } from '#core/estimators/delay-control'
 import { FairQueue } from '#core/estimators/fair-queue'
@@ -49,7 +49,7 @@ export function emptyState(config: Config, now: Millis): State {
     firm: new FirmNeed(),
     slots: config.maxInflight,
     large: new Set(),
-    anyHold: false,
+    anyReserved: false,
     backfills: new Set(),
     holding: new Set(),
     lacking: 0,
@@ -83,7 +83,7 @@ export function configureLanes(state: State): void {
   for (const lane of state.lanesByName.values()) {
     if (named.has(lane.config.name)) continue
     lane.retired = true
-    lane.config = { ...lane.config, guarantee: 0, hold: 0 }
+    lane.config = { ...lane.config, guarantee: 0, reservedSlots: 0 }
   }
   state.lanes = [...state.lanesByName.values()].sort(
     (a, b) => b.config.weight - a.config.weight || (a.config.name < b.config.name ? -1 : 1),
@@ -106,9 +106,9 @@ function newLane(config: LaneConfig, state: State): Lane {
     retired: false,
     laneRoutes: [],
     guarantee: 0,
-    hold: 0,
+    reservedSlots: 0,
     cap: 0,
-    trickle: 0,
+    minimumShare: 0,
   }
 }
 
@@ -129,9 +129,9 @@ export function attachLanes(state: State, route: Route): void {
       allowanceCutAt: -Infinity,
       allowanceQuietAt: state.now,
       guarantee: 0,
-      hold: 0,
+      reservedSlots: 0,
       cap: 0,
-      trickle: 0,
+      minimumShare: 0,
     }
     lane.laneRoutes.push(laneRoute)
     route.laneRoutes.push(laneRoute)
@@ -205,6 +205,14 @@ function upstreamOf(state: State, name: string): Upstream {
   return upstream
 }
 
+/** What a quota may have saved up: seconds of its rate, and at least one. A limit per minute may be enforced per
+ *  second, so requests save up less than tokens. */
+export const BURST: { requests: Seconds; tokens: Seconds; least: number } = {
+  requests: 5,
+  tokens: 30,
+  least: 1,
+}
+
 export const newQuota = (name: string, now: Millis): Quota => ({
   name,
   pausedUntil: 0,
@@ -213,10 +221,13 @@ export const newQuota = (name: string, now: Millis): Quota => ({
   held: new Map(),
   witness: new Witness(),
   starts: new StartPace(),
-  requests: new TokenBucket({ burstSeconds: 5, burstLeast: 1, now }),
-  inputTokens: new TokenBucket({ burstSeconds: 30, burstLeast: 1, now }),
-  outputTokens: new TokenBucket({ burstSeconds: 30, burstLeast: 1, now }),
+  requests: bucketOf(BURST.requests, now),
+  inputTokens: bucketOf(BURST.tokens, now),
+  outputTokens: bucketOf(BURST.tokens, now),
 })
+
+const bucketOf = (burstSeconds: Seconds, now: Millis): TokenBucket =>
+  new TokenBucket({ burstSeconds, burstLeast: BURST.least, now })
 
 export function quotaOf(state: State, name: string): Quota {
   let quota = state.quotas.get(name)

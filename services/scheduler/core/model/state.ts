@@ -177,9 +177,9 @@ export interface Lane {
   readonly laneRoutes: LaneRoute[]
   // Slot numbers in the global scope, scaled by `rescale`.
   guarantee: number
-  hold: number
+  reservedSlots: number
   cap: number
-  trickle: number
+  minimumShare: number
 }
 
 /** One lane on one route. */
@@ -200,9 +200,9 @@ export interface LaneRoute {
   allowanceQuietAt: Millis
   // Slot numbers in the route's scope, scaled by `rescale`.
   guarantee: number
-  hold: number
+  reservedSlots: number
   cap: number
-  trickle: number
+  minimumShare: number
 }
 
 export interface RetryBudget {
@@ -347,7 +347,7 @@ export interface State {
   slots: number
   /** Tenants with many slots under the default cap. */
   readonly large: Set<Tenant>
-  anyHold: boolean
+  anyReserved: boolean
   /** Quotas with a request that stands aside. */
   readonly backfills: Set<Quota>
   /** Quotas with a pause that does not bind all. */

@@ -1,4 +1,4 @@
-/** A knob of `headgate.yaml`: its schema with its reason, unit, source, and what it takes to change it. */
+/** How a knob of the configuration is written: schema, default, unit, range, why and source, in one place. */
 import { z } from 'zod'
 import type { Millis } from './units.ts'
 
@@ -15,6 +15,10 @@ interface Doc {
 }
 
 export const knob = <S extends z.ZodType>(schema: S, doc: Doc) => schema.meta({ ...doc })
+
+export const LAWS = 'control-laws'
+export const WIRE = 'wire-contract'
+export const ASKED = 'requirements'
 
 export const ms = (range: { default: Millis; min: Millis; max: Millis } & Doc) =>
   knob(z.int().min(range.min).max(range.max).default(range.default), {
