@@ -13,7 +13,7 @@ import type { Spine } from './spine.ts'
 /** A cache that has not answered by then has nothing. */
 export const CONSULT: Millis = 500
 /** A store that has not taken a job by then has not. */
-const STORE: Millis = 5_000
+export const STORE: Millis = 5_000
 const DEFER_MISSING = '; defer is not to be had: this Headgate keeps no durable jobs'
 const DEFER_REFUSED = '; defer is not to be had either: '
 

@@ -1,9 +1,9 @@
 /** How often something happens, from what was lately seen: older times weigh less. */
 import type { Millis } from '#contracts/units'
 
-const MEMORY: Millis = 60_000
+export const MEMORY: Millis = 60_000
 /** Fewer tell nothing. */
-const LEAST = 3
+export const LEAST = 3
 
 export class Rate {
   #weight = 0
