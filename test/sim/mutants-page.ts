@@ -57,7 +57,7 @@ npm run sim -- mutants --again                    # only what is new, and surviv
 npm run sim -- mutants --at services/client/relay.ts:95   # all mutants of a line, or of a file
 \`\`\`
 
-Seed ${seed}, ${sample} mutants, as many of each room. Places: where a mutant could be made that is a program by its syntax. Score: killed and timed out, of all that are programs.
+Seed ${seed}, ${sample} mutants, as many of each room. Places: where a mutant could be made that is a program by its syntax. Score: killed and timed out, of all that are programs. The survivors of this seed have had their laws written, so its score flatters; one that was never drawn tells more.
 
 | room | places | drawn | killed | timed out | survived | not a program | score |
 | --- | --- | --- | --- | --- | --- | --- | --- |
