@@ -2,16 +2,12 @@
  *  it what runs. */
 import { z } from 'zod'
 import { batches } from './config-batches.ts'
-import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
 import { batchKnobs } from './batch-knobs.ts'
-import { int, knob, LAWS, ms, real, WIRE, ASKED } from './knobs.ts'
+import { ASKED, int, knob, LAWS, model, ms, real, token, WIRE } from './knobs.ts'
 import type { FormerLaneKeys } from './former-keys.ts'
 import type { Millis } from './units.ts'
 
 export type { ChangeTakes } from './knobs.ts'
-
-const token = z.string().regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
-const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })
 
 const LONGEST: Millis = 604_800_000
 

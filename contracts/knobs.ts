@@ -1,5 +1,6 @@
 /** How a knob of the configuration is written: schema, default, unit, range, why and source, in one place. */
 import { z } from 'zod'
+import { MODEL, MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from './ids.ts'
 import type { Millis } from './units.ts'
 
 /** What it takes to change a knob. `restart`: it is read at the start, and never again. `file`: it is an address,
@@ -34,3 +35,7 @@ const docOf = ({ unit, why, source, takes }: Doc): Doc => ({
   ...{ why, source },
   ...(takes === undefined ? {} : { takes }),
 })
+
+/** The names that knobs hold. */
+export const token = z.string().regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
+export const model = z.string().regex(MODEL, { error: `expected ${MODEL_SHAPE}` })

@@ -1,4 +1,4 @@
-/** Jobs at half the price (operations: Half price): which of them may wait in a batch of the provider's, when a gathering
+/** Jobs at half the price (control-laws §20): which of them may wait in a batch of the provider's, when a gathering
  *  closes, when a batch is looked at and given up, which batch of the provider's list may be one whose create was
  *  not answered, and what becomes of each entry. The provider promises a batch within 24 hours and no earlier, so
  *  whoever cannot wait is never in one. */
@@ -28,10 +28,10 @@ export interface JobTimes {
 export const MOST_TAKE: Millis = 3_600_000
 
 /** Before a look nobody waits longer than its share of the batch's age, and never less than a second. */
-const POLL = { first: 15_000, ageShare: 1 / 8, least: 1_000 } as const
+export const POLL = { first: 15_000, ageShare: 1 / 8, least: 1_000 } as const
 
 /** How far the provider's clock may be from ours. */
-const SKEW: Millis = 60_000
+export const SKEW: Millis = 60_000
 
 /** A batch is tried twice: entries whose turn never came, once more. */
 export const ROUNDS_MAX = 2
@@ -131,4 +131,4 @@ export function restAfterRefusal(inRow: number, askedMs: Millis | null, dice: Di
   return Math.max(askedMs ?? 0, full / 2 + (dice.next() * full) / 2)
 }
 
-const REFUSED = { first: 30_000, most: 1_800_000 } as const
+export const REFUSED = { first: 30_000, most: 1_800_000 } as const
