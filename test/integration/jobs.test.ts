@@ -60,6 +60,29 @@ describe('a job', () => {
     })
   })
 
+  test('is what becomes of a request that cannot be made in time, and allows it', async () => {
+    const heard = nc.subscribe('llm.v1.result.acme.deferred', { max: 1 })
+    house.provider.fault({ kind: 'overloaded_500', times: 1 })
+    const all = headers()
+    for (const [name, value] of [
+      [HEADER.id, 'deferred'],
+      [HEADER.degrade, 'defer'],
+      [HEADER.maxAttempts, '1'],
+    ] as const)
+      all.set(name, value)
+    const answer = await nc.request('llm.v1.request.acme.interactive', JSON.stringify(body()), {
+      ...{ headers: all, timeout: 5_000 },
+    })
+    expect(answer.headers?.get(HEADER.outcome)).toBe('deferred')
+    expect(jobReceipt.parse(answer.json())).toMatchObject({
+      ...{ id: 'deferred', accepted: true, duplicate: false },
+    })
+    for await (const message of heard) {
+      expect(message.headers?.get(HEADER.outcome)).toBe('completed')
+      expect(message.json()).toMatchObject({ role: 'assistant' })
+    }
+  })
+
   test('submitted again is the same job, and another body under its id is refused', async () => {
     const one = body({ messages: [{ role: 'user', content: 'one' }] })
     const two = body({ messages: [{ role: 'user', content: 'two' }] })

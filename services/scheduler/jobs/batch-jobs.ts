@@ -2,8 +2,9 @@
  *  instance, and later settled or given back. Whoever cancels such a job, or finds its deadline passed, takes it
  *  over by the same claim; what the batch has to say of it is then of no use. */
 import { heldByBatch, NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
-import { refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
+import { HEADER, refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
 import type { Outcome } from '#contracts/outcome'
+import { ownersOf } from '#core/laws/jobs'
 import type { Usage } from '#contracts/verdict'
 import type {
   Clock,
@@ -166,7 +167,7 @@ export class BatchJobs {
     const { job, revision } = held
     let kept: boolean
     try {
-      kept = await store.settle(resultOf(job, answered))
+      kept = await store.settle(resultOf(held, answered))
     } catch (error) {
       if (!(error instanceof JobStoreError && error.reason === 'too_large')) throw error
       const of = { refusal: TOO_LARGE, upstreamBody: null, attempts: 1 }
@@ -190,15 +191,17 @@ const FRESH: JobClaim = { by: NOBODY, claims: 1, attempts: 0, calling: false, am
 const isFree = ({ by, attempts, calling }: JobClaim, instance: string): boolean =>
   (by === NOBODY || by === instance) && attempts === 0 && !calling
 
-const resultOf = (job: StoredJob, { headers, body }: Answered): JobResult => ({
-  ...{ tenant: job.tenant, id: job.id, group: job.group, hash: job.hash, body },
-  headers: [
-    ...headers,
+function resultOf({ job, claim }: HeldJob, { headers, body }: Answered): JobResult {
+  const own: [string, string][] = [
     [STORED.hash, job.hash],
     [STORED.acceptedAt, String(job.acceptedAt)],
     [STORED.lane, job.lane],
-  ],
-})
+    [STORED.owners, JSON.stringify(ownersOf({ ...claim, calling: false }, 'ended'))],
+  ]
+  if (claim.ambiguous > 0) own.push([HEADER.ambiguous, String(claim.ambiguous)])
+  const { tenant, id, group, hash } = job
+  return { tenant, id, group, hash, body, headers: [...headers, ...own] }
+}
 
 const TOO_LARGE = refusal(
   'upstream_error',

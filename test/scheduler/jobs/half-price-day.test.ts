@@ -1,10 +1,10 @@
-/** A day of mixed work, a quarter of it: cheaper with batches, and no deadline is missed for it. */
+/** A day of mixed work, an eighth of it: cheaper with batches, and no deadline is missed for it. */
 import { expect, test } from 'vitest'
 import { halfPriceDay } from '../../support/half-price-day.ts'
 
-const ALL = 12_800 / 4
+const ALL = 12_800 / 8
 const day = (batchHours: number) =>
-  halfPriceDay({ seed: 3, scale: 1 / 4, batches: true, batchHours })
+  halfPriceDay({ seed: 3, scale: 1 / 8, batches: true, batchHours })
 
 test('what may wait goes at half the price, each once and in time, and who may not wait does not', async () => {
   const { full, half, cost, missed, twice, latency } = await day(1)
