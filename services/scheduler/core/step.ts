@@ -5,16 +5,17 @@
  *  the effects. Submit, settle and cancel are O(log tenants), a start O(lanes x routes + log tenants);
  *  the tick scans neither tenants nor requests. */
 import type { Millis } from '#contracts/units'
-import { verdicts, type Verdict } from '#contracts/verdict'
-import { waitWords } from '#contracts/waiting'
+import type { Verdict } from '#contracts/verdict'
 import { admit } from './laws/admission.ts'
 import { mayBackfill, recall, beginBackfill } from './laws/backfill.ts'
 import { configure, sweepRetired } from './laws/configure.ts'
 import { costOf, type Estimate } from './estimators/cost.ts'
-import { reviewLevel } from './laws/degradation.ts'
-import { controlled } from './model/make.ts'
+import { applyControl, pauseLane } from './laws/control.ts'
+import { LEVELS, reviewLevel } from './laws/degradation.ts'
+import { stale } from './laws/delay.ts'
+import { conclude, finish, later, leave } from './laws/ending.ts'
 import type { Dice } from './estimators/dice.ts'
-import type { Effect, Ending, Refused } from './model/effects.ts'
+import type { Effect } from './model/effects.ts'
 import { letGo, standsBack } from './laws/held.ts'
 import type { Input, RouteControl } from './model/inputs.ts'
 import { reviewReserves } from './laws/isolation.ts'
@@ -24,7 +25,7 @@ import { growAllowances, victimFor } from './laws/preemption.ts'
 import { shareLimits } from './laws/quota-sharing.ts'
 import { earnRetry, payRetry, retry, waitForToken } from './laws/retry.ts'
 import { forgiveSilence, silenceOf, tellSilence } from './laws/silence.ts'
-import { release, rescale, reviewActive, take } from './laws/slots.ts'
+import { release, rescale, take } from './laws/slots.ts'
 import type { Attempt, Request, Route, State } from './model/state.ts'
 import {
   growRates,
@@ -35,15 +36,14 @@ import {
   reserve,
 } from './laws/token-buckets.ts'
 import { learnUpstream, startsTest, testNow } from './laws/upstream-block.ts'
-import { whyWaits } from './laws/waiting.ts'
 import { checkAt, wakeNext, wakeQuota, wakeRoute } from './laws/wakes.ts'
-import { HAND, attemptOf, waits } from './model/place.ts'
-import { doomed, faultWords } from './laws/deadlines.ts'
+import { attemptOf } from './model/place.ts'
+import { deadlineWords, doomed } from './laws/deadlines.ts'
 import { firstByteMs } from './laws/first-byte.ts'
 import { sampleNeeds } from './laws/needs.ts'
 import { dequeue, enqueue } from './laws/queueing.ts'
-import { queueFull, refuse } from './laws/refusal.ts'
-import { settle } from './laws/settlement.ts'
+import { queueFull, refuse, stopping } from './laws/refusal.ts'
+import { noteFault, settle } from './laws/settlement.ts'
 
 export function step(state: State, input: Input, at: Millis, dice: Dice): Effect[] {
   const now = Math.max(at, state.now)
@@ -83,7 +83,7 @@ function receive(state: State, input: Input, now: Millis, dice: Dice, effects: E
     case 'test-upstream':
       return void testNow(state, input.upstream, now, effects)
     case 'lane':
-      return onLane(state, input.lane, input.paused)
+      return pauseLane(state, input.lane, input.paused)
     case 'drain':
       return onDrain(state, now, effects)
     case 'drain-over':
@@ -121,43 +121,6 @@ function onCancel(state: State, key: string, now: Millis, effects: Effect[]): vo
   if (request === undefined || request.answered) return
   const refused = refuse('CANCELLED', 'cancelled, or the caller is gone')
   conclude(state, request, refused, 'cancel', now, effects)
-}
-
-/** Ends a live request with a refusal, wherever it stands. */
-function conclude(
-  state: State,
-  request: Request,
-  ending: Refused,
-  why: 'cancel' | 'deadline' | 'drain',
-  now: Millis,
-  effects: Effect[],
-): void {
-  const attempt = attemptOf(request)
-  if (attempt === null) {
-    if (waits(request)) dequeue(state, request, now)
-    finish(state, request, ending, effects)
-    return
-  }
-  attempt.ending = why
-  request.answered = true
-  effects.push({ type: 'abort-attempt', request, attempt, why, ending })
-}
-
-/** The one outcome of a request that holds no slot; it leaves the system. */
-function finish(state: State, request: Request, ending: Ending, effects: Effect[]): void {
-  request.answered = true
-  leave(state, request)
-  effects.push({ type: 'settled', request, ending })
-}
-
-function leave(state: State, request: Request): void {
-  state.requests.delete(request.key)
-  state.bytes -= request.asked.bytes
-  request.tenant.bytes -= request.asked.bytes
-  request.route.live--
-  request.place = HAND
-  reviewActive(state, request.tenant)
-  request.laneRoute.queue.leave(request.flow, state.config.file.scheduling.idle_tenants_max)
 }
 
 // ---- attempts ----
@@ -201,19 +164,6 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
     if (mayBackfill(state, request, estimate)) start(state, request, estimate, now, effects)
     else if (quota.backfill !== null) (skip ??= new Set()).add(request.route)
   }
-}
-
-/** Delay control hears of every request that leaves its queue, and may drop it (control-laws §12). */
-function stale(request: Request, now: Millis): Refused | null {
-  if (!controlled(request)) return null
-  const { laneRoute } = request
-  const queueMs = now - request.queuedAt
-  const drop = laneRoute.delay.leaving({ queueMs, meanService: laneRoute.pace.meanService, now })
-  laneRoute.queue.newestFirst = laneRoute.delay.overloaded
-  if (!drop) return null
-  return refuse('STALE', `waited ${queueMs} ms in a queue that does not get shorter`, {
-    retryAfterMs: 1_000 * laneRoute.pace.meanService,
-  })
 }
 
 function start(
@@ -348,31 +298,6 @@ function onVerdict(
   wakeNext(state, request, effects)
 }
 
-/** When a caller may come back who could not be served, by our own reckoning. */
-export const LATER = { min: 1_000, max: 60_000 }
-
-/** What a final refusal says beside its reason: the upstream's answer, and when to come back. */
-function later(
-  request: Request,
-  reason: Refused['reason'],
-  verdict: Verdict,
-  now: Millis,
-): Pick<Refused, 'verdict' | 'retryAfterMs' | 'inVain'> {
-  if (reason === 'SHUTDOWN') return { verdict: null, retryAfterMs: null }
-  // An error event of the upstream's has words for the caller.
-  if (reason === 'STREAM_BROKEN') return { verdict, retryAfterMs: null }
-  const { route } = request
-  const until = Math.max(
-    route.quota.pausedUntil,
-    route.gate.until ?? 0,
-    now + (verdict.retryAfterMs ?? 0),
-  )
-  const ours = Math.min(LATER.max, Math.max(LATER.min, until - now))
-  // What the upstream said is not made shorter: its caller may be a job that can wait for hours.
-  const retryAfterMs = Math.max(ours, verdict.toldRetryAfterMs ?? 0)
-  return { verdict, retryAfterMs, ...(verdict.notAgain === true ? { inVain: true } : {}) }
-}
-
 // ---- time ----
 
 function onWake(state: State, key: string, now: Millis, dice: Dice, effects: Effect[]): void {
@@ -404,22 +329,6 @@ function onWake(state: State, key: string, now: Millis, dice: Dice, effects: Eff
     }
   }
   wakeNext(state, request, effects)
-}
-
-/** Where its time went, and whose doing it was. */
-function deadlineWords(state: State, request: Request, now: Millis): string {
-  const passed = `the deadline of ${request.deadline - request.acceptedAt} ms passed`
-  if (attemptOf(request) !== null) return `${passed} while running`
-  const why = waitWords(whyWaits(state, request, now))
-  return `${passed} while waiting: ${why}${faultWords(request.route)}`
-}
-
-function noteFault(route: Route, verdict: Verdict): void {
-  const said = verdicts[verdict.kind].breaker
-  if (said === 'neutral') return
-  route.failedInRow = said === 'ok' ? 0 : route.failedInRow + 1
-  const { kind, status, errorType } = verdict
-  route.lastFault = said === 'ok' ? null : { kind, status, errorType }
 }
 
 function requeue(
@@ -467,34 +376,7 @@ function onTick(
   sweepRetired(state, effects)
 }
 
-const LEVELS = [
-  'normal service',
-  'preemptible lanes have their minimum share, and what the others lately left',
-  'preemptible lanes have what the others lately left, reserved slots are lent',
-  'arrivals are shed, heavy tenants of light lanes first',
-] as const
-
-// ---- control ----
-
-function applyControl(state: State, control: RouteControl): void {
-  const route = state.routes.get(control.route)
-  if (route === undefined) return
-  const { gate } = control
-  const moved = route.limit !== control.limit || route.gate.cap !== gate.cap
-  if (gate.generation !== route.gate.generation) route.ofGeneration = 0
-  route.limit = control.limit
-  route.epoch = control.epoch
-  route.gate = gate
-  route.peak = control.peak
-  route.heldUntil = control.heldUntil
-  route.slowUntil = control.slowUntil
-  if (moved) rescale(state)
-}
-
-function onLane(state: State, name: string, paused: boolean): void {
-  const lane = state.lanesByName.get(name)
-  if (lane !== undefined) lane.paused = paused
-}
+// ---- drain ----
 
 /** How many a drain refuses in one step: what is said to them is in memory at once. */
 export const DRAIN_SLICE = 500
@@ -514,8 +396,3 @@ function onDrainOver(state: State, now: Millis, effects: Effect[]): void {
   for (const request of [...state.requests.values()])
     if (!request.answered) conclude(state, request, stopping(), 'drain', now, effects)
 }
-
-const stopping = (): Refused =>
-  refuse('SHUTDOWN', 'this instance is stopping; others may serve', {
-    retryAfterMs: 1_000,
-  })

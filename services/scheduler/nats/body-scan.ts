@@ -6,18 +6,30 @@
 import { isUtf8 } from 'node:buffer'
 import { isModel, MODEL_SHAPE } from '#contracts/ids'
 import { MAX_TOKENS_SHAPE } from '#contracts/messages'
+import {
+  QUOTE,
+  COMMA,
+  MINUS,
+  COLON,
+  OPEN_LIST,
+  BACKSLASH,
+  CLOSE_LIST,
+  OPEN_OBJECT,
+  CLOSE_OBJECT,
+  SPACES,
+  ESCAPES,
+  bytesOf,
+  isDigit,
+  isHex4,
+  stopIn,
+  type Bytes,
+} from './json-bytes.ts'
+import { lookForMedia, MEDIA_FROM_BYTES, type Media } from './body-media.ts'
 
 export type ScannedBody =
   | { ok: true; model: string; maxTokens: number | null; stream: boolean; media: Media }
   /** `known`: what could be seen all the same; null where it is no JSON. */
   | { ok: false; problem: string; known: { model: string | null; stream: boolean } | null }
-
-/** Pictures and documents that stand in a body as base64. */
-export interface Media {
-  bytes: number
-  /** Tokens that their kinds and sizes suggest. */
-  tokens: number
-}
 
 export interface ScanLimits {
   /** Objects and lists that stand open together. */
@@ -55,87 +67,10 @@ const TOO_MANY = Symbol('too many')
 /** What a value turned out to be. */
 type Kind = 'object' | 'list' | 'text' | 'number' | 'true' | 'false' | 'null'
 
-const QUOTE = 0x22
-const COMMA = 0x2c
-const MINUS = 0x2d
-const COLON = 0x3a
-const OPEN_LIST = 0x5b
-const BACKSLASH = 0x5c
-const CLOSE_LIST = 0x5d
-const OPEN_OBJECT = 0x7b
-const CLOSE_OBJECT = 0x7d
-
-const SPACES = Uint8Array.from({ length: 256 }, (_, byte) =>
-  ' \n\r\t'.includes(String.fromCharCode(byte)) ? 1 : 0,
-)
-/** Bytes of a string that need a look: its end, an escape, a control character. */
-const STOPS = Uint8Array.from({ length: 256 }, (_, byte) =>
-  byte < 0x20 || byte === QUOTE || byte === BACKSLASH ? 1 : 0,
-)
-/** Shorter runs of a string are looked at byte by byte. */
-const WORDS_FROM_BYTES = 32
-
-/** Where the first stop stands, from `at` on; past the end where there is none. Most of a large body is one run of
- *  text, so a run that goes on is read four bytes at a time.
- *  Source: Hacker's Delight, 6-1, zero bytes of a word. Our difference: three tests in one. A hit may be a false one
- *  beside a true one, so the bytes of its word are looked at. */
-function stopIn({ data, words }: Bytes, from: number): number {
-  let at = from
-  const near = at + WORDS_FROM_BYTES
-  for (; at < near; at++) if (STOPS[data[at] ?? 0] === 1) return at
-  const skew = data.byteOffset & 3
-  for (; ((skew + at) & 3) !== 0; at++) if (STOPS[data[at] ?? 0] === 1) return at
-  let i = (skew + at) >> 2
-  for (; i < words.length; i++) {
-    const word = words[i] ?? 0
-    const quote = word ^ 0x22222222
-    const backslash = word ^ 0x5c5c5c5c
-    const hit =
-      ((word - 0x20202020) & ~word) |
-      ((quote - 0x01010101) & ~quote) |
-      ((backslash - 0x01010101) & ~backslash)
-    if ((hit & 0x80808080) !== 0) break
-  }
-  at = Math.max(at, i * 4 - skew)
-  while (STOPS[data[at] ?? 0] === 0) at++
-  return at
-}
-
-interface Bytes {
-  data: Uint8Array
-  /** The same as words of four; the first one may begin before them, the last one ends with them or before. */
-  words: Int32Array
-}
-
-const bytesOf = (data: Uint8Array): Bytes => {
-  const { buffer, byteOffset, length } = data
-  const begin = byteOffset & ~3
-  return { data, words: new Int32Array(buffer, begin, (byteOffset + length - begin) >> 2) }
-}
-
-/** What may stand behind a backslash, `u` aside. */
-const ESCAPES = Uint8Array.from({ length: 256 }, (_, byte) =>
-  '"\\/bfnrt'.includes(String.fromCharCode(byte)) ? 1 : 0,
-)
-
 /** Longer models and numbers are none. */
 const LOOKED_AT_BYTES_MAX = 1_024
 /** A character of a key as `\u006d`. */
 const ESCAPED_BYTES = 6
-
-/** A shorter text is no picture worth a look. */
-const MEDIA_FROM_BYTES = 256
-/** The API scales pictures down to about 1,600 tokens; a page of a PDF is its text and its picture, about 3,000, and
- *  takes some 75 KB. What is learned from answers corrects both. */
-export const PICTURE = { bytesPerToken: 150, most: 1_600 }
-export const DOCUMENT = { bytesPerToken: 25, most: 600_000 }
-const MEDIA = [
-  { ...PICTURE, begins: Buffer.from('/9j/') },
-  { ...PICTURE, begins: Buffer.from('iVBORw0KGgo') },
-  { ...PICTURE, begins: Buffer.from('R0lGOD') },
-  { ...PICTURE, begins: Buffer.from('UklGR') },
-  { ...DOCUMENT, begins: Buffer.from('JVBERi') },
-] as const
 
 const FIELDS = ['model', 'max_tokens', 'messages', 'stream'] as const
 type Field = (typeof FIELDS)[number]
@@ -367,18 +302,8 @@ class Scan {
       else throw FAULT
     }
     const bytes = at - this.#at - 1
-    if (bytes >= MEDIA_FROM_BYTES) this.#lookForMedia(this.#at + 1, bytes)
+    if (bytes >= MEDIA_FROM_BYTES) lookForMedia(this.#data, this.#at + 1, bytes, this.#media)
     this.#at = at + 1
-  }
-
-  /** Told by how the text begins: base64 of these kinds always begins so. */
-  #lookForMedia(from: number, bytes: number): void {
-    const kind = MEDIA.find(({ begins }) =>
-      begins.every((byte, i) => this.#data[from + i] === byte),
-    )
-    if (kind === undefined) return
-    this.#media.bytes += bytes
-    this.#media.tokens += Math.min(kind.most, Math.ceil(bytes / kind.bytesPerToken))
   }
 
   #number(): void {
@@ -469,16 +394,4 @@ const NOUNS: Record<Kind, string> = {
 function unfitNumber(value: number): string {
   if (value < 0) return 'below 0'
   return Number.isInteger(value) ? `above ${Number.MAX_SAFE_INTEGER}` : 'no whole number'
-}
-
-const isDigit = (byte: number | undefined): boolean =>
-  byte !== undefined && byte >= 0x30 && byte <= 0x39
-
-function isHex4(data: Uint8Array, from: number): boolean {
-  for (let at = from; at < from + 4; at++) {
-    const byte = data[at] ?? 0
-    const isHex = isDigit(byte) || ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66)
-    if (!isHex) return false
-  }
-  return true
 }

@@ -4,8 +4,8 @@ import { waitWords } from '#contracts/waiting'
 import type { Estimate } from '#core/estimators/cost'
 import type { Refused } from '#core/model/effects'
 import type { LaneRoute, Request, Route, State } from '#core/model/state'
-import { whyWould } from './waiting.ts'
-import { waits } from '#core/model/place'
+import { whyWaits, whyWould } from './waiting.ts'
+import { attemptOf, waits } from '#core/model/place'
 import { refuse } from './refusal.ts'
 
 /** Can the answer come in time, after the wait that is predicted (control-laws §6)? */
@@ -82,4 +82,12 @@ export function doomed(
     `predicted service ${Math.round(service)} ms exceeds the ${request.deadline - now} ms left`,
     { retryAfterMs: 0 },
   )
+}
+
+/** Where its time went, and whose doing it was. */
+export function deadlineWords(state: State, request: Request, now: Millis): string {
+  const passed = `the deadline of ${request.deadline - request.acceptedAt} ms passed`
+  if (attemptOf(request) !== null) return `${passed} while running`
+  const why = waitWords(whyWaits(state, request, now))
+  return `${passed} while waiting: ${why}${faultWords(request.route)}`
 }

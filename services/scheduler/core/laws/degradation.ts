@@ -30,6 +30,14 @@ export function reviewLevel(state: State, now: Millis): boolean {
   return level !== before
 }
 
+/** What each level means, in words. */
+export const LEVELS = [
+  'normal service',
+  'preemptible lanes have their minimum share, and what the others lately left',
+  'preemptible lanes have what the others lately left, reserved slots are lent',
+  'arrivals are shed, heavy tenants of light lanes first',
+] as const
+
 /** What the tenant used lately, in seconds of the bottleneck per weight; older use fades. */
 export function usageOf(tenant: Tenant, now: Millis): number {
   const seconds = (now - tenant.usageAt) / 1_000

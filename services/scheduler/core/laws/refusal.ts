@@ -27,3 +27,9 @@ export const queueFull = (message: string): Refused =>
   refuse('QUEUE_FULL', `${message}; retry in ${FULL_RETRY_AFTER / 1_000} s`, {
     retryAfterMs: FULL_RETRY_AFTER,
   })
+
+/** Of those who wait while this instance goes: the next one may be asked at once. */
+export const stopping = (): Refused =>
+  refuse('SHUTDOWN', 'this instance is stopping; others may serve', {
+    retryAfterMs: 1_000,
+  })

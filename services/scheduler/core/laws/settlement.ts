@@ -1,10 +1,10 @@
 /** What an attempt really used, once it is over: charged, and learned from. */
 import type { Millis, Seconds } from '#contracts/units'
-import type { Usage, Verdict } from '#contracts/verdict'
+import { verdicts, type Usage, type Verdict } from '#contracts/verdict'
 import { costOf } from '#core/estimators/cost'
 import { noteUsage } from './degradation.ts'
 import { settleSlots } from './lanes.ts'
-import type { Attempt, Request, State } from '#core/model/state'
+import type { Attempt, Request, Route, State } from '#core/model/state'
 
 /** Corrects what the start was charged, and learns from a complete answer. */
 export function settle(
@@ -64,4 +64,13 @@ export function settle(
 function cachedShareOf(usage: Usage): number | null {
   const all = usage.inputTokens + usage.cacheCreationTokens + usage.cacheReadTokens
   return all === 0 ? null : usage.cacheReadTokens / all
+}
+
+/** The route's last failure, for those who ask why; none once it answers well. */
+export function noteFault(route: Route, verdict: Verdict): void {
+  const said = verdicts[verdict.kind].breaker
+  if (said === 'neutral') return
+  route.failedInRow = said === 'ok' ? 0 : route.failedInRow + 1
+  const { kind, status, errorType } = verdict
+  route.lastFault = said === 'ok' ? null : { kind, status, errorType }
 }
