@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { halfPriceDay } from '../../support/half-price-day.ts'
 
-const ALL = 12_800 / 8
+const ALL = 1_601
 const day = (batchHours: number) =>
   halfPriceDay({ seed: 3, scale: 1 / 8, batches: true, batchHours })
 
