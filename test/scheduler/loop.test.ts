@@ -454,7 +454,7 @@ test('who ends between two attempts is told the request id of the last one', asy
   ])
 })
 
-test('who is refused for what another met is told of it, and has nothing of it in its account', async () => {
+test('who is refused for what another met is told of it under its id, and has none of its tokens in its account', async () => {
   const usage = { inputTokens: 7, outputTokens: 1 } as Verdict['usage']
   const spent: Act = {
     firstByteMs: 10,
@@ -473,7 +473,7 @@ test('who is refused for what another met is told of it, and has nothing of it i
   expect(world.answers.get(second)).toMatchObject([
     {
       refusal: { status: 402 },
-      accounting: { upstreamRequestId: null, inputTokens: null, attempts: 0 },
+      accounting: { upstreamRequestId: 'req_first', inputTokens: null, attempts: 0 },
     },
   ])
 })

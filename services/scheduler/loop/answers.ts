@@ -77,9 +77,11 @@ export class Answers {
     const said = refusalOf(refused)
     const spent = spentBy(live)
     const made = spent !== null && spent.attempts + spent.preemptions > 0
-    // The refusal may say what another request met; its account is its own.
+    // The refusal may say what another request met, under whose id the upstream knows it; what was used is its own.
     const verdict = spent?.lastVerdict ?? null
-    const accounting = accountingOf(live, outcomeOf(said, made), verdict, now)
+    const own = accountingOf(live, outcomeOf(said, made), verdict, now)
+    const upstreamRequestId = refused.verdict?.requestId ?? own.upstreamRequestId
+    const accounting = { ...own, upstreamRequestId }
     this.#once(live)
     this.say(() => live.incoming.reply.refuse(said, accounting, refused.verdict?.body ?? null))
     this.#events.settled(live, accounting, { said, reason: refused.reason, status: said.status })
