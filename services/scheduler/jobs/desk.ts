@@ -37,6 +37,9 @@ export interface DeskOptions {
   tell: (of: { lane: string; tenant: string }) => void
 }
 
+/** Between two looks at a job that is being taken. */
+const TAKING: Millis = 10
+
 /** How often the store is told that a flow has jobs. */
 const NOTE_EVERY: Millis = 300_000
 
@@ -131,14 +134,24 @@ export class JobsDesk implements Jobs, Deferrals {
     const ended = await room.endStored(job, refusal('cancelled', 'cancelled by its owner'))
     if (ended === 'ended') return { cancelled: true, state: 'queued' }
     if (ended === 'over') return settled
-    // Being taken by ourselves just now: it is in the scheduler in a moment.
-    if (room.owned(tenant, id) === undefined) return 'elsewhere'
-    return room.of.scheduler.cancel(tenant, id) ?? settled
+    return this.#cancelTaken(tenant, id)
   }
 
   life(tenant: string, id: string): Promise<JobLife | null> {
     const { store, clock } = this.#of.room.of
     return jobLife(store, { tenant, id, wall: clock.wall() })
+  }
+
+  /** Being taken by ourselves just now, it is in the scheduler in a moment. */
+  async #cancelTaken(tenant: string, id: string): Promise<CancelAnswer | 'elsewhere'> {
+    const { room } = this.#of
+    for (let owned = room.owned(tenant, id); ; owned = room.owned(tenant, id)) {
+      if (owned === undefined) return 'elsewhere'
+      const said = room.of.scheduler.cancel(tenant, id)
+      if (said !== null) return said
+      if (owned !== null) return { cancelled: false, reason: 'already_settled' }
+      await new Promise<void>((resolve) => void room.of.clock.after(TAKING, resolve))
+    }
   }
 
   /** Of a job that no scheduler has live; null: nobody knows the id. */
