@@ -98,7 +98,10 @@ describe.skipIf(browser === null)('before a real house', () => {
         [route.limit_machine.state],
       ])
       for (const [state, count] of Object.entries(frame.lifecycle.states))
-        expect([state, shown.lamps[state] ?? '● 0']).toEqual([state, `● ${count}`])
+        expect([state, shown.lamps[state] ?? '● 0']).toEqual([
+          state,
+          `● ${count.toLocaleString('en')}`,
+        ])
       states.add(route.breaker_machine.state)
       compared++
     }

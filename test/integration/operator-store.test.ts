@@ -132,7 +132,8 @@ test('two prefixes on one account switch apart, and read what the shared bucket 
   const streams = await (await jetstreamManager(nc)).streams.list().next()
   const names = streams.map(({ config }) => config.name)
   const own = ['HEADGATE_JOBS', 'HEADGATE_DEAD', 'HEADGATE_RESULTS']
-  const buckets = ['KV_headgate_cache', 'KV_headgate_config', 'KV_headgate_fleet']
+  const kept = ['batches', 'cache', 'config', 'fleet', 'gatherings']
+  const buckets = kept.map((name) => `KV_headgate_${name}`)
   const of = (prefix: string) => [...own, ...buckets].map((name) => `${name}_${prefix}`)
   expect(names.toSorted()).toEqual(
     [...of('llm'), ...of('staging'), 'KV_headgate_config'].toSorted(),

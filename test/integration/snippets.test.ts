@@ -1,8 +1,8 @@
 /** What a reader copies from the first pages runs as it stands: every fenced block of them, against what `npm
  *  start` has started. Only addresses are others, where a port was taken. */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { errorAnswer } from '#contracts/wire-shapes'
 import { pythonVenv } from '../../examples/python/venv.ts'
 import { loadConfig } from '../../services/platform/config/load.ts'
@@ -123,6 +123,11 @@ async function inShell(script: string): Promise<void> {
     await shell.said(HAS_STARTED)
     // Something for it to hear.
     await inShell('npm run -s headgate -- request --message Hello')
+    const file = join(reader.checkout, /--out (\S+)/.exec(script)?.[1] ?? '')
+    // Its first line says what it is.
+    await vi.waitFor(() => expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(2), {
+      timeout: PATIENCE_MS / 4,
+    })
     shell.interrupt()
   }
   await shell.ended
