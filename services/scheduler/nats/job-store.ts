@@ -83,6 +83,8 @@ class NatsJobStore implements JobStore {
   readonly #nc: NatsConnection
   /** Opened again after they were found missing. */
   #opening: Promise<void> | null = null
+  /** 1: the server counts what it gives among what is pending; 0: it does not; null: not asked yet. */
+  #countsItself: Promise<number | null> | null = null
 
   constructor(jsm: JetStreamManager, of: JobStoreOptions) {
     this.#of = of
@@ -113,7 +115,10 @@ class NatsJobStore implements JobStore {
   async next({ lane, tenant }: JobFlow, from: number): Promise<StoredJob | null> {
     const subject = this.#of.subjects.stored.job('now', lane, tenant, '*')
     const query = { seq: Math.max(1, from), next_by_subj: subject, batch: 1 }
-    return this.#job(await this.#get(this.#of.names.jobs, query))
+    const message = await this.#get(this.#of.names.jobs, query)
+    const job = this.#job(message)
+    if (job === null || message === null) return null
+    return { ...job, behind: await this.#behind(message) }
   }
 
   async at(seq: number): Promise<StoredJob | null> {
@@ -321,7 +326,7 @@ class NatsJobStore implements JobStore {
     const first = await this.#get(this.#of.names.jobs, query, COUNTED_WITHIN)
     if (first === null) return NONE
     return {
-      jobs: pendingOf(first) ?? 1,
+      jobs: 1 + ((await this.#behind(first)) ?? 0),
       oldestAt: Number(header(first, STORED.acceptedAt)) || null,
     }
   }
@@ -392,9 +397,24 @@ class NatsJobStore implements JobStore {
       seq: seqOf(message),
       root,
     })
-    if (head === null) return null
-    const pending = pendingOf(message)
-    return { ...head, body: message.data, behind: pending === null ? null : pending - 1 }
+    return head === null ? null : { ...head, body: message.data, behind: null }
+  }
+
+  /** Messages of the subject that was asked for that stand behind this one; null: the server does not say. */
+  async #behind(message: Msg): Promise<number | null> {
+    const pending = header(message, 'Nats-Num-Pending')
+    if (pending === '') return null
+    const itself = await (this.#countsItself ??= this.#asksOfOne(message).catch(() => null))
+    if (itself === null) this.#countsItself = null
+    return itself === null ? null : Math.max(0, Number(pending) - itself)
+  }
+
+  /** Whether a server counts the message that it gives among those that are pending: some do, and of a subject that
+   *  has one message it says so. Null: it is gone. */
+  async #asksOfOne(message: Msg): Promise<number | null> {
+    const query = { seq: 1, next_by_subj: header(message, 'Nats-Subject'), batch: 1 }
+    const only = await this.#get(this.#of.names.jobs, query)
+    return only === null ? null : Number(header(only, 'Nats-Num-Pending'))
   }
 
   /** One act; where nobody answers for a stream it is made anew, and the act is tried once more. */
@@ -439,9 +459,6 @@ interface PublishAnswer {
 }
 
 const header = (message: WithHeaders, name: string): string => message.headers?.get(name) ?? ''
-/** Messages of the subject that was asked for, from this one on, which counts; null: the server does not say. */
-const pendingOf = (message: WithHeaders): number | null =>
-  Number(header(message, 'Nats-Num-Pending')) || null
 const seqOf = (message: Msg): number => Number(header(message, 'Nats-Sequence'))
 
 function jsonOf(message: Msg): unknown {
