@@ -114,7 +114,7 @@ describe.skipIf(browser === null)('before a real house', () => {
         { timeout: 60_000, interval: 40 },
       )
     // One route all the while: by itself, the page goes to whichever is in trouble.
-    await page.locator('.routes button').first().click()
+    await page.locator('.routes button[data-route*="sonnet"]').click()
     await page.selectOption('#fault-for', '60000')
     await act('[data-fault="storm"]')
     await page.locator('#faults-said', { hasText: 'storm' }).waitFor()
