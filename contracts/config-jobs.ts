@@ -39,7 +39,7 @@ export const jobs = z
       min: 1,
       max: 100,
       unit: 'times',
-      why: 'how often a job may be begun by an instance that then dies; past it the job is what kills them, and is put aside',
+      why: 'how many instances may die while they make a call of a job; then the job is what kills them, and is put aside',
       source: 'benchmarks: durable jobs',
     }),
     delayed_max: int({

@@ -5,7 +5,7 @@ import { requestKey } from '#contracts/ids'
 import { HEADER, refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
 import { isHeldByBatch, NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { Outcome } from '#contracts/outcome'
-import { deadBy, endsJob, ownersOf, takenOver } from '#core/laws/jobs'
+import { deadBy, endsJob, isPoison, ownersOf, takenOver } from '#core/laws/jobs'
 import {
   JobStoreError,
   type Clock,
@@ -205,7 +205,7 @@ export class JobsRoom implements Notes, Lender {
     this.#end(live, said, {
       ...unattempted(job.id),
       ...this.#spent(live),
-      outcome: outcomeOf(said),
+      outcome: outcomeOf(said, live.claim.attempts),
     })
     return 'ended'
   }
@@ -349,12 +349,12 @@ export class JobsRoom implements Notes, Lender {
       this.#end(live, said, {
         ...unattempted(job.id),
         ...this.#spent(live),
-        outcome: outcomeOf(said),
+        outcome: outcomeOf(said, live.claim.attempts),
       })
     }
     if (this.#draining) return this.#giveBack(live)
     if (ageMs >= job.deadlineMs) return no(EXPIRED, null)
-    if (claim.claims > this.of.limits().claimsMax) return no(POISON, 'claims_exhausted')
+    if (isPoison(claim, this.of.limits().claimsMax)) return no(POISON, 'claims_exhausted')
     const read = this.of.read(job)
     if (read === null) return no(UNREADABLE, 'unreadable')
     const past = { ageMs, attempts: claim.attempts }
@@ -624,13 +624,17 @@ const workOf = ({ job, claim }: Pick<LiveJob, 'job' | 'claim'>): JobWork => ({
   attempts: claim.attempts,
 })
 
-const outcomeOf = ({ code }: Refusal): Accounting['outcome'] =>
-  code === 'deadline_exceeded' ? 'expired' : code === 'cancelled' ? 'cancelled' : 'refused'
+/** Of an error, by the wire contract. */
+const outcomeOf = ({ code }: Refusal, attempts: number): Accounting['outcome'] => {
+  if (code === 'deadline_exceeded') return 'expired'
+  if (code === 'cancelled') return 'cancelled'
+  return attempts > 0 ? 'failed' : 'refused'
+}
 
 const EXPIRED = refusal('deadline_exceeded', 'the deadline passed before the job could start')
 const POISON = refusal(
   'upstream_error',
-  'each instance that began this job ended without a result (jobs.claims_max); an operator may look into it',
+  'instance after instance died while it made this call (jobs.claims_max); an operator may look into it',
   { status: 500, type: 'api_error' },
 )
 const UNREADABLE = refusal('invalid_request', 'the stored job is no request any more')

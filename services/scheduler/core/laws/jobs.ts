@@ -58,6 +58,13 @@ export function deferLane(state: State, tenant: string): string | null {
   return best?.config.name ?? null
 }
 
+/** Owners that died without a call of the job under way count so much less: most of them died of something else. */
+export const IDLE_DEATHS = 20
+
+/** Whether the job is what kills those that have it. `most`: owners that may die in a call of it. */
+export const isPoison = ({ claims, ambiguous }: JobClaim, most: number): boolean =>
+  ambiguous >= most || claims > IDLE_DEATHS * most
+
 /** What is known of the instance that holds a claim. */
 export interface Owner {
   /** When it was last heard, or when we began to listen. */
