@@ -22,7 +22,8 @@ const DAY = '86400000'
 const SERVER_EVERY = 5
 
 interface Result {
-  times: number
+  /** Times that it was heard on its subject; 0: it was asked for first. */
+  heard: number
   outcome: string
   ambiguous: number
 }
@@ -50,7 +51,7 @@ export async function benchJobsSoak(args: readonly string[]): Promise<boolean> {
       const id = subject.split('.').at(-1) ?? ''
       const before = results.get(id)
       results.set(id, {
-        times: (before?.times ?? 0) + 1,
+        heard: (before?.heard ?? 0) + 1,
         outcome: of?.get(HEADER.outcome) ?? '',
         ambiguous: Number(of?.get(HEADER.ambiguous) || 0),
       })
@@ -129,7 +130,7 @@ export async function benchJobsSoak(args: readonly string[]): Promise<boolean> {
       // It may have been published meanwhile.
       if (outcome !== '' && !results.has(id))
         results.set(id, {
-          ...{ times: 1, outcome },
+          ...{ heard: 0, outcome },
           ambiguous: Number(answer?.headers?.get(HEADER.ambiguous) || 0),
         })
     }
@@ -144,7 +145,7 @@ export async function benchJobsSoak(args: readonly string[]): Promise<boolean> {
     if (executed && user !== null) ran.set(user, (ran.get(user) ?? 0) + 1)
   const beyond = [...ran.values()].reduce((sum, times) => sum + times - 1, 0)
   const told = [...results.values()].reduce((sum, { ambiguous }) => sum + ambiguous, 0)
-  const twice = [...results.values()].filter(({ times }) => times > 1).length
+  const twice = [...results.values()].filter(({ heard }) => heard > 1).length
   const outcomes = new Map<string, number>()
   for (const { outcome } of results.values())
     outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
