@@ -183,12 +183,13 @@ class NatsBatchStore implements BatchStore {
 
   #names(filter: string): Promise<BatchName[]> {
     return this.#act(async (kv) => {
-      const found: BatchName[] = []
+      // One that is written while they are read comes twice.
+      const found = new Map<string, BatchName>()
       for await (const key of await kv.keys(filter)) {
         const [tenant, id] = key.split('.')
-        if (tenant !== undefined && id !== undefined) found.push({ tenant, id })
+        if (tenant !== undefined && id !== undefined) found.set(key, { tenant, id })
       }
-      return found
+      return [...found.values()]
     })
   }
 
