@@ -128,7 +128,6 @@ export const batchList = z.object({
   before_id: z.string().max(64).optional(),
   after_id: z.string().max(64).optional(),
 })
-export type BatchList = z.infer<typeof batchList>
 
 /** Where the lines of results go on: among the stored results, or among the entries that have none. */
 export const resultsFrom = z.union([

@@ -573,7 +573,6 @@ export function faultProblem(error: z.ZodError): string {
   return `${issue.path.length === 0 ? 'body' : issue.path.join('.')}: ${issue.message}`
 }
 export type FaultAsk = z.infer<typeof faultAsk>
-export const faultAnswer = z.object({ faults: frame.shape.faults })
 
 export const apiError = z.object({
   type: z.literal('error'),

@@ -196,13 +196,6 @@ export const waitReasonRows = (): { reason: string; means: string; act: string }
     act: waitReasons[reason].act ?? 'nothing needs doing',
   }))
 
-/** Of an entry's heading, as renderers of Markdown make it. */
-export const anchorOf = (kind: RunbookKind): string =>
-  runbook[kind].title
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9 _-]/g, '')
-    .replaceAll(' ', '-')
-
 /** The block of the operations page. */
 export const renderRunbook = (): string =>
   RUNBOOK_KINDS.map((kind) => {

@@ -9,8 +9,6 @@ export type Seconds = number
 export type Tokens = number
 /** The plain guess before an upstream has counted (control-laws §3). */
 export const CHARS_PER_TOKEN = 3.5
-/** United States dollars. */
-export type Usd = number
 
 export const seconds = (n: Seconds): Millis => n * 1_000
 export const minutes = (n: number): Millis => n * 60_000

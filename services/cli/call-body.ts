@@ -1,5 +1,5 @@
 /** The body of a call, as a person gives it: JSON, `@FILE`, `-` for standard input, or only what to say. */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { messageOf, Misuse, MODEL } from './terminal.ts'
 
 export interface BodyFlags {
@@ -32,7 +32,8 @@ function parse(body: string): CallBody {
   try {
     read = JSON.parse(textOf(body))
   } catch (error) {
-    throw new Misuse(`body: expected the JSON of a Messages call: ${messageOf(error)}`)
+    const file = existsSync(body) ? `; of a file: @${body}` : ''
+    throw new Misuse(`body: expected the JSON of a Messages call: ${messageOf(error)}${file}`)
   }
   if (typeof read === 'object' && read !== null && !Array.isArray(read)) return { ...read }
   throw new Misuse('body: expected a JSON object, the body of a Messages call')

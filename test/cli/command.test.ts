@@ -46,6 +46,7 @@ describe('headgate', () => {
     [['machines', '--format', 'svg'], 'name one machine'],
     [['request'], 'either a body'],
     [['request', 'hello'], 'expected the JSON of a Messages call'],
+    [['request', 'package.json'], 'of a file: @package.json'],
     [['request', '[]'], 'expected a JSON object'],
     [['request', '{}', '--message', 'x'], 'either a body'],
     [['submit'], 'either a body'],

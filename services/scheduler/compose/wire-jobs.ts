@@ -87,9 +87,7 @@ export function wireJobs(of: {
     const told = peerJob(data)
     if (told === null || told.by === instance) return
     const flow = room.backlog.flow(told)
-    if (flow === null) return
-    flow.drained = false
-    room.backlog.kick(flow)
+    if (flow !== null) room.backlog.more(flow)
   })
   const { provided = null } = of
   const gatherer =

@@ -55,6 +55,12 @@ export class Backlog {
     this.#read()
   }
 
+  /** A flow has a job in the store that was not there when it was last read. */
+  more(flow: Flow): void {
+    flow.drained = false
+    this.kick(flow)
+  }
+
   /** Everything is looked at again: somebody died, or the store was away. */
   rescan(): void {
     for (const flow of this.flows.values()) {

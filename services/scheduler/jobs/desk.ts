@@ -267,9 +267,8 @@ export class JobsDesk implements Jobs, Deferrals {
   /** A flow has a job more that may start. */
   #begin(flow: Flow, { acceptedAt }: NewJob): void {
     flow.stored += 1
-    flow.drained = false
     flow.oldestAt ??= acceptedAt
-    this.#of.room.backlog.kick(flow)
+    this.#of.room.backlog.more(flow)
     this.#of.tell(flow)
   }
 
