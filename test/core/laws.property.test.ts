@@ -133,7 +133,7 @@ const asked = (flow: Flow, stamp: number): Request =>
   ({
     flow,
     tenantStamp: stamp,
-    expected: { duration: 1, inputTokens: 1, outputTokens: 1, evidence: true },
+    expected: { duration: 1, inputTokens: 1, outputTokens: 1, evidence: true, own: false },
     before: null,
     after: null,
   }) as unknown as Request

@@ -68,7 +68,7 @@ describe('the pace of virtual time', () => {
   })
 })
 
-const like: Estimate = { duration: 2, inputTokens: 0, outputTokens: 0, evidence: true }
+const like: Estimate = { duration: 2, inputTokens: 0, outputTokens: 0, evidence: true, own: false }
 
 /** Four slots, all taken; `queued` requests of the tenant wait behind them. */
 function backlog(of: { queued?: number; weight?: number; cap?: number } = {}): {

@@ -4,6 +4,8 @@ import { expect, test } from 'vitest'
 import { CostBook, RunningQuantile } from '#core/estimators/cost'
 import { seededDice } from '#core/estimators/dice'
 import { IndexedHeap } from '#core/estimators/indexed-heap'
+import { Lately } from '#core/estimators/lately'
+import { LinkedList, type Linked } from '#core/estimators/linked-list'
 import { Timer, TimerHeap } from '#scheduler/loop/timer-heap'
 import { configOf } from '../support/core-world.ts'
 
@@ -117,6 +119,7 @@ test('estimates move from the prior to the model to the tenant as evidence comes
     inputTokens: 200,
     outputTokens: 300,
     evidence: false,
+    own: false,
   })
   expect(costs.service('m', ask('a'), 1_000)).toBe(0)
   teach('b', 40, 19)
@@ -164,7 +167,7 @@ test('answers that come whole teach how long those of their size take, and nothi
   // A streamed one of this size takes its slot for as long.
   expect(costs.estimate(asked(1_024, 'a', true), config).duration).toBeGreaterThan(4.5)
   // What others took is not the tenant's own.
-  expect(costs.estimate(asked(1_024, 'b'), config)).not.toHaveProperty('own')
+  expect(costs.estimate(asked(1_024, 'b'), config)).toHaveProperty('own', false)
 })
 
 test('what is learned of tenants is bounded', () => {
@@ -187,4 +190,59 @@ test('what is learned of tenants is bounded', () => {
   learn('t29', 1)
   const own = costs.estimate({ tenant: 'old', model: 'm', maxTokens: 512, bytes: 700 }, config)
   expect(own.outputTokens).toBe(300)
+})
+
+interface Link extends Linked<Link> {
+  name: number
+}
+
+test('a linked list gives its items in the order in which they joined, whoever has left', () => {
+  fc.assert(
+    fc.property(fc.array(fc.nat({ max: 9 }), { maxLength: 60 }), (moves) => {
+      const list = new LinkedList<Link>()
+      const model: Link[] = []
+      const items = Array.from({ length: 10 }, (_, name): Link => ({
+        name,
+        before: null,
+        after: null,
+      }))
+      for (const which of moves) {
+        const item = items[which]!
+        if (model.includes(item)) {
+          list.delete(item)
+          model.splice(model.indexOf(item), 1)
+          expect([item.before, item.after]).toEqual([null, null])
+        } else {
+          list.add(item)
+          model.push(item)
+        }
+        expect([...list].map(({ name }) => name)).toEqual(model.map(({ name }) => name))
+      }
+    }),
+  )
+})
+
+test('of many names those used lately are known, and never more than may be', () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 2, max: 20 }),
+      fc.array(fc.nat({ max: 30 }), { maxLength: 200, size: 'max' }),
+      (most, uses) => {
+        const known = new Lately<{ used: number }>()
+        const lately: string[] = []
+        for (const use of uses) {
+          const name = `t${use}`
+          const had = known.get(name)
+          const one = known.use(name, most, () => ({ used: 0 }))
+          if (had !== undefined) expect(one).toBe(had)
+          one.used++
+          expect(known.size).toBeLessThanOrEqual(most + 1)
+          lately.splice(0, lately.length, ...lately.filter((other) => other !== name), name)
+          // Half of what may be, by use, is never forgotten.
+          for (const other of lately.slice(-Math.floor(most / 2)))
+            expect(known.get(other)).toBeDefined()
+        }
+      },
+    ),
+  )
 })

@@ -17,7 +17,7 @@ import { configOf, CoreWorld, verdictOf } from '../support/core-world.ts'
 /** Seconds without a 429 before a rate grows. */
 const QUIET = 30
 
-const need = { duration: 1, inputTokens: 100, outputTokens: 50, evidence: false }
+const need = { duration: 1, inputTokens: 100, outputTokens: 50, evidence: false, own: false }
 
 function quotaOf(of: { rpm?: number; itpm?: number; otpm?: number }): Quota {
   const quota = newQuota('q', 0)
@@ -37,7 +37,7 @@ const learn = (
     verdict,
     request: {
       attempts: 1,
-      traits: ['a'],
+      asked: { tenant: 'a', bytes: 0 },
       route: { quota, config: { quota: null } },
       lane: { config: { retryBaseMs: 250, retryCapMs: 2_500 } },
     } as unknown as Request,

@@ -3,11 +3,10 @@ import { readinessOf, type Doors } from '#contracts/readiness'
 import type { BucketSnapshot, JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Lane, Route, State, Tenant } from '#core/model/state'
 import type { TokenBucket } from '#core/estimators/token-bucket'
-import { silentSince } from '#core/laws/silence'
+import { silentOn, silentSince } from '#core/laws/silence'
 import { waitingBy } from '#core/laws/waiting'
 import type { Loop } from '#scheduler/loop/loop'
 import type { Clock } from '#ports'
-import { attemptOf } from '#core/model/place'
 
 export function snapshotOf(of: {
   loop: Loop
@@ -110,9 +109,8 @@ const OVERDUE_MS = { least: 3_000, unknown: 8_000 }
 
 function overdueOf(route: Route, now: number): Snapshot['routes'][number]['overdue'] {
   let [calls, oldest, known] = [0, 0, false]
-  for (const request of route.silent) {
-    const attempt = attemptOf(request)
-    if (attempt === null || attempt.ending !== null) continue
+  for (const { attempt } of silentOn(route)) {
+    if (attempt.ending !== null) continue
     const { ms, evidence } = attempt.silence
     const silent = now - attempt.silentSince
     // Half of what proves a hang where one call stands alone.

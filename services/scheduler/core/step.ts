@@ -17,7 +17,7 @@ import { conclude, finish, later, leave } from './laws/ending.ts'
 import type { Dice } from './estimators/dice.ts'
 import type { Effect } from './model/effects.ts'
 import { letGo, standsBack } from './laws/held.ts'
-import type { Input, RouteControl } from './model/inputs.ts'
+import type { Input, NewRequest, RouteControl } from './model/inputs.ts'
 import { reviewReserves } from './laws/isolation.ts'
 import { charge, select } from './laws/lanes.ts'
 import { denominators, samplePaces } from './laws/prediction.ts'
@@ -49,20 +49,22 @@ export function step(state: State, input: Input, at: Millis, dice: Dice): Effect
   const now = Math.max(at, state.now)
   state.now = now
   const effects: Effect[] = []
-  receive(state, input, now, dice, effects)
+  let came: Request | null = null
+  if (input.type === 'request') came = onRequest(state, input.request, now, effects)
+  else receive(state, input, now, dice, effects)
   if (!state.draining) fill(state, now, effects)
-  if (input.type === 'request') {
-    const request = state.requests.get(input.request.key)
-    if (request !== undefined && request.asked === input.request && !request.answered)
-      wakeNext(state, request, effects)
-  }
+  if (came !== null && !came.answered) wakeNext(state, came, effects)
   return effects
 }
 
-function receive(state: State, input: Input, now: Millis, dice: Dice, effects: Effect[]): void {
+function receive(
+  state: State,
+  input: Exclude<Input, { type: 'request' }>,
+  now: Millis,
+  dice: Dice,
+  effects: Effect[],
+): void {
   switch (input.type) {
-    case 'request':
-      return onRequest(state, input.request, now, effects)
     case 'cancel':
       return onCancel(state, input.key, now, effects)
     case 'progress':
@@ -93,16 +95,17 @@ function receive(state: State, input: Input, now: Millis, dice: Dice, effects: E
 
 // ---- arrivals ----
 
+/** Null: it is refused. */
 function onRequest(
   state: State,
-  asked: Extract<Input, { type: 'request' }>['request'],
+  asked: NewRequest,
   now: Millis,
   effects: Effect[],
-): void {
+): Request | null {
   const answer = admit(state, asked, now, effects)
   if (!answer.admitted) {
     effects.push({ type: 'refused', key: asked.key, refused: answer.refused })
-    return
+    return null
   }
   const { evicted, request } = answer
   if (evicted !== null) {
@@ -114,6 +117,7 @@ function onRequest(
   }
   enqueue(state, request, 'tail', now)
   effects.push({ type: 'queued', request })
+  return request
 }
 
 function onCancel(state: State, key: string, now: Millis, effects: Effect[]): void {
@@ -220,7 +224,6 @@ function onProgress(
   if (attempt === null) return
   if (!attempt.firstByte) {
     attempt.firstByte = true
-    request.route.silent.delete(request)
     request.route.lastByteAt = state.now
   }
   if (what === 'first-byte' || attempt.forwarded || request.answered) return
@@ -375,8 +378,6 @@ function onTick(
     for (const laneRoute of lane.laneRoutes) laneRoute.queue.rest(elapsedMs / 1_000)
   sweepRetired(state, effects)
 }
-
-// ---- drain ----
 
 /** How many a drain refuses in one step: what is said to them is in memory at once. */
 export const DRAIN_SLICE = 500

@@ -3,6 +3,7 @@
 import type { Config } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
 import type { Input, RouteControl } from '#core/model/inputs'
+import { traitsOf } from '#core/estimators/witness'
 import { acceptedOf, wanted } from '#core/laws/capacity'
 import type { Attempt, Request, Route } from '#core/model/state'
 import type { Inspection } from '#machines/inspection'
@@ -79,7 +80,7 @@ export class RouteControllers {
       epoch: attempt.epoch,
       generation: attempt.generation,
       tenant: request.tenant.name,
-      traits: request.traits,
+      traits: traitsOf(request.asked),
       at: this.#options.now(),
       inflight: route.inflight,
     })

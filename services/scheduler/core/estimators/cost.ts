@@ -3,6 +3,7 @@
  *  model's over all tenants, else the configured prior. */
 import type { Config } from '#contracts/config'
 import type { Millis, Seconds, Tokens } from '#contracts/units'
+import { Lately } from './lately.ts'
 import { estimateInput, learnInput, untaughtInput, type PromptSize } from './token-estimate.ts'
 
 /** Which of the samples is taken for what is usual: the answer that is longer than most, the first byte that nearly
@@ -110,35 +111,14 @@ class Habits {
   }
 }
 
-/** Habits by tenant, at most `most` of them. Two generations: when the young one holds half of what may be,
- *  it becomes the old one, and what nobody asked for since is forgotten. No eviction ever searches. */
-class TenantHabits {
-  #young = new Map<string, Habits>()
-  #old = new Map<string, Habits>()
-
-  get(tenant: string): Habits | undefined {
-    return this.#young.get(tenant) ?? this.#old.get(tenant)
-  }
-
-  grow(tenant: string, most: number): Habits {
-    const known = this.#young.get(tenant)
-    if (known !== undefined) return known
-    if (this.#young.size >= Math.max(1, most / 2)) {
-      this.#old = this.#young
-      this.#young = new Map()
-    }
-    const habits = this.#old.get(tenant) ?? new Habits()
-    this.#young.set(tenant, habits)
-    return habits
-  }
-}
+const newHabits = (): Habits => new Habits()
 
 class ModelHabits {
   readonly all = new Habits()
   /** Input tokens of a request, on average. */
   readonly size = new RunningMean()
   input = untaughtInput
-  readonly byTenant = new TenantHabits()
+  readonly byTenant = new Lately<Habits>()
   /** Actual over estimated duration, within the bounds of `OVERRUN`. */
   overrun = OVERRUN.start
   learnedAt: Millis = -Infinity
@@ -156,8 +136,8 @@ export interface Expected {
 export interface Estimate extends Expected {
   /** False while the estimate rests on priors only. */
   evidence: boolean
-  /** Absent: it rests on what the answers of others took, which may be of another kind. */
-  own?: true
+  /** Else it rests on what the answers of others took, which may be of another kind. */
+  own: boolean
 }
 
 export class CostBook {
@@ -173,7 +153,7 @@ export class CostBook {
       const inputTokens = estimateInput(of, untaughtInput)
       const outputTokens = Math.min(priors.output_tokens, of.maxTokens)
       const duration = priors.ttft_ms / 1_000 + outputTokens / priors.tokens_per_s
-      return { duration, inputTokens, outputTokens, evidence: false }
+      return { duration, inputTokens, outputTokens, evidence: false, own: false }
     }
     const own = model.byTenant.get(of.tenant)
     const bucket = bucketOf(of.maxTokens)
@@ -188,13 +168,16 @@ export class CostBook {
     const input = estimateInput(of, model.input)
     const habits = own !== undefined && own.inputs >= EVIDENCE ? own : model.all
     const cached = habits.inputs >= EVIDENCE ? habits.cached : 0
+    // What decides how long it takes: all of an answer's time, or its length.
+    const deciding = direct ? whole : length
     return {
       duration: direct ? whole.value : written,
       inputTokens: input * (1 - cached),
       outputTokens,
       // How long an answer of this size is, and how fast it comes: a guess of either is no evidence.
       evidence: direct || (speed !== undefined && length !== undefined),
-      ...(direct ? isOwn(whole, own?.whole(bucket)) : isOwn(length, own?.length(bucket))),
+      own:
+        deciding !== undefined && deciding === (direct ? own?.whole(bucket) : own?.length(bucket)),
     }
   }
 
@@ -251,7 +234,7 @@ export class CostBook {
       model.size.add(sample.inputTokens * (1 - (sample.cachedShare ?? 0)))
       model.input = learnInput(of, sample.inputTokens, model.input)
     }
-    const own = model.byTenant.grow(of.tenant, config.file.scheduling.learned_max)
+    const own = model.byTenant.use(of.tenant, config.file.scheduling.learned_max, newHabits)
     if (sample.estimated > 0) {
       const ratio = Math.max(0.001, sample.duration / sample.estimated)
       model.overrun *= 1 + GAIN * (ratio > model.overrun ? SURE : SURE - 1)
@@ -302,10 +285,6 @@ function first(
   if (own !== undefined && own.samples >= EVIDENCE) return own
   return all !== undefined && all.samples >= EVIDENCE ? all : undefined
 }
-
-const isOwn = (used: RunningQuantile | undefined, own: RunningQuantile | undefined) =>
-  used !== undefined && used === own ? OWN : {}
-const OWN = { own: true } as const
 
 const bucketOf = (maxTokens: Tokens): number => 31 - Math.clz32(Math.max(1, maxTokens))
 

@@ -50,9 +50,9 @@ export function estimateInput(of: PromptSize, by: InputCorrection): Tokens {
 export function learnInput(of: PromptSize, counted: Tokens, by: InputCorrection): InputCorrection {
   const { text, media } = guessed(of)
   if (text + media <= 0 || counted <= 0) return by
-  if (media === 0) return { ...by, text: corrected(by.text, counted / text) }
+  if (media === 0) return { text: corrected(by.text, counted / text), media: by.media }
   const rest = Math.max(0, counted - text * by.text.ratio)
-  return { ...by, media: corrected(by.media, rest / media) }
+  return { text: by.text, media: corrected(by.media, rest / media) }
 }
 
 const guessed = ({ bytes, mediaBytes = 0, mediaTokens = 0 }: PromptSize) => ({

@@ -27,18 +27,25 @@ export function traitsOf(asked: {
 }
 
 interface Seen {
-  readonly traits: readonly string[]
+  traits: readonly string[]
   /** When it happened; of a refusal, how long it counts. */
-  readonly at: Millis
+  at: Millis
 }
 
 export class Witness {
-  #well: Seen[] = []
+  /** The last good answers, in a ring. */
+  readonly #well: Seen[] = []
+  #next = 0
   #refused: Seen[] = []
 
   answered(traits: readonly string[], at: Millis): void {
-    if (this.#well.length === OTHERS.last) this.#well.shift()
-    this.#well.push({ traits, at })
+    const seen = this.#well[this.#next]
+    if (seen === undefined) this.#well.push({ traits, at })
+    else {
+      seen.traits = traits
+      seen.at = at
+    }
+    this.#next = (this.#next + 1) % OTHERS.last
   }
 
   /** One more refusal, which holds until then. Gives the trait that all who were lately refused share, while others

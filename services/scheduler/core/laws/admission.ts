@@ -9,7 +9,6 @@ import { usageOf } from './degradation.ts'
 import { waitOf } from './prediction.ts'
 import { reviewParking } from './slots.ts'
 import { blockWords } from './upstream-block.ts'
-import { traitsOf } from '#core/estimators/witness'
 import { HAND } from '#core/model/place'
 import { unreachable } from './deadlines.ts'
 import { queueFull, refuse } from './refusal.ts'
@@ -48,10 +47,8 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
   const deadline = carried?.deadline ?? now + (asked.deadlineMs ?? lane.config.timeoutMs)
   const expected = state.costs.estimate(asked, state.config)
   const waitMs = waitOf(state, laneRoute, { tenant: asked.tenant, expected, now })
-  const late = unreachable(state, laneRoute, {
-    ...{ expected, waitMs, now, deadline },
-    ...{ model: asked.model, tenant: asked.tenant },
-  })
+  const { model, tenant } = asked
+  const late = unreachable(state, laneRoute, { expected, waitMs, now, deadline, model, tenant })
   if (late !== null) return no(late)
   return {
     admitted: true,
@@ -201,7 +198,6 @@ function accept(
     acceptedAt: carried?.acceptedAt ?? now,
     deadline: of.deadline,
     expected: of.expected,
-    traits: traitsOf(asked),
     predictedMs: of.predictedMs,
     laneStamp: carried?.laneStamp ?? lane.group.v,
     routeStamp: lane.v,

@@ -62,7 +62,7 @@ function serviceOf(
   model: string,
   of: { estimate: Estimate; waitMs: Millis; now: Millis },
 ): Millis {
-  if (of.waitMs < NO_WAIT && of.estimate.own !== true) return 0
+  if (of.waitMs < NO_WAIT && !of.estimate.own) return 0
   return state.costs.service(model, of.estimate, of.now) * 1_000
 }
 export const NO_WAIT: Millis = 1

@@ -3,6 +3,7 @@
 import type { Millis } from '#contracts/units'
 import type { Effect } from '#core/model/effects'
 import type { Quota, Request, State } from '#core/model/state'
+import { traitsOf } from '#core/estimators/witness'
 import { wakeRoute } from './wakes.ts'
 
 export function hold(state: State, quota: Quota, trait: string, until: Millis): void {
@@ -28,7 +29,7 @@ export function standsBack(
   effects: Effect[],
 ): boolean {
   const { quota } = request.route
-  for (const trait of request.traits) {
+  for (const trait of traitsOf(request.asked)) {
     const held = quota.held.get(trait)
     if (held === undefined || held.until <= now) continue
     held.flows.set(request.flow, request.route)

@@ -11,7 +11,7 @@ import { configureQuota } from './token-buckets.ts'
 /** What this answer names. Gives what the route's buckets should learn. */
 export function shareLimits(state: State, route: Route, named: Limits, effects: Effect[]): Limits {
   const { quota } = route.config
-  if (quota === null || named.every((limit) => limit === null)) return named
+  if (quota === null || namesNone(named)) return named
   const known = route.named
   route.named = known === null ? named : merged(known, named)
   const group = [...state.routes.values()].filter((one) => one.config.quota === quota)
@@ -22,6 +22,9 @@ export function shareLimits(state: State, route: Route, named: Limits, effects: 
   part(state, group, differ && !bound, effects)
   return differ && bound ? lowest(group) : named
 }
+
+const namesNone = ([requests, input, output]: Limits): boolean =>
+  requests === null && input === null && output === null
 
 const merged = (a: Limits, b: Limits): Limits => [b[0] ?? a[0], b[1] ?? a[1], b[2] ?? a[2]]
 

@@ -110,19 +110,14 @@ function partOf(
   now: Millis,
 ): { tokens: number; at: Millis } {
   const { budget_max, budget_per_minute, budget_start } = config.file.llm_gateway.retry
-  const { name } = request.tenant
-  const part = byTenant.get(name) ?? { tokens: TENANT_SHARE * budget_start, at: now }
+  const most = config.file.scheduling.idle_tenants_max
+  const part = byTenant.use(request.tenant.name, most, () => ({
+    tokens: TENANT_SHARE * budget_start,
+    at: now,
+  }))
   const gained = (TENANT_SHARE * budget_per_minute * (now - part.at)) / 60_000
-  const most = Math.max(1, TENANT_SHARE * budget_max, part.tokens)
-  part.tokens = Math.min(most, part.tokens + gained)
+  part.tokens = Math.min(Math.max(1, TENANT_SHARE * budget_max, part.tokens), part.tokens + gained)
   part.at = now
-  byTenant.delete(name)
-  byTenant.set(name, part)
-  if (byTenant.size > config.file.scheduling.idle_tenants_max)
-    for (const [oldest] of byTenant) {
-      byTenant.delete(oldest)
-      break
-    }
   return part
 }
 

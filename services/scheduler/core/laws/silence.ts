@@ -37,12 +37,11 @@ export function silenceOf(
 }
 
 /** Once a second: attempts whose silence has become too long while nobody else on the route got a first byte
- *  either, each told once: one long answer among many is no hang. O(those that are silent). */
+ *  either, each told once: one long answer among many is no hang. O(attempts in flight). */
 export function tellSilence(state: State, now: Millis, effects: Effect[]): void {
   for (const route of state.routes.values())
-    for (const request of route.silent) {
-      const attempt = attemptOf(request)
-      if (attempt === null || now - attempt.silentSince <= LEAST) break
+    for (const { request, attempt } of silentOn(route)) {
+      if (now - attempt.silentSince <= LEAST) break
       if (attempt.silenceTold || attempt.ending !== null || !attempt.silence.evidence) continue
       if (now - Math.max(attempt.silentSince, route.lastByteAt) <= attempt.silence.ms) continue
       attempt.silenceTold = true
@@ -54,10 +53,7 @@ export function tellSilence(state: State, now: Millis, effects: Effect[]): void 
 /** Time in which we did not run was nobody's silence: what came meanwhile has not been read yet. */
 export function forgiveSilence(state: State, now: Millis): void {
   for (const route of state.routes.values())
-    for (const request of route.silent) {
-      const attempt = attemptOf(request)
-      if (attempt !== null) attempt.silentSince = now
-    }
+    for (const { attempt } of silentOn(route)) attempt.silentSince = now
 }
 
 /** What an attempt's end proves when we or its caller ended it: one that was silent for too long says of the
@@ -75,9 +71,17 @@ export function withSilence(attempt: Attempt, verdict: Verdict, now: Millis): Ve
 
 /** Since when this route has said nothing at all although it should have; null: it answers, or nobody asks. */
 export function silentSince(route: Route, now: Millis): Millis | null {
-  const [oldest] = route.silent
-  const attempt = oldest === undefined ? null : attemptOf(oldest)
-  if (attempt === null) return null
-  const since = Math.max(attempt.silentSince, route.lastByteAt)
-  return now - since > attempt.silence.ms ? since : null
+  for (const { attempt } of silentOn(route)) {
+    const since = Math.max(attempt.silentSince, route.lastByteAt)
+    return now - since > attempt.silence.ms ? since : null
+  }
+  return null
+}
+
+/** Attempts in flight without a first byte, the oldest start first. O(attempts in flight). */
+export function* silentOn(route: Route): Generator<{ request: Request; attempt: Attempt }> {
+  for (const request of route.running) {
+    const attempt = attemptOf(request)
+    if (attempt !== null && !attempt.firstByte) yield { request, attempt }
+  }
 }

@@ -144,7 +144,6 @@ export function take(state: State, request: Request, attempt: Attempt): void {
   state.inflight++
   inflightBy(state, route, 1)
   route.running.add(request)
-  route.silent.add(request)
   route.ofGeneration++
   lane.inflight++
   laneRoute.inflight++
@@ -170,16 +169,18 @@ export function release(state: State, request: Request): Attempt {
   state.inflight--
   inflightBy(state, route, -1)
   route.running.delete(request)
-  route.silent.delete(request)
   if (attempt.generation === route.gate.generation) route.ofGeneration--
   lane.inflight--
   laneRoute.inflight--
-  laneRoute.running.delete(request)
+  if (laneRoute.running.size > 0) laneRoute.running.delete(request)
   if (!lane.config.preemptible) firmBy(state, request, -1)
   route.firm.ended()
   state.firm.ended()
   tenant.inflight--
-  if (tenant.inflight < FEW && state.large.delete(tenant)) tenant.others = null
+  if (tenant.others !== null && tenant.inflight < FEW) {
+    state.large.delete(tenant)
+    tenant.others = null
+  }
   reviewParking(state, tenant)
   reviewActive(state, tenant)
   return attempt
@@ -195,9 +196,10 @@ function noteLarge(state: State, tenant: Tenant): void {
     tenant.others = new RecentNeed()
     state.large.add(tenant)
   }
+  if (state.large.size === 0) return
   for (const large of state.large)
     if (large !== tenant) large.others?.note(state.firm.inflight - large.firm)
-  if (state.large.size > 0) reviewLarge(state)
+  reviewLarge(state)
 }
 
 /** The default cap of those with many slots is what the others lately left, and never below the shared one. */
@@ -217,7 +219,7 @@ export function reviewLarge(state: State): void {
 export function bindingCap(state: State, tenant: Tenant): number {
   const cap = tenant.cap ?? state.config.tenantCap
   if (cap !== null) return cap
-  const others = state.active.size - (state.active.has(tenant) ? 1 : 0)
+  const others = state.active.size - (tenant.active ? 1 : 0)
   return others > 0 ? tenant.sharedCap : Infinity
 }
 
@@ -234,7 +236,8 @@ export function reviewParking(state: State, tenant: Tenant): void {
 export function reviewActive(state: State, tenant: Tenant): void {
   const { active } = state
   const has = tenant.queued > 0 || tenant.inflight > 0
-  if (has === active.has(tenant)) return
+  if (has === tenant.active) return
+  tenant.active = has
   const before = active.size
   if (has) active.add(tenant)
   else active.delete(tenant)

@@ -12,6 +12,7 @@ import type { Dice } from '#core/estimators/dice'
 import { hold } from './held.ts'
 import { fullJitter } from './retry.ts'
 import type { Attempt, Quota, Request, State, Limits, Reservation } from '#core/model/state'
+import { traitsOf } from '#core/estimators/witness'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 
 /** `remaining` of tokens is rounded to thousands. */
@@ -69,14 +70,14 @@ export function learnQuota(
   const by = settle(quota, verdict, attempt, now)
   if (verdict.rate !== null)
     learnHeaders(request.route.quota, verdict.rate, { limits: of.limits, attempt, by, now })
-  if (verdict.kind === 'ok') quota.witness.answered(request.traits, now)
+  if (verdict.kind === 'ok') quota.witness.answered(traitsOf(request.asked), now)
   const act = verdicts[verdict.kind].quota
   if (act !== 'slow-requests' && act !== 'pause' && act !== 'pause-and-cut') return false
   const told = verdict.retryAfterMs
   const until = act === 'slow-requests' ? now : now + (told ?? fullJitter(request, of.dice))
   const cause = usedUp(quota, verdict.rate, now)
     ? null
-    : quota.witness.refused(request.traits, now, until)
+    : quota.witness.refused(traitsOf(request.asked), now, until)
   if (cause !== null) {
     if (until > now) hold(state, quota, cause, until)
     return false
@@ -156,8 +157,10 @@ function learnHeaders(
 /** What an answer names. */
 export const limitsOf = (rate: RateHeaders | null): Limits =>
   rate === null
-    ? [null, null, null]
+    ? NONE_NAMED
     : [rate.requests.limit, rate.inputTokens.limit, rate.outputTokens.limit]
+
+const NONE_NAMED: Limits = [null, null, null]
 
 /** The provider says that something is used up, or a bucket of ours stands low: then a 429 is everybody's. */
 function usedUp(quota: Quota, rate: RateHeaders | null, now: Millis): boolean {

@@ -50,12 +50,14 @@ export function learnUpstream(
     blockUntil(state, upstream, now + (badKey ? TEST_EVERY : SPENT), now, effects)
     return tested
   }
-  const works = ['ok', 'rejected', 'throttled'].includes(verdict.kind) && verdict.status !== 401
   // Somebody who started before the block and came through proves as much as a test.
-  if (upstream.testing && (verdict.kind === 'ok' || (tested && works))) unblock(upstream)
+  if (upstream.testing && (verdict.kind === 'ok' || (tested && works(verdict)))) unblock(upstream)
   else if (tested) blockUntil(state, upstream, now, now, effects)
   return false
 }
+
+const works = ({ kind, status }: Verdict): boolean =>
+  (kind === 'ok' || kind === 'rejected' || kind === 'throttled') && status !== 401
 
 /** The next arrival is let through as a test, now: an operator has mended it. False: it was not blocked. */
 export function testNow(state: State, name: string, now: Millis, effects: Effect[]): boolean {

@@ -4,6 +4,7 @@ import type { Wait, WaitReason, WaitingRow } from '#contracts/waiting'
 import type { Millis } from '#contracts/units'
 import { kept } from './backfill.ts'
 import type { Estimate } from '#core/estimators/cost'
+import { traitsOf } from '#core/estimators/witness'
 import { heldUntil } from './held.ts'
 import { wantedByOthers } from './lanes.ts'
 import { bindingCap, freeOn, freeOverall, fits, headroomFor, reserved } from './slots.ts'
@@ -45,7 +46,7 @@ function whyFlow(state: State, laneRoute: LaneRoute, flow: Flow, now: Millis): W
   if (all !== null) return all
   const { tenant, head } = flow
   if (flow.held && head !== null) {
-    const until = heldUntil(laneRoute.route.quota, head.traits, now)
+    const until = heldUntil(laneRoute.route.quota, traitsOf(head.asked), now)
     return because('pause', { untilMs: until === 0 ? null : until - now })
   }
   if (tenant.parked) return because('tenant_cap', { bound: bindingCap(state, tenant) })

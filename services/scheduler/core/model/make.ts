@@ -5,6 +5,7 @@ import type { Millis, Seconds } from '#contracts/units'
 import { CostBook, RunningMean } from '#core/estimators/cost'
 import { DelayControl } from '#core/estimators/delay-control'
 import { FairQueue } from '#core/estimators/fair-queue'
+import { Lately } from '#core/estimators/lately'
 import { FirmNeed } from '#core/estimators/lending'
 import { LoadWatch } from '#core/estimators/load-watch'
 import { Pace } from '#core/estimators/pace'
@@ -24,6 +25,7 @@ import type {
   Tenant,
   Upstream,
 } from './state.ts'
+import { LinkedList } from '#core/estimators/linked-list'
 
 export function emptyState(config: Config, now: Millis): State {
   const groups = { firm: { v: 0 }, preemptible: { v: 0 } }
@@ -151,7 +153,7 @@ export function newRoute(state: State, config: RouteConfig, opener: string): Rou
   const budget = (): RetryBudget => ({
     tokens: state.config.file.llm_gateway.retry.budget_start,
     at: state.now,
-    byTenant: new Map(),
+    byTenant: new Lately(),
   })
   return {
     id,
@@ -168,8 +170,7 @@ export function newRoute(state: State, config: RouteConfig, opener: string): Rou
     heldUntil: -Infinity,
     slowUntil: -Infinity,
     inflight: 0,
-    running: new Set(),
-    silent: new Set(),
+    running: new LinkedList(),
     lastByteAt: -Infinity,
     refusedAfter: new RunningMean(),
     failedInRow: 0,

@@ -15,10 +15,12 @@ import type { DelayControl } from '#core/estimators/delay-control'
 import type * as fair from '#core/estimators/fair-queue'
 import type { Gate, NewRequest } from './inputs.ts'
 import type { Reserve } from '#core/estimators/reserve'
+import type { Lately } from '#core/estimators/lately'
 import type { FirmNeed } from '#core/estimators/lending'
 import { type RecentNeed } from '#core/estimators/lending'
 import type { Pace } from '#core/estimators/pace'
 import type { StartPace } from '#core/estimators/start-pace'
+import type { LinkedList } from '#core/estimators/linked-list'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 import type { Witness } from '#core/estimators/witness'
 
@@ -37,6 +39,8 @@ export class Tenant {
   firm = 0
   /** Requests waiting, over all lanes and routes. */
   queued = 0
+  /** It has one waiting or in a slot: it is in `State.active`. */
+  active = false
   /** Bodies of its live requests. */
   bytes = 0
   /** Cost of what it was served, as of `usageAt`; fades over minutes. */
@@ -128,8 +132,6 @@ export interface Request {
   readonly deadline: Millis
   /** What it was expected to use when it arrived. */
   readonly expected: Estimate
-  /** What it may have in common with others (`witness.ts`). */
-  readonly traits: readonly string[]
   /** The wait that was predicted when it arrived. */
   readonly predictedMs: Millis
   /** Virtual times of arrival: lanes, routes of the lane, tenants of the lane on its route. */
@@ -137,6 +139,7 @@ export interface Request {
   routeStamp: number
   tenantStamp: number
   place: Place
+  /** Its neighbours in its queue, or among those in slots. */
   before: Request | null
   after: Request | null
   queuedAt: Millis
@@ -208,8 +211,8 @@ export interface LaneRoute {
 export interface RetryBudget {
   tokens: number
   at: Millis
-  /** Each tenant's part of it, the longest unused first; at most `scheduling.idle_tenants_max`. */
-  readonly byTenant: Map<string, { tokens: number; at: Millis }>
+  /** Each tenant's part of it; at most `scheduling.idle_tenants_max`. */
+  readonly byTenant: Lately<{ tokens: number; at: Millis }>
 }
 
 export interface Upstream {
@@ -287,10 +290,8 @@ export interface Route {
   heldUntil: Millis
   slowUntil: Millis
   inflight: number
-  /** In flight, the oldest start first. */
-  readonly running: Set<Request>
-  /** In flight without a first byte, the oldest start first. */
-  readonly silent: Set<Request>
+  /** In slots, the oldest start first. */
+  readonly running: LinkedList<Request>
   /** When a first byte last came; -Infinity: never. */
   lastByteAt: Millis
   /** How long refusals for overload take, in ms. */
