@@ -76,6 +76,8 @@ export type BreakerEvent =
   | { type: 'tick' }
   /** The limit's ramp is held back: the breaker's own is slower too. */
   | { type: 'ramp.slowed'; slow: boolean }
+  /** Another instance of the fleet has opened, by the provider's own word: it would be asked in vain. */
+  | { type: 'fleet.opened'; openFor: Millis }
   | { type: 'settings.changed'; settings: BreakerSettings }
 
 export const breakerMachine = setup({
@@ -196,6 +198,12 @@ export const breakerMachine = setup({
       window: emptyWindow,
       reason: 'error_rate',
     })),
+    openWithFleet: assign(({ context, event }) => ({
+      generation: context.generation + 1,
+      openFor: event.type === 'fleet.opened' ? Math.min(OPEN.max, event.openFor) : context.openFor,
+      window: emptyWindow,
+      reason: 'opened_by_the_fleet',
+    })),
     openAgain: assign(({ context }, params: { reason: string }) => ({
       generation: context.generation + 1,
       openFor: OPEN.max,
@@ -259,6 +267,7 @@ export const breakerMachine = setup({
           { guard: 'tripping', target: 'open', actions: ['openUp'] },
           { actions: ['countFailure'] },
         ],
+        'fleet.opened': { target: 'open', actions: ['openWithFleet'] },
         'ramp.slowed': { actions: ['slowDown'] },
         'settings.changed': { actions: ['configure'] },
       },

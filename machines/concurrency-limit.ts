@@ -34,6 +34,8 @@ export type LimitEvent =
   /** The ramp is over; `earned`: attempts at once that it has seen succeed. */
   | { type: 'breaker.ramped'; at: Millis; earned: number }
   | { type: 'ramp.limited'; at: Millis; retryAfterMs: Millis }
+  /** What another instance of the fleet says of the limit; `cut`: it met a refusal that we have not heard of. */
+  | ({ type: 'fleet.heard' } & aimd.Heard)
   | { type: 'settings.changed'; settings: LimitSettings; at: Millis }
 
 type Mode = 'steady' | 'recovering' | 'held'
@@ -102,6 +104,14 @@ export const limitMachine = setup({
         'breaker.opened': { actions: ['apply'] },
         'clock.jumped': { actions: ['apply'] },
         'settings.changed': { actions: ['apply'] },
+        'fleet.heard': [
+          {
+            guard: { type: 'leadsTo', params: { mode: 'recovering' } },
+            target: 'recovering',
+            actions: ['apply'],
+          },
+          { actions: ['apply'] },
+        ],
       },
     },
     recovering: {
@@ -137,6 +147,14 @@ export const limitMachine = setup({
           },
           { actions: ['apply'] },
         ],
+        'fleet.heard': [
+          {
+            guard: { type: 'leadsTo', params: { mode: 'steady' } },
+            target: 'steady',
+            actions: ['apply'],
+          },
+          { actions: ['apply'] },
+        ],
       },
     },
     held: {
@@ -163,6 +181,7 @@ export const limitMachine = setup({
         'breaker.opened': { actions: ['apply'] },
         'clock.jumped': { actions: ['apply'] },
         'settings.changed': { actions: ['apply'] },
+        'fleet.heard': { actions: ['apply'] },
       },
     },
   },
@@ -193,6 +212,8 @@ function apply(context: LimitContext, event: LimitEvent): aimd.Change {
       return { next: aimd.rampEnded(now, event.earned, settings), reason: 'ramp_ended' }
     case 'ramp.limited':
       return { next: aimd.slowed(now, event), reason: 'ramp_limit_exceeded' }
+    case 'fleet.heard':
+      return aimd.heard(now, event, settings)
     case 'settings.changed':
       return { next: aimd.configured(now, event.settings), reason: 'settings_changed' }
   }

@@ -163,6 +163,17 @@ export interface KeptSettings extends Settings {
   close(): Promise<void>
 }
 
+/** Where the members of a fleet keep their record: one value under compare-and-set. Each act rejects with a reason, in
+ *  bounded time. */
+export interface FleetStore {
+  read(): Promise<{ text: string; revision: number } | null>
+  /** Over the value of a revision, 0 for none. Its own revision, or null: somebody was faster. */
+  write(text: string, over: number): Promise<number | null>
+  /** Hears the value that there is, and every later one; never rejects. */
+  watch(on: (found: { text: string; revision: number }) => void): Promise<void>
+  close(): Promise<void>
+}
+
 /** An answer as it is kept for a request of the same words. */
 export interface CachedAnswer {
   /** The whole body; of a streamed one each event's data. */

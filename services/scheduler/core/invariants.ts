@@ -3,7 +3,14 @@
 import type { Effect } from './model/effects.ts'
 import { lacking } from './laws/isolation.ts'
 import { select, wantedByOthers } from './laws/lanes.ts'
-import { bindingCap, freeOn, freeOverall, headroomFor, unasked } from './laws/slots.ts'
+import {
+  bindingCap,
+  freeOn,
+  freeOverall,
+  headroomFor,
+  mostInflight,
+  unasked,
+} from './laws/slots.ts'
 import { doomed } from './laws/deadlines.ts'
 import { kept } from './laws/backfill.ts'
 import type { LaneRoute, Lane, Request, Route, State } from './model/state.ts'
@@ -134,8 +141,7 @@ export function startsWithinBounds(state: State, effects: readonly Effect[]): Fi
     if (attemptOf(effect.request) === null) continue
     if (route.inflight > route.limit) return `I1: ${key} started above the limit of ${route.id}`
     if (route.ofGeneration > route.gate.cap) return `I1: ${key} started above the breaker's cap`
-    if (state.inflight > state.config.maxInflight)
-      return `I2: ${key} started above the global limit`
+    if (state.inflight > mostInflight(state)) return `I2: ${key} started above the global limit`
     if (laneRoute.inflight > laneRoute.cap || lane.inflight > lane.cap)
       return `I3: ${key} started above the cap of lane ${lane.config.name}`
     if (tenant.inflight > bindingCap(state, tenant))

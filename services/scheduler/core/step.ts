@@ -35,14 +35,17 @@ import {
   readyAt,
   reserve,
 } from './laws/token-buckets.ts'
-import { learnUpstream, startsTest, testNow } from './laws/upstream-block.ts'
-import { checkAt, wakeNext, wakeQuota, wakeRoute } from './laws/wakes.ts'
+import { pausedByPeer, pausedHere } from './laws/peers.ts'
+import { blockedByPeer, learnUpstream, startsTest, testNow } from './laws/upstream-block.ts'
+import { checkAt, wakeNext, wakeRoute } from './laws/wakes.ts'
 import { attemptOf } from './model/place.ts'
+import { drain, drainOver } from './laws/draining.ts'
 import { deadlineWords, doomed } from './laws/deadlines.ts'
 import { firstByteMs } from './laws/first-byte.ts'
 import { sampleNeeds } from './laws/needs.ts'
+import { reviewShare, takeShare } from './laws/share-in-force.ts'
 import { dequeue, enqueue } from './laws/queueing.ts'
-import { queueFull, refuse, stopping } from './laws/refusal.ts'
+import { queueFull, refuse } from './laws/refusal.ts'
 import { noteFault, settle } from './laws/settlement.ts'
 
 export function step(state: State, input: Input, at: Millis, dice: Dice): Effect[] {
@@ -82,14 +85,21 @@ function receive(
       return onTick(state, input.controls, input.elapsedMs, now, effects)
     case 'config':
       return configure(state, input.config, effects)
+    case 'share':
+      takeShare(state, input.share)
+      return input.controls.forEach((control) => applyControl(state, control))
+    case 'peer-paused':
+      return pausedByPeer(state, input, now, effects)
+    case 'peer-blocked':
+      return blockedByPeer(state, input, now, effects)
     case 'test-upstream':
       return void testNow(state, input.upstream, now, effects)
     case 'lane':
       return pauseLane(state, input.lane, input.paused)
     case 'drain':
-      return onDrain(state, now, effects)
+      return drain(state, now, effects)
     case 'drain-over':
-      return onDrainOver(state, now, effects)
+      return drainOver(state, now, effects)
   }
 }
 
@@ -248,7 +258,7 @@ function onVerdict(
   const { quota } = running.reserved
   const limits = shareLimits(state, request.route, limitsOf(verdict.rate), effects)
   if (learnQuota(state, quota, { verdict, request, attempt: running, now, dice, limits }))
-    wakeQuota(state, quota, now, effects)
+    pausedHere(state, quota, now, effects)
   const attempt = release(state, request)
   const preempted = attempt.ending === 'preempt' && verdict.kind === 'ended'
   settle(state, request, attempt, verdict, preempted, now)
@@ -360,6 +370,7 @@ function onTick(
   for (const control of controls) applyControl(state, control)
   if (elapsedMs === 0) forgiveSilence(state, now)
   else tellSilence(state, now, effects)
+  reviewShare(state, now, effects)
   growAllowances(state, now)
   growRates(state, now)
   samplePaces(state, elapsedMs / 1_000)
@@ -377,23 +388,4 @@ function onTick(
   for (const lane of state.lanes)
     for (const laneRoute of lane.laneRoutes) laneRoute.queue.rest(elapsedMs / 1_000)
   sweepRetired(state, effects)
-}
-
-/** How many a drain refuses in one step: what is said to them is in memory at once. */
-export const DRAIN_SLICE = 500
-
-/** New requests are refused at once and queued ones by slices, one for each `drain`; running ones may end. */
-function onDrain(state: State, now: Millis, effects: Effect[]): void {
-  state.draining = true
-  const slice: Request[] = []
-  for (const request of state.requests.values()) {
-    if (attemptOf(request) === null) slice.push(request)
-    if (slice.length === DRAIN_SLICE) break
-  }
-  for (const request of slice) conclude(state, request, stopping(), 'drain', now, effects)
-}
-
-function onDrainOver(state: State, now: Millis, effects: Effect[]): void {
-  for (const request of [...state.requests.values()])
-    if (!request.answered) conclude(state, request, stopping(), 'drain', now, effects)
 }

@@ -14,6 +14,7 @@ import type { Inspection, Subject } from '#machines/inspection'
 import type { After } from '#machines/run'
 import type { Config, RouteConfig } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
+import { portionOf, WHOLE, type Portion } from '#core/model/share'
 import type { Gate, RouteControl } from '#core/model/inputs'
 import type { HeadgateEvent, Millis, Verdict } from '#ports'
 
@@ -51,6 +52,16 @@ export interface ControllersOptions {
   onMoved: () => void
   /** Who watches the machines; null: nobody. */
   inspection: Inspection | null
+  /** The limit was cut by what we met; absent: nobody else must know. */
+  onCut?: () => void
+  /** The breaker has opened for so long by what we met. */
+  onOpened?: (openFor: Millis) => void
+}
+
+/** What one instance says of a route's limit. */
+export interface LimitWord {
+  readonly epoch: number
+  readonly limit: number
 }
 
 /** Share of the limit that a provider serves which is full, and not ill. */
@@ -67,6 +78,12 @@ export class Controllers {
   #breakerSince: Millis
   #limitSince: Millis
   #slow = false
+  /** Our part of what the fleet divides. The limit is that of all of them together; the breaker's counts are ours. */
+  #portion: Portion = WHOLE
+  /** Raised by each decrease that any instance makes: of two words on the limit the one of the higher number holds,
+   *  of the same number the higher limit. */
+  #fleetEpoch = 0
+  #hearing = false
 
   constructor(options: ControllersOptions) {
     this.#options = options
@@ -96,8 +113,9 @@ export class Controllers {
 
   /** An attempt started; `probe` when the gate is half-open. */
   started(inflight: number): void {
-    if (inflight > this.#limit.get().context.aimd.window.peak)
-      this.#limit.send({ type: 'attempt.started', inflight })
+    const all = this.#ofAll(inflight)
+    if (all > this.#limit.get().context.aimd.window.peak)
+      this.#limit.send({ type: 'attempt.started', inflight: all })
     if (this.#breaker.get().value === 'halfOpen') {
       this.#breaker.send({ type: 'probe.started' })
       this.#review()
@@ -123,13 +141,14 @@ export class Controllers {
     const classic429 = this.#settings.mode === 'classic' && is429(verdict)
     const rule = verdicts[verdict.kind]
     const vote = classic429 ? 'throttle' : rule.limit
-    const limitBefore = this.#limit.get().context.aimd.limit
+    const limitBefore = this.#ours(this.#limit.get().context.aimd.limit)
     if (vote === 'ok') this.#limit.send({ type: 'attempt.ok', at, traits })
     else if (vote === 'throttle')
       this.#limit.send({
         type: 'attempt.throttled',
-        ...{ epoch, at, inflight, traits },
-        accepted: attempt.accepted,
+        ...{ epoch, at, traits },
+        inflight: this.#ofAll(inflight),
+        accepted: this.#ofAll(attempt.accepted),
       })
     else if (vote === 'hold') {
       this.#limit.send({ type: 'ramp.limited', at, retryAfterMs: verdict.retryAfterMs ?? 0 })
@@ -148,14 +167,15 @@ export class Controllers {
         generation: attempt.generation,
         tenant,
         at,
-        limit: this.#limit.get().context.aimd.limit,
+        limit: this.#ours(this.#limit.get().context.aimd.limit),
         inflight,
       })
     this.#review()
   }
 
   tick(now: { at: Millis; inflight: number; wanted: boolean; jumped: boolean }): void {
-    const { at, inflight, wanted } = now
+    const { at, wanted } = now
+    const inflight = this.#ofAll(now.inflight)
     if (this.#breaker.get().value === 'probing') this.#breaker.send({ type: 'tick' })
     if (now.jumped) this.#limit.send({ type: 'clock.jumped', at, inflight })
     else this.#limit.send({ type: 'tick', at, inflight, wanted })
@@ -171,14 +191,45 @@ export class Controllers {
     this.#review()
   }
 
+  /** Our part of the limit from now on. */
+  divide(portion: Portion): void {
+    this.#portion = portion
+  }
+
+  /** What the fleet should know of the limit. */
+  get word(): LimitWord {
+    return { epoch: this.#fleetEpoch, limit: this.#limit.get().context.aimd.limit }
+  }
+
+  /** Another instance's word on it. */
+  hear(word: LimitWord): void {
+    const { limit } = this.#limit.get().context.aimd
+    if (word.epoch < this.#fleetEpoch) return
+    const news = word.epoch > this.#fleetEpoch
+    if (!news && word.limit <= limit) return
+    this.#fleetEpoch = word.epoch
+    const [at, inflight] = [this.#options.now(), this.#ofAll(this.#options.inflight())]
+    const cut = news && word.limit < limit
+    this.#hearing = true
+    this.#limit.send({ type: 'fleet.heard', limit: word.limit, cut, at, inflight })
+    this.#review()
+    this.#hearing = false
+  }
+
+  /** Another instance's breaker has opened, by the provider's own word. */
+  hearOpened(openFor: Millis): void {
+    this.#breaker.send({ type: 'fleet.opened', openFor })
+    this.#review()
+  }
+
   control(): RouteControl {
     const { aimd } = this.#limit.get().context
     return {
       route: this.#options.route.id,
-      limit: aimd.limit,
+      limit: this.#ours(aimd.limit),
       epoch: aimd.epoch,
       gate: this.#gate(),
-      peak: peakOf(aimd, this.#settings),
+      peak: this.#ours(peakOf(aimd, this.#settings)),
       heldUntil: aimd.heldUntil,
       slowUntil: aimd.slowUntil,
     }
@@ -206,10 +257,23 @@ export class Controllers {
     const { limit, best } = this.#limit.get().context.aimd
     return {
       state: BAND[breaker.value],
-      cap: capOf(breaker, limit, best),
+      cap: capOf(breaker, this.#ours(limit), this.#ours(best)),
       generation: breaker.context.generation,
       until: breaker.value === 'open' ? this.#openedAt + breaker.context.openFor : null,
     }
+  }
+
+  /** Of slots of the whole fleet those that are ours: one at least, or a part that rounds to nothing would never be
+   *  served. */
+  #ours(slots: number): number {
+    return this.#portion === WHOLE ? slots : Math.max(1, portionOf(slots, this.#portion))
+  }
+
+  /** What our attempts would be, were all instances like us: the limit is compared with that. */
+  #ofAll(slots: number): number {
+    if (this.#portion === WHOLE) return slots
+    const { limit } = this.#limit.get().context.aimd
+    return Math.round((slots * limit) / this.#ours(limit))
   }
 
   #slowDown(slow: boolean): void {
@@ -225,6 +289,10 @@ export class Controllers {
     this.#lastLimit = limit
     if (before.value !== limit.value) this.#limitSince = this.#options.now()
     const [from, to] = [before.context.aimd.limit, limit.context.aimd.limit]
+    if (to < from && !this.#hearing) {
+      this.#fleetEpoch++
+      this.#options.onCut?.()
+    }
     if (from === to && before.value === limit.value) return
     this.#options.record({
       name: 'limit',
@@ -251,12 +319,13 @@ export class Controllers {
     if (breaker.value === 'open') {
       this.#openedAt = at
       this.#limit.send({ type: 'breaker.opened', at })
+      if (breaker.context.reason === 'error_rate') this.#options.onOpened?.(breaker.context.openFor)
     }
     if (breaker.value === 'ramp' && before.value !== 'ramp')
       this.#limit.send({
         type: 'breaker.ramping',
         at,
-        inflight: this.#options.inflight(),
+        inflight: this.#ofAll(this.#options.inflight()),
         steady: breaker.context.settings.steady === true,
       })
     if (
@@ -264,7 +333,11 @@ export class Controllers {
       before.value === 'ramp' &&
       breaker.context.settings.steady === true
     )
-      this.#limit.send({ type: 'breaker.ramped', at, earned: before.context.earned + 1 })
+      this.#limit.send({
+        type: 'breaker.ramped',
+        at,
+        earned: this.#ofAll(before.context.earned + 1),
+      })
     if (BAND[before.value] === BAND[breaker.value] && breaker.value !== 'ramp') return
     this.#options.record({
       name: 'breaker',

@@ -31,13 +31,16 @@ import type {
   Recorder,
   Scheduler,
 } from '#ports'
+import type { Share } from '#core/model/share'
 import { refusalOf } from './accounting.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
+import { inputOf, newsOf, type FleetNews } from './fleet-news.ts'
 import { KeptAnswers } from './kept-answers.ts'
 import { Ladder } from './ladder.ts'
 import { requestsOf, statusOf, weightOf, type LiveRequest, type RequestsAsked } from './live.ts'
 import { RequestEvents } from './request-events.ts'
+import type { LimitWord } from './controllers.ts'
 import { RouteControllers } from './route-controllers.ts'
 import { SettledIds } from './settled-ids.ts'
 import { ShownRequests } from './shown-requests.ts'
@@ -69,6 +72,8 @@ export interface LoopOptions {
   onBug: (error: unknown) => void
   /** What a port threw: one request's trouble, and nobody else's. Absent: `onBug` hears it. */
   onFault?: (error: unknown) => void
+  /** What the rest of a fleet must hear; absent: there is none. */
+  tell?: (news: FleetNews) => void
   /** Runs each step; absent: as it is. */
   run?: (step: () => void) => void
 }
@@ -131,6 +136,7 @@ export class Loop implements Scheduler {
       record: (event) => options.recorder?.record(event),
       step: (input) => this.#step(input),
       inspection: options.inspection ?? null,
+      tell: (news) => options.tell?.(news),
     })
     const spine = this.#spine()
     const { recorder, provider, upstream } = options
@@ -251,6 +257,26 @@ export class Loop implements Scheduler {
       this.#step({ type: 'config', config })
       this.#step({ type: 'tick', elapsedMs: 0, controls: this.#routes.configure(config) })
     })
+  }
+
+  /** What we may use of a fleet's limits, from now on. */
+  share(share: Share): void {
+    this.#enter(() => {
+      this.#step({ type: 'share', share, controls: this.#routes.divide(share.portion) })
+    })
+  }
+
+  /** What another instance met. */
+  hear(news: FleetNews): void {
+    this.#enter(() => {
+      const input = inputOf(news, this.#now(), (route) => this.#routes.hear(route))
+      if (input !== null) this.#step(input)
+    })
+  }
+
+  /** What this instance knows of the routes' limits. */
+  words(): Map<string, LimitWord> {
+    return this.#routes.words()
   }
 
   pause(lane: string, paused: boolean): void {
@@ -433,6 +459,9 @@ export class Loop implements Scheduler {
         return this.#routes.open(effect.route)
       case 'route-closed':
         return this.#routes.close(effect.route.id)
+      case 'quota-paused':
+      case 'upstream-blocked':
+        return this.#options.tell?.(newsOf(effect, now))
       case 'alarm':
         return this.#events.alarm({
           name: effect.name,

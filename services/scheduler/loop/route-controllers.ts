@@ -3,11 +3,13 @@
 import type { Config } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
 import type { Input, RouteControl } from '#core/model/inputs'
+import { Lately } from '#core/estimators/lately'
 import { traitsOf } from '#core/estimators/witness'
 import { acceptedOf, wanted } from '#core/laws/capacity'
 import type { Attempt, Request, Route } from '#core/model/state'
 import type { Inspection } from '#machines/inspection'
-import { Controllers, type MachineView } from './controllers.ts'
+import { WHOLE, type Portion } from '#core/model/share'
+import { Controllers, type LimitWord, type MachineView } from './controllers.ts'
 import type { HeadgateEvent, Millis, Verdict } from '#ports'
 import { Timer, type TimerHeap } from './timer-heap.ts'
 
@@ -22,7 +24,14 @@ export interface RouteControllersOptions {
   step: (input: Input) => void
   /** Who watches the machines; null: nobody. */
   inspection: Inspection | null
+  /** What the rest of a fleet must hear. */
+  tell: (news: RouteNews) => void
 }
+
+/** What one instance met, as far as it is everybody's. */
+export type RouteNews =
+  | { kind: 'limit'; route: string; word: LimitWord }
+  | { kind: 'opened'; route: string; openFor: Millis }
 
 interface Entry {
   readonly route: Route
@@ -34,21 +43,30 @@ export class RouteControllers {
   readonly #options: RouteControllersOptions
   readonly #entries = new Map<string, Entry>()
   #machineTimers = 0
+  #portion: Portion = WHOLE
+  /** What the fleet said of routes that are not open here. */
+  readonly #heard = new Lately<{ word: LimitWord }>()
 
   constructor(options: RouteControllersOptions) {
     this.#options = options
   }
 
   open(route: Route): void {
-    const { step, ...options } = this.#options
-    const controllers = new Controllers({
+    const { step, tell, ...options } = this.#options
+    const controllers: Controllers = new Controllers({
       ...options,
+      onCut: () => tell({ kind: 'limit', route: route.id, word: controllers.word }),
+      onOpened: (openFor) =>
+        openedByProvider(route) && tell({ kind: 'opened', route: route.id, openFor }),
       route,
       config: options.config(),
       after: (ms, call) => this.#after(ms, call),
       inflight: () => route.inflight,
       onMoved: () => step({ type: 'control', control: controllers.control() }),
     })
+    controllers.divide(this.#portion)
+    const heard = this.#heard.get(route.id)
+    if (heard !== undefined) controllers.hear(heard.word)
     const wake = new Timer(() => step({ type: 'route-wake', route: route.id }))
     this.#entries.set(route.id, { route, controllers, wake })
   }
@@ -95,6 +113,33 @@ export class RouteControllers {
     for (const { controllers, route } of this.#entries.values())
       controllers.tick({ ...now, inflight: route.inflight, wanted: wanted(route) })
     return this.#controls()
+  }
+
+  /** Our part of every limit from now on. */
+  divide(portion: Portion): RouteControl[] {
+    this.#portion = portion
+    for (const { controllers } of this.#entries.values()) controllers.divide(portion)
+    return this.#controls()
+  }
+
+  /** What this instance knows of the limits. */
+  words(): Map<string, LimitWord> {
+    return new Map([...this.#entries].map(([id, { controllers }]) => [id, controllers.word]))
+  }
+
+  /** Another instance's word. Null: no such route is open here. */
+  hear(news: RouteNews): RouteControl | null {
+    const controllers = this.#entries.get(news.route)?.controllers
+    if (controllers === undefined) {
+      if (news.kind === 'limit') {
+        const most = this.#options.config().file.routes_max
+        this.#heard.use(news.route, most, () => ({ word: news.word })).word = news.word
+      }
+      return null
+    }
+    if (news.kind === 'limit') controllers.hear(news.word)
+    else controllers.hearOpened(news.openFor)
+    return controllers.control()
   }
 
   configure(config: Config): RouteControl[] {
@@ -150,3 +195,6 @@ export class RouteControllers {
     }
   }
 }
+
+/** Whether the provider itself has said so: a hang or a lost connection may be this instance's own trouble. */
+const openedByProvider = ({ lastFault }: Route): boolean => lastFault?.status != null

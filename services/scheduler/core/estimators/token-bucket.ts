@@ -12,6 +12,8 @@ export const FULL = 0.98
 export const RECENT = 20
 export const CUT = { every: 10_000, factor: 0.9, deepest: 0.3, least: 0.05 }
 export const GROW = { every: 10_000, quiet: 30_000, step: 0.05, slowStep: 0.025, most: 1 }
+/** Never nothing: what waits must come to its turn. */
+export const LEAST_PART = 0.001
 /** Room for what doubles lose when levels are added up. */
 const EPSILON = 1e-9
 
@@ -27,6 +29,8 @@ export class TokenBucket {
   at: Millis
   readonly #burstSeconds: number
   readonly #burstLeast: number
+  /** Of the limit, what is ours. */
+  #part = 1
   #configured: number | null = null
   #learned: number | null = null
   #cutAt: Millis = -Infinity
@@ -52,7 +56,18 @@ export class TokenBucket {
 
   /** The rate that the limit allows, before any cut. */
   get full(): number {
-    return this.limit === null ? 0 : (SAFETY * this.limit) / 60
+    return this.limit === null ? 0 : (SAFETY * this.#part * this.limit) / 60
+  }
+
+  /** The limit is divided with others. What is in hand is never more than our part; a larger part fills by its rate. */
+  divide(whole: number, now: Millis): void {
+    const part = Math.max(LEAST_PART, whole)
+    if (part === this.#part) return
+    this.refill(now)
+    const cut = this.full === 0 ? 1 : this.rate / this.full
+    this.#part = part
+    this.rate = cut * this.full
+    this.level = Math.min(this.level, this.burst)
   }
 
   configure(perMinute: number | null, now: Millis): void {
@@ -138,7 +153,7 @@ export class TokenBucket {
     const since = this.#since(of, now)
     if (since === null) return
     this.refill(now)
-    const left = of.remaining - since + (this.rate * (now - of.startedAt)) / 1_000
+    const left = this.#part * of.remaining - since + (this.rate * (now - of.startedAt)) / 1_000
     const untouched = this.limit === this.#learned && of.remaining >= FULL * this.limit
     const debt = this.level < 0 && now >= this.at && untouched
     if (left < this.level || debt) this.level = Math.min(this.burst, left)

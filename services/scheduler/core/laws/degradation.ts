@@ -3,6 +3,7 @@
 import { onLadder, type Reason } from '#contracts/refusals'
 import type { DegradeStep } from '#contracts/messages'
 import type { Millis, Seconds } from '#contracts/units'
+import { mostInflight } from './slots.ts'
 import type { Refused } from '#core/model/effects'
 import type { State, Tenant } from '#core/model/state'
 
@@ -19,7 +20,7 @@ export function reviewLevel(state: State, now: Millis): boolean {
   }
   let firmInflight = 0
   for (const lane of state.lanes) if (!lane.config.preemptible) firmInflight += lane.inflight
-  const most = state.config.maxInflight
+  const most = mostInflight(state)
   const before = state.load.level
   const level = state.load.review({
     capacity: Math.min(capacity, most),

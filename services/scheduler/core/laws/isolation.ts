@@ -6,6 +6,7 @@
  *  not short of. Callers that go leave nothing behind after a few seconds, and a lone route is not touched.
  *  Bound: at most 1 - 1 / routes of the slots are ever kept; O(1) per start, O(routes) per tick. */
 import type { Seconds } from '#contracts/units'
+import { slotsOf } from '#core/model/share'
 import type { Route, State } from '#core/model/state'
 
 /** Slots that a route is short of and could use. */
@@ -28,7 +29,10 @@ export function reviewReserves(state: State, elapsed: Seconds): void {
   const { routes, config } = state
   const { priors } = config.file
   const usual = priors.ttft_ms / 1_000 + priors.output_tokens / priors.tokens_per_s
-  const most = routes.size < 2 ? 0 : Math.floor(config.maxInflight / routes.size)
+  const most =
+    routes.size < 2
+      ? 0
+      : Math.floor(Math.min(config.maxInflight, slotsOf(state.share, state.now)) / routes.size)
   state.lacking = 0
   for (const route of routes.values()) {
     route.reserve.review(elapsed, most, usual)

@@ -9,6 +9,7 @@ import { inflightBy, keptForOthers, reviewReserves } from './isolation.ts'
 import { RecentNeed } from '#core/estimators/lending'
 import type { Attempt, LaneRoute, Lane, Request, Route, State, Tenant } from '#core/model/state'
 import { HAND } from '#core/model/place'
+import { ALONE, partOf, slotsOf } from '#core/model/share'
 
 /** Below this many slots one slot would be a large share: there is no minimum. */
 export const MINIMUM_FROM_SLOTS = 12
@@ -22,7 +23,7 @@ export function rescale(state: State): void {
     total += usable(route)
     limits += route.limit
   }
-  const most = state.config.maxInflight
+  const most = mostInflight(state)
   state.slots = state.routes.size === 0 ? most : Math.min(most, total)
   // The breaker's cap counts its own generation; a lane's counts survivors of an outage too, and would let them
   // keep probes out.
@@ -86,7 +87,15 @@ export const usable = (route: Route): number => Math.min(route.limit, route.gate
 export const freeOn = (route: Route): number =>
   Math.min(route.limit - route.inflight, route.gate.cap - route.ofGeneration)
 
-export const freeOverall = (state: State): number => state.config.maxInflight - state.inflight
+export const freeOverall = (state: State): number => mostInflight(state) - state.inflight
+
+/** Attempts that may be in flight together, of ours, now. */
+export const mostInflight = ({ config, share, now }: State): number =>
+  Math.min(config.maxInflight, slotsOf(share, now))
+
+/** Of a bound that the whole fleet keeps: our part of it, and never none. */
+const oursOf = ({ share, now }: State, bound: number): number =>
+  share === ALONE ? bound : Math.max(1, Math.floor(bound * partOf(share, now)))
 
 /** Slots that other lanes hold back from this one, in each scope; overall also what other routes need. */
 export function reserved(state: State, laneRoute: LaneRoute): { route: number; overall: number } {
@@ -206,7 +215,7 @@ function noteLarge(state: State, tenant: Tenant): void {
 export function reviewLarge(state: State): void {
   for (const tenant of state.large) {
     const needed = (tenant.others?.value ?? 0) - state.firm.soon
-    const cap = Math.max(SHARED_TENANT_CAP, state.slots - Math.max(0, needed))
+    const cap = Math.max(oursOf(state, SHARED_TENANT_CAP), state.slots - Math.max(0, needed))
     if (cap === tenant.sharedCap) continue
     tenant.sharedCap = cap
     reviewParking(state, tenant)
@@ -218,7 +227,7 @@ export function reviewLarge(state: State): void {
  *  that nobody is about to need. */
 export function bindingCap(state: State, tenant: Tenant): number {
   const cap = tenant.cap ?? state.config.tenantCap
-  if (cap !== null) return cap
+  if (cap !== null) return oursOf(state, cap)
   const others = state.active.size - (tenant.active ? 1 : 0)
   return others > 0 ? tenant.sharedCap : Infinity
 }

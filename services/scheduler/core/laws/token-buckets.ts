@@ -12,6 +12,7 @@ import type { Dice } from '#core/estimators/dice'
 import { hold } from './held.ts'
 import { fullJitter } from './retry.ts'
 import type { Attempt, Quota, Request, State, Limits, Reservation } from '#core/model/state'
+import { partOf } from '#core/model/share'
 import { traitsOf } from '#core/estimators/witness'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 
@@ -213,6 +214,8 @@ export function configureQuota(state: State, quota: Quota, now: Millis): void {
     itpm = Math.min(itpm, route.itpm ?? Infinity)
     otpm = Math.min(otpm, route.otpm ?? Infinity)
   }
+  const part = partOf(state.share, now)
+  for (const bucket of buckets(quota)) bucket.divide(part, now)
   const orNull = (limit: number): number | null => (limit === Infinity ? null : limit)
   quota.requests.configure(orNull(rpm), now)
   quota.inputTokens.configure(orNull(itpm), now)

@@ -42,9 +42,11 @@ export function learnUpstream(
   const badKey = verdict.status === 401 && upstream.unauthorisedInRow >= UNAUTHORISED_MAX
   const stop = badKey || verdicts[verdict.kind].quota === 'block'
   if (stop) {
-    if (!upstream.testing)
+    if (!upstream.testing) {
       effects.push({ type: 'alarm', name: 'upstream_blocked', route: id, detail: verdict.cause })
-    if (!upstream.testing) upstream.blockedSince = now
+      effects.push({ type: 'upstream-blocked', upstream, by: verdict })
+      upstream.blockedSince = now
+    }
     upstream.testing = true
     upstream.blockedBy = verdict
     blockUntil(state, upstream, now + (badKey ? TEST_EVERY : SPENT), now, effects)
@@ -58,6 +60,22 @@ export function learnUpstream(
 
 const works = ({ kind, status }: Verdict): boolean =>
   (kind === 'ok' || kind === 'rejected' || kind === 'throttled') && status !== 401
+
+/** Another instance of the fleet was stopped. Ours may have another key: one attempt tests that, at once, and nobody
+ *  else starts until it is known. */
+export function blockedByPeer(
+  state: State,
+  of: { upstream: string; by: Verdict },
+  now: Millis,
+  effects: Effect[],
+): void {
+  const upstream = state.upstreams.get(of.upstream)
+  if (upstream === undefined || upstream.testing) return
+  upstream.testing = true
+  upstream.blockedSince = now
+  upstream.blockedBy = of.by
+  blockUntil(state, upstream, now, now, effects)
+}
 
 /** The next arrival is let through as a test, now: an operator has mended it. False: it was not blocked. */
 export function testNow(state: State, name: string, now: Millis, effects: Effect[]): boolean {

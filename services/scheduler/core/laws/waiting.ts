@@ -7,7 +7,15 @@ import type { Estimate } from '#core/estimators/cost'
 import { traitsOf } from '#core/estimators/witness'
 import { heldUntil } from './held.ts'
 import { wantedByOthers } from './lanes.ts'
-import { bindingCap, freeOn, freeOverall, fits, headroomFor, reserved } from './slots.ts'
+import {
+  bindingCap,
+  freeOn,
+  freeOverall,
+  fits,
+  headroomFor,
+  mostInflight,
+  reserved,
+} from './slots.ts'
 import type { LaneRoute, Request, State, Tenant, Flow } from '#core/model/state'
 import { readyAt } from './token-buckets.ts'
 
@@ -80,7 +88,7 @@ function whyLaneRoute(
   const untilMs = quotaIn(laneRoute, need, now)
   if (untilMs !== null && untilMs > 0) return because('quota', { untilMs })
   if (freeOn(route) <= 0) return because('route_limit', { bound: route.limit })
-  if (freeOverall(state) <= 0) return because('global', { bound: state.config.maxInflight })
+  if (freeOverall(state) <= 0) return because('global', { bound: mostInflight(state) })
   if (laneRoute.inflight >= laneRoute.cap || lane.inflight >= lane.cap)
     return because('lane_cap', { bound: Math.min(laneRoute.cap, lane.cap) })
   if (!fits(state, laneRoute, false)) {

@@ -2,7 +2,7 @@
 import type { Reason } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
-import type { Attempt, Request, Route } from './state.ts'
+import type { Attempt, Quota, Request, Route, Upstream } from './state.ts'
 
 /** How a request ends. `message` is for the caller: what, and the numbers behind it. */
 export type Ending = { kind: 'completed'; verdict: Verdict } | Refused
@@ -46,4 +46,7 @@ export type Effect =
   | { type: 'route-wake-at'; route: Route; at: Millis }
   | { type: 'route-opened'; route: Route }
   | { type: 'route-closed'; route: Route }
+  /** The provider has refused to all of a quota, or to all of an account: other instances would be refused too. */
+  | { type: 'quota-paused'; quota: Quota; until: Millis }
+  | { type: 'upstream-blocked'; upstream: Upstream; by: Verdict }
   | { type: 'alarm'; name: string; route: string | null; detail: string }

@@ -1,6 +1,7 @@
 /** Everything that can happen to the core; closed. */
 import type { Config } from '#contracts/config'
 import type { Millis, Tokens } from '#contracts/units'
+import type { Share } from '#core/model/share'
 import type { Verdict } from '#contracts/verdict'
 
 /** A request as the loop hands it over: parsed and well-formed, not yet accepted. */
@@ -81,6 +82,11 @@ export type Input =
   /** Once a second. */
   | { type: 'tick'; elapsedMs: Millis; controls: readonly RouteControl[] }
   | { type: 'config'; config: Config }
+  /** What we may use of the fleet's limits, and the routes' limits under it. */
+  | { type: 'share'; share: Share; controls: readonly RouteControl[] }
+  /** Another instance of the fleet was refused: a quota is used up until then, an account is stopped. */
+  | { type: 'peer-paused'; quota: string; until: Millis }
+  | { type: 'peer-blocked'; upstream: string; by: Verdict }
   /** An operator says that a blocked upstream may be tested now. */
   | { type: 'test-upstream'; upstream: string }
   | { type: 'lane'; lane: string; paused: boolean }

@@ -25,6 +25,7 @@ import type {
   Tenant,
   Upstream,
 } from './state.ts'
+import { ALONE } from './share.ts'
 import { LinkedList } from '#core/estimators/linked-list'
 
 export function emptyState(config: Config, now: Millis): State {
@@ -49,6 +50,7 @@ export function emptyState(config: Config, now: Millis): State {
     bytes: 0,
     headroom: 0,
     firm: new FirmNeed(),
+    share: ALONE,
     slots: config.maxInflight,
     large: new Set(),
     anyReserved: false,

@@ -20,6 +20,7 @@ import type { FirmNeed } from '#core/estimators/lending'
 import { type RecentNeed } from '#core/estimators/lending'
 import type { Pace } from '#core/estimators/pace'
 import type { StartPace } from '#core/estimators/start-pace'
+import type { Share } from '#core/model/share'
 import type { LinkedList } from '#core/estimators/linked-list'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 import type { Witness } from '#core/estimators/witness'
@@ -337,6 +338,8 @@ export interface State {
   readonly requests: Map<string, Request>
   readonly costs: CostBook
   readonly load: LoadWatch
+  /** Our part of what a fleet divides. */
+  share: Share
   inflight: number
   queued: number
   /** Bodies of all live requests. */

@@ -1,0 +1,63 @@
+/** Our share of a fleet's limits put in force, and taken back when its lease lapses (control-laws §14). */
+import type { Millis } from '#contracts/units'
+import type { Effect } from '#core/model/effects'
+import { attemptOf } from '#core/model/place'
+import { partOf, type Share } from '#core/model/share'
+import type { Request, State } from '#core/model/state'
+import { conclude } from './ending.ts'
+import { refuse } from './refusal.ts'
+import { OUTLIVES } from './shares.ts'
+import { mostInflight, rescale, reviewParking } from './slots.ts'
+
+export function takeShare(state: State, share: Share): void {
+  state.share = share
+  divide(state)
+}
+
+/** Once a second: a lapsed lease leaves the safe part. What is above it gives way: attempts of preemptible lanes at
+ *  once, the others when others may count on it. */
+export function reviewShare(state: State, now: Millis, effects: Effect[]): void {
+  const { until } = state.share
+  if (now < until) return
+  divide(state)
+  let excess = state.inflight - mostInflight(state)
+  if (excess <= 0) return
+  const running = [...state.requests.values()].filter((one) => attemptOf(one) !== null)
+  excess -= running.filter((one) => attemptOf(one)?.ending !== null).length
+  const late = now >= until + OUTLIVES
+  for (const request of running.toReversed()) {
+    if (excess <= 0) return
+    if (giveUp(state, request, late, now, effects)) excess--
+  }
+}
+
+function giveUp(
+  state: State,
+  request: Request,
+  late: boolean,
+  now: Millis,
+  effects: Effect[],
+): boolean {
+  const attempt = attemptOf(request)
+  if (attempt === null || attempt.ending !== null) return false
+  if (!late && !request.lane.config.preemptible) return false
+  if (!attempt.forwarded) {
+    // It waits for its turn again, here or, when its caller asks again, elsewhere.
+    attempt.ending = 'preempt'
+    effects.push({ type: 'abort-attempt', request, attempt, why: 'preempt', ending: null })
+    return true
+  }
+  if (!late) return false
+  const refused = refuse('STREAM_BROKEN', 'this instance has lost its share of the limits')
+  conclude(state, request, refused, 'drain', now, effects)
+  return true
+}
+
+function divide(state: State): void {
+  const part = partOf(state.share, state.now)
+  for (const quota of state.quotas.values())
+    for (const bucket of [quota.requests, quota.inputTokens, quota.outputTokens])
+      bucket.divide(part, state.now)
+  for (const tenant of state.active) reviewParking(state, tenant)
+  rescale(state)
+}

@@ -1,0 +1,473 @@
+/** One instance's part in a fleet (control-laws §14): reads the record, runs the law on it, writes its own line by
+ *  compare-and-set, and says what may be used. What shrinks is obeyed before it is written, what grows after. */
+import type { Clock, Dice, FleetStore, Millis } from '#ports'
+import {
+  decideShare,
+  type Decision,
+  GUARD,
+  LEASE,
+  LEASE_ALONE,
+  MOVE,
+  OUTLIVES,
+  safePart,
+  SAFE_FOR,
+  WANT_HALVES,
+} from '#core/laws/shares'
+import { slotsOf, type Portion, type Share } from '#core/model/share'
+import type { LimitWord } from '#scheduler/loop/controllers'
+import { holderOf, Observed, swept, type SeenMember } from './observed.ts'
+import { newRecord, readRecord, type FleetLine, type FleetRecord } from './record.ts'
+
+/** A lease is renewed about so often; the jitter keeps members apart. */
+export const RENEW: Millis = 2_500
+export const RENEW_JITTER = 0.4
+/** How often it is looked what is wanted. */
+export const POLL: Millis = 500
+/** Between two writes that are not the first answer to something new. */
+export const SPACING: Millis = 200
+/** After somebody was faster, and before everybody answers one write: up to so long, by chance. */
+export const APART: Millis = 40
+
+/** What this instance could use now. */
+export interface Demand {
+  readonly inflight: number
+  readonly queued: number
+  /** The global limit of the configuration. */
+  readonly whole: number
+  /** What of it all instances together can use, by the limits of the routes. */
+  readonly capacity: number
+  readonly config: string
+  readonly limits: ReadonlyMap<string, LimitWord>
+}
+
+export interface MembershipOptions {
+  store: FleetStore
+  clock: Clock
+  dice: Dice
+  /** Stable over restarts of the same place: who comes back under it takes over what it held. */
+  name: string
+  incarnation: string
+  version: string
+  demand: () => Demand
+  onShare: (share: Share) => void
+  /** Another member's word on a route's limit. */
+  onLimit: (route: string, word: LimitWord) => void
+  /** Whether any other instance answers that has joined; asked where there is no record yet. */
+  anybody: () => Promise<boolean>
+  news: (news: MembershipNews) => void
+}
+
+export type MembershipNews =
+  | { kind: 'joined' | 'left' | 'dead'; member: string }
+  | { kind: 'lapsed' | 'renewed'; member: string }
+  /** Another process has the same name. */
+  | { kind: 'superseded'; member: string }
+  | { kind: 'trouble'; member: string; reason: string }
+
+/** What operators see. */
+export interface FleetView {
+  readonly name: string
+  readonly lapses: number
+  readonly whole: number
+  readonly reason: string | null
+  readonly members: readonly (SeenMember & { readonly own: boolean })[]
+}
+
+export class Membership {
+  readonly #of: MembershipOptions
+  readonly #observed = new Observed()
+  #name: string
+  #seen: { record: FleetRecord; revision: number; since: Millis } | null = null
+  #seq = 0
+  #want = 0
+  #wantAt: Millis
+  /** Of the last confirmed write: when it was sent, its lease, and what we may use under it. */
+  #sentAt: Millis = -Infinity
+  #lease: Millis = 0
+  #use = 0
+  #given: Share | null = null
+  #triedAt: Millis = -Infinity
+  #renewIn: Millis
+  #busy = false
+  #again = false
+  #waits = false
+  /** What is divided: of several configurations the smallest. */
+  #whole: number
+  #leaving = false
+  #closed = false
+  #lapsed = false
+  #lapses = 0
+  #trouble: string | null = null
+  #alive = new Set<string>()
+  #stops: (() => void)[] = []
+
+  constructor(of: MembershipOptions) {
+    this.#of = of
+    this.#name = of.name
+    this.#wantAt = of.clock.now()
+    this.#whole = of.demand().whole
+    this.#renewIn = this.#jittered()
+  }
+
+  async open(): Promise<void> {
+    await this.#of.store.watch((found) => this.#found(found))
+    this.#poll()
+    await this.#act()
+  }
+
+  get view(): FleetView {
+    const { record } = this.#seen ?? {}
+    const now = this.#of.clock.now()
+    const own = record?.members[this.#name]
+    const others = record === undefined ? [] : this.#observed.others(record, this.#name, now)
+    const mine =
+      own === undefined
+        ? []
+        : [{ name: this.#name, line: own, standing: 'alive' as const, silentFor: 0, own: true }]
+    const { name, lapses, reason } = {
+      name: this.#name,
+      lapses: this.#lapses,
+      reason: this.#trouble,
+    }
+    const members = [...mine, ...others.map((one) => ({ ...one, own: false }))]
+    return { name, lapses, whole: this.#of.demand().whole, reason, members }
+  }
+
+  /** Whether it has ever been written down: then it may hold something still. */
+  get joined(): boolean {
+    return this.#sentAt > -Infinity
+  }
+
+  /** Whether it may use anything at all. */
+  get has(): boolean {
+    return this.#given !== null && slotsOf(this.#given, this.#of.clock.now()) > 0
+  }
+
+  /** Takes nothing new: what it holds goes to the others as its attempts end. */
+  drain(): void {
+    this.#leaving = true
+    void this.#act()
+  }
+
+  /** Takes its line out of the record: others need not wait. Never rejects. */
+  async leave(): Promise<void> {
+    this.close()
+    await this.#of.store
+      .read()
+      .then(
+        async (found) => {
+          const record = found === null ? null : readRecord(found.text).record
+          if (found === null || record?.members[this.#name]?.incarnation !== this.#of.incarnation)
+            return
+          const members = { ...record.members }
+          delete members[this.#name]
+          await this.#of.store.write(JSON.stringify({ ...record, members }), found.revision)
+        },
+        () => {},
+      )
+      .catch(() => {})
+  }
+
+  close(): void {
+    this.#closed = true
+    for (const stop of this.#stops.splice(0)) stop()
+  }
+
+  // ---- time ----
+
+  #poll(): void {
+    if (this.#closed) return
+    this.#after(POLL, () => {
+      this.#wanted()
+      this.#review()
+      void this.#act()
+      this.#poll()
+    })
+  }
+
+  #after(ms: Millis, call: () => void): void {
+    const stop = this.#of.clock.after(ms, () => {
+      this.#stops = this.#stops.filter((one) => one !== stop)
+      if (!this.#closed) call()
+    })
+    this.#stops.push(stop)
+  }
+
+  #jittered = (): Millis => RENEW * (1 + RENEW_JITTER * (this.#of.dice.next() - 0.5))
+
+  /** Rises at once, falls by half in `WANT_HALVES`. */
+  #wanted(): number {
+    const now = this.#of.clock.now()
+    const { inflight, queued, whole, capacity } = this.#of.demand()
+    const wanted = this.#leaving ? 0 : (inflight + queued) * unitOf(whole, capacity)
+    const faded = this.#want * 2 ** -((now - this.#wantAt) / WANT_HALVES)
+    this.#want = Math.max(wanted, faded)
+    this.#wantAt = now
+    return Math.ceil(this.#want)
+  }
+
+  get #valid(): boolean {
+    return this.#of.clock.now() < this.#sentAt + this.#lease
+  }
+
+  /** Tells of a lapse once, and of those who died. */
+  #review(): void {
+    const lapsed = this.#sentAt > -Infinity && !this.#valid
+    if (lapsed !== this.#lapsed) {
+      this.#lapsed = lapsed
+      if (lapsed) this.#lapses++
+      this.#of.news({ kind: lapsed ? 'lapsed' : 'renewed', member: this.#name })
+    }
+    if (this.#seen === null) return
+    const alive = new Set<string>()
+    for (const { name, standing } of this.#observed.others(
+      this.#seen.record,
+      this.#name,
+      this.#of.clock.now(),
+    ))
+      if (standing === 'alive') alive.add(name)
+      else if (this.#alive.has(name)) this.#of.news({ kind: 'dead', member: name })
+    for (const name of alive)
+      if (!this.#alive.has(name)) this.#of.news({ kind: 'joined', member: name })
+    for (const name of this.#alive)
+      if (this.#seen.record.members[name] === undefined)
+        this.#of.news({ kind: 'left', member: name })
+    this.#alive = alive
+  }
+
+  // ---- the record ----
+
+  #found(found: { text: string; revision: number }): void {
+    if (this.#closed || !this.#observe(found)) return
+    this.#review()
+    // All members hear of one write at once.
+    this.#after(APART * this.#of.dice.next(), () => void this.#act())
+  }
+
+  /** False: it is older than what we know, or cannot be read. */
+  #observe(found: { text: string; revision: number }): boolean {
+    const { record, reason } = readRecord(found.text)
+    if (record === null) {
+      this.#troubled(reason)
+      return false
+    }
+    const same = this.#seen !== null && this.#seen.record.id === record.id
+    if (same && found.revision <= this.#seen!.revision) return false
+    const now = this.#of.clock.now()
+    this.#seen = { record, revision: found.revision, since: same ? this.#seen!.since : now }
+    this.#observed.note(record, now)
+    for (const [name, line] of Object.entries(record.members)) {
+      if (name === this.#name) continue
+      for (const [route, word] of Object.entries(line.limits)) this.#of.onLimit(route, word)
+    }
+    this.#obey()
+    return true
+  }
+
+  /** What the record takes from us binds at once. */
+  #obey(): void {
+    const plan = this.#plan()
+    if (plan === null) return
+    // What we hold under a lease that is valid may be used again without a word.
+    this.#use = this.#valid ? plan.use : Math.min(this.#use, plan.use)
+    this.#give()
+  }
+
+  #plan(): Plan | null {
+    if (this.#seen === null) return null
+    const { record, since } = this.#seen
+    const now = this.#of.clock.now()
+    const others = this.#observed.others(record, this.#name, now)
+    const demand = this.#of.demand()
+    const whole = wholeOf(demand.whole, others)
+    this.#whole = whole
+    const line = record.members[this.#name]
+    const mine = line?.incarnation === this.#of.incarnation || this.#takesOver(line)
+    // A record that was made anew does not know us yet: we hold what we may use.
+    const held = mine && line !== undefined ? line.held : this.#valid ? this.#use : 0
+    const decided = decideShare({
+      whole,
+      unit: unitOf(whole, demand.capacity),
+      own: { name: this.#name, held, want: this.#wanted() },
+      inUse: demand.inflight,
+      others: others.map(holderOf),
+    })
+    const settled = record.settled || now - since >= LEASE + GUARD + OUTLIVES
+    const swepts = { record: swept({ ...record, settled }, others, whole), others }
+    if (this.#leaving) return { ...swepts, use: 0, then: 0, write: Math.min(held, demand.inflight) }
+    if (settled || decided.write <= held) return { ...swepts, ...decided }
+    return { ...swepts, use: held, write: held, then: held }
+  }
+
+  /** The line of our name is of a process that is gone: whoever has its place has proved that. Once we have written
+   *  ourselves, another's line means that two have one name. */
+  #takesOver(line: FleetLine | undefined): boolean {
+    return line !== undefined && this.#sentAt === -Infinity
+  }
+
+  // ---- writing ----
+
+  async #act(): Promise<void> {
+    if (this.#closed) return
+    if (this.#busy) {
+      this.#again = true
+      return
+    }
+    this.#busy = true
+    try {
+      await this.#write()
+    } catch (error) {
+      this.#troubled(error instanceof Error ? error.message : 'no reason given')
+    } finally {
+      this.#busy = false
+    }
+    if (!this.#again) return
+    this.#again = false
+    void this.#act()
+  }
+
+  async #write(): Promise<void> {
+    if (this.#seen === null && !(await this.#begin())) return
+    this.#notSuperseded()
+    const plan = this.#plan()
+    if (plan === null) return
+    const now = this.#of.clock.now()
+    const line = plan.record.members[this.#name]
+    if (!this.#due(line, plan.write, now)) return
+    if (now - this.#triedAt < SPACING && line !== undefined && plan.write >= line.held)
+      return this.#soon()
+    this.#triedAt = now
+    const others = Object.keys(plan.record.members).some((name) => name !== this.#name)
+    const next = this.#line(plan.write, others ? LEASE : LEASE_ALONE)
+    const record = { ...plan.record, members: { ...plan.record.members, [this.#name]: next } }
+    const revision = await this.#of.store.write(JSON.stringify(record), this.#seen!.revision)
+    if (revision === null) return this.#slower()
+    this.#confirmed({ record, revision, sentAt: now, use: plan.then })
+  }
+
+  #confirmed(of: { record: FleetRecord; revision: number; sentAt: Millis; use: number }): void {
+    const since = this.#seen?.record.id === of.record.id ? this.#seen.since : of.sentAt
+    const older =
+      this.#seen !== null &&
+      this.#seen.record.id === of.record.id &&
+      this.#seen.revision > of.revision
+    if (!older) this.#seen = { record: of.record, revision: of.revision, since }
+    this.#trouble = null
+    this.#sentAt = of.sentAt
+    this.#lease = of.record.members[this.#name]!.lease
+    this.#renewIn = this.#jittered()
+    this.#use = of.use
+    if (older) this.#obey()
+    this.#review()
+    this.#give()
+  }
+
+  /** One write is too soon after the last: it is looked again in a moment. */
+  #soon(): void {
+    if (this.#waits) return
+    this.#waits = true
+    this.#after(SPACING, () => {
+      this.#waits = false
+      void this.#act()
+    })
+  }
+
+  /** Somebody was faster: what they wrote is read, and answered in a moment. */
+  async #slower(): Promise<void> {
+    const found = await this.#of.store.read()
+    if (found === null) this.#seen = null
+    else this.#observe(found)
+    this.#triedAt = -Infinity
+    this.#after(APART * this.#of.dice.next(), () => void this.#act())
+  }
+
+  /** The record as it is, or a new one. False: there is nothing to write on yet. */
+  async #begin(): Promise<boolean> {
+    const found = await this.#of.store.read()
+    if (found !== null) return this.#observe(found) || this.#seen !== null
+    const first = this.#sentAt === -Infinity
+    // Others may hold what a lost record gave them: they write it down again.
+    if (first && (await this.#of.anybody())) return false
+    const id = Math.floor(this.#of.dice.next() * 2 ** 48).toString(36)
+    const record = newRecord(`${this.#of.incarnation}-${id}`, first)
+    this.#seen = { record, revision: 0, since: this.#of.clock.now() }
+    return true
+  }
+
+  /** Two processes of one name: the one that finds the other's line takes another name. */
+  #notSuperseded(): void {
+    const line = this.#seen?.record.members[this.#name]
+    if (line === undefined || line.incarnation === this.#of.incarnation) return
+    if (this.#sentAt === -Infinity) return
+    this.#of.news({ kind: 'superseded', member: this.#name })
+    this.#name = `${this.#of.name}-${this.#of.incarnation}`
+    this.#use = 0
+    this.#lease = 0
+    this.#give()
+  }
+
+  #due(line: FleetLine | undefined, write: number, now: Millis): boolean {
+    if (line === undefined || line.incarnation !== this.#of.incarnation) return true
+    if (write !== line.held || now - this.#sentAt >= this.#renewIn) return true
+    if (line.leaving !== this.#leaving) return true
+    const want = this.#wanted()
+    return Math.abs(want - line.want) > Math.max(MOVE.slots, MOVE.part * line.want)
+  }
+
+  #line(held: number, lease: Millis): FleetLine {
+    const { inflight, whole, config, limits } = this.#of.demand()
+    return {
+      incarnation: this.#of.incarnation,
+      seq: ++this.#seq,
+      ...{ lease, held, inflight, whole, config },
+      want: this.#wanted(),
+      version: this.#of.version,
+      leaving: this.#leaving,
+      limits: Object.fromEntries(limits),
+    }
+  }
+
+  #give(): void {
+    if (this.#sentAt === -Infinity || this.#seen === null) return
+    const until = this.#sentAt + this.#lease
+    const share: Share = {
+      slots: this.#use,
+      until,
+      safe: Math.min(this.#use, safePart(this.#whole)),
+      safeUntil: until + SAFE_FOR,
+      portion: this.#portion(this.#whole),
+    }
+    this.#given = share
+    this.#of.onShare(share)
+  }
+
+  /** Parts lie side by side in the order of names. */
+  #portion(whole: number): Portion {
+    let from = 0
+    for (const [name, { held }] of Object.entries(this.#seen!.record.members))
+      if (name < this.#name) from += held
+    return { from: from / whole, to: (from + this.#use) / whole }
+  }
+
+  #troubled(reason: string): void {
+    if (this.#trouble !== reason) this.#of.news({ kind: 'trouble', member: this.#name, reason })
+    this.#trouble = reason
+  }
+}
+
+/** What to do next, on a record in which the dead hold less. */
+interface Plan extends Decision {
+  readonly record: FleetRecord
+  readonly others: readonly SeenMember[]
+}
+
+/** Of several configured limits the smallest holds. */
+const wholeOf = (own: number, others: readonly SeenMember[]): number =>
+  Math.min(
+    own,
+    ...others.filter(({ standing }) => standing === 'alive').map(({ line }) => line.whole),
+  )
+
+/** Units of the whole that one slot in use takes. */
+const unitOf = (whole: number, capacity: number): number =>
+  capacity <= 0 ? 1 : Math.max(1, whole / Math.min(whole, capacity))
