@@ -10,6 +10,7 @@ import {
   natsFile,
 } from './config-bounds.ts'
 import { batches } from './config-batches.ts'
+import { fleetFile } from './config-fleet.ts'
 import { gatewayFile } from './config-door.ts'
 import { jobs, results } from './config-jobs.ts'
 import { LAWS, WIRE, int, knob, ms, token, type ChangeTakes } from './config-knob.ts'
@@ -57,6 +58,7 @@ export const configFile = z.strictObject({
   }),
   limits: limitsFile,
   nats: natsFile,
+  fleet: fleetFile,
   jobs,
   results,
   batches,

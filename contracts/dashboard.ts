@@ -13,7 +13,7 @@
  *  style is set by script. An error answer is `apiError`. */
 import { z } from 'zod'
 import { OUTCOMES, REQUEST_STATES } from './outcome.ts'
-import { snapshot } from './snapshot.ts'
+import { fleetNow, snapshot } from './snapshot.ts'
 import { waitReason } from './waiting.ts'
 
 /** A frame a second. */
@@ -258,8 +258,8 @@ export const frame = z.object({
       until_at: z.int(),
     }),
   ),
-  /** Instances of one fleet; empty while there is none. */
-  fleet: z.array(z.object({ instance: z.string(), leader: z.boolean(), share: z.number() })),
+  /** The instances that divide the limits; null: it works alone. */
+  fleet: fleetNow.nullable(),
   /** Pages connected, and frames that slow ones have missed. */
   readers: z.object({ open: z.int(), skipped: z.int() }),
 })

@@ -156,6 +156,14 @@ const events = {
     inflight: z.int(),
     reason: z.string(),
   }),
+  fleet: z.object({
+    what: z
+      .enum(['joined', 'left', 'dead', 'lapsed', 'renewed', 'superseded'])
+      .describe(
+        'dead: its lease has run out unseen; lapsed, renewed: that of the instance that tells this.',
+      ),
+    member: z.string(),
+  }),
   guardrail: z.object({
     name: z.enum(['ratio_429', 'p95_e2e_ms', 'retry_amplification']),
     met: z.boolean(),

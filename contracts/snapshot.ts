@@ -88,6 +88,38 @@ export const jobsNow = z.object({
 })
 export type JobsNow = z.infer<typeof jobsNow>
 
+/** The instances that divide the limits, as the one that tells of them sees the others. */
+export const fleetNow = z.object({
+  member: z.string().describe('The name of the instance that tells this.'),
+  whole: z.int().describe('Slots that are divided: the global limit.'),
+  lapses: z.int().describe('Times that its lease ran out since its start.'),
+  trouble: z.string().nullable().describe('Why the record could not be read or written last.'),
+  at: z.number().describe('Wall time in ms.'),
+  members: z.array(
+    z.object({
+      member: z.string(),
+      instance: z.string(),
+      version: z.string(),
+      standing: z
+        .enum(['alive', 'leaving', 'silent', 'safe', 'gone'])
+        .describe(
+          'silent: its lease has run out, and its attempts may still run; safe: all that may still run of it is its safe part.',
+        ),
+      own: z.boolean().describe('It is the one that tells this.'),
+      share: z.int().describe('Slots that it holds.'),
+      want: z.int().describe('Slots that it could use.'),
+      inflight: z.int(),
+      heard_ms: z.int().describe('Since its last write was seen.'),
+      config_differs: z
+        .boolean()
+        .describe(
+          'What must be equal in all configurations is not; then the least of the global limits holds.',
+        ),
+    }),
+  ),
+})
+export type FleetNow = z.infer<typeof fleetNow>
+
 export const snapshot = z.object({
   instance: z.string(),
   version: z.string(),
@@ -176,6 +208,9 @@ export const snapshot = z.object({
   /** The busiest tenants, at most `metrics.tenants_max`. */
   tenants: z.array(z.object({ tenant: z.string(), inflight: z.int(), queued: z.int() })),
   jobs: jobsNow.nullable().describe('Null: no durable jobs are kept here.'),
+  fleet: fleetNow
+    .nullable()
+    .describe('Null: this instance works alone and has the whole of every limit.'),
   requests_by_state: counts,
   waiting: z
     .array(waitingRow)

@@ -52,11 +52,16 @@ export function subjects(prefix: string) {
     jobEvent: (tenant: string, lane: string) => `${root}.event.job.${tenant}.${lane}`,
     controllerEvent: (kind: 'breaker' | 'limit' | 'guardrail', name: string) =>
       `${root}.event.${kind}.${name}`,
+    fleetEvent: `${root}.event.fleet`,
     events: `${root}.event.>`,
     /** From one scheduler to the others: what an operator switched. */
     peerSwitch: `${root}.peer.switch`,
     /** And that a tenant has a new job. */
     peerJob: `${root}.peer.job`,
+    /** And what it met of the provider that all of a fleet must know. */
+    peerFleet: `${root}.peer.fleet`,
+    /** Who of a fleet is there. */
+    peerHello: `${root}.peer.hello`,
     /** Where durable jobs are kept: written by schedulers only. */
     stored: {
       /** `when`: `now`, or `later` for a job that may not start yet. */

@@ -183,6 +183,13 @@ const tellsOf = (on: Subjects): Tell[] => [
     parameters: ['tenant', 'lane'],
     messages: eventsOn('job').map(eventMessage),
   },
+  {
+    name: 'event.fleet',
+    address: on.fleetEvent,
+    says: eventRows.fleet.says,
+    parameters: [],
+    messages: [eventMessage('fleet')],
+  },
   ...(['breaker', 'limit', 'guardrail'] as const).map((kind) => {
     const parameter = kind === 'guardrail' ? ('guardrail' as const) : ('route' as const)
     return {

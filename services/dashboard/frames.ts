@@ -77,7 +77,7 @@ export class Frames {
       alarms: [...tallies.alarms.all()],
       job_moves: [...tallies.jobMoves.all()],
       faults: of.faults?.() ?? [],
-      fleet: [],
+      fleet: rest.fleet,
       readers: { open: readers.open, skipped: readers.skipped },
     }
     this.#last = frame

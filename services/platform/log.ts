@@ -240,6 +240,10 @@ function fieldsOf(event: HeadgateEvent): LogFields {
       const { route, state, from, limit, inflight, reason } = event.data
       return { route, state, from, limit, inflight, reason }
     }
+    case 'fleet': {
+      const { what, member } = event.data
+      return { cause: what, owner: member }
+    }
     case 'guardrail': {
       const { name, value, bound } = event.data
       return { name, value, bound }

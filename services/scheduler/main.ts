@@ -7,6 +7,7 @@ import { env, httpTls, misspelt, natsCreds, natsTls, portOf } from '#platform/co
 import { loadConfig } from '#platform/config/load'
 import { memoryBus } from './memory/bus.ts'
 import { memorySettings } from './memory/settings.ts'
+import { openFleet, placeOf } from './compose/open-fleet.ts'
 import { openJobs } from './compose/open-jobs.ts'
 import { openCache } from './compose/open-cache.ts'
 import { natsBus } from './nats/connection.ts'
@@ -71,6 +72,9 @@ async function main(): Promise<void> {
   const jobs = await openJobs({ file, connection, clock: systemClock })
   if (jobs.kept === null && connection !== null)
     log.warn(`durable jobs are not to be had: ${jobs.reason}`)
+  const fleet = await openFleet({ file, connection, clock: systemClock })
+  if (fleet.store === null && connection !== null && file.fleet.enabled)
+    log.warn(`this instance has the whole of every limit, whoever else runs: ${fleet.reason}`)
   const host = env('HEADGATE_HOST') ?? '127.0.0.1'
   const tls = httpTls()
   const wired = await wire({
@@ -78,6 +82,10 @@ async function main(): Promise<void> {
     settings,
     cache,
     jobs: jobs.kept,
+    fleet: fleet.store && {
+      store: fleet.store,
+      name: file.fleet.member ?? placeOf(portOf('HEADGATE_HTTP_PORT', 8780)),
+    },
     batches: anthropicBatches({ clock: systemClock }),
     provider: anthropicProvider({
       clock: systemClock,

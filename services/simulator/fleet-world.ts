@@ -82,12 +82,12 @@ class World {
       await this.advance(STEP)
       this.chances()
       const inflight = this.members.reduce((sum, one) => sum + one.inflight, 0)
-      const wanted = this.members.reduce((sum, one) => sum + (one.alive ? one.wants : 0), 0)
+      const wanted = this.members.reduce((sum, one) => sum + one.demand, 0)
       most = Math.max(most, inflight)
       if (inflight > this.of.whole) this.violations.push(`${this.now} ms: ${inflight} in flight`)
       this.sums()
       if (step * STEP < 30_000) continue
-      used += Math.min(inflight, this.of.whole, wanted)
+      used += Math.min(inflight, this.of.whole)
       could += Math.min(this.of.whole, wanted)
     }
     const score = could === 0 ? 1 : used / could
@@ -177,6 +177,11 @@ class Member {
 
   get now(): Millis {
     return this.world.now * this.rate
+  }
+
+  /** What it wants, and what still runs of what it wanted. */
+  get demand(): number {
+    return this.alive ? Math.max(this.wants, this.inflight) : this.inflight
   }
 
   redraw(): void {

@@ -413,7 +413,15 @@ describe.skipIf(browser === null)('hostile words', () => {
         { seq: 1, at, tenant: HOSTILE, lane: HOSTILE, id: HOSTILE, route: HOSTILE, wasted_ms: 1 },
       ],
       faults: [{ kind: HOSTILE, model: HOSTILE, until_at: at }],
-      fleet: [{ instance: HOSTILE, leader: true, share: 1 }],
+      fleet: {
+        ...{ member: HOSTILE, whole: 60, lapses: 1, trouble: HOSTILE, at },
+        members: [
+          {
+            ...{ member: HOSTILE, instance: HOSTILE, version: HOSTILE, standing: 'alive' as const },
+            ...{ own: false, share: 1, want: 1, inflight: 1, heard_ms: 1, config_differs: true },
+          },
+        ],
+      },
     })
     await page.fill('#tenants-search', 'onerror')
     await says('#tenants tbody tr', '<img src=x')

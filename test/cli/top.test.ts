@@ -70,6 +70,7 @@ const snapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   waiting: [],
   conditions: [],
   jobs: null,
+  fleet: null,
   doors: { nats: { ready: true, reasons: [] } },
   guardrails: [
     { name: 'ratio_429', value: 0.034, bound: 0.02, met: false },

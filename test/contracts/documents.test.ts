@@ -222,7 +222,15 @@ function built(
 ): Record<
   Exclude<
     keyof Subjects,
-    'root' | 'events' | 'every' | 'stored' | 'peerSwitch' | 'peerJob' | 'batch'
+    | 'root'
+    | 'events'
+    | 'every'
+    | 'stored'
+    | 'peerSwitch'
+    | 'peerJob'
+    | 'peerFleet'
+    | 'peerHello'
+    | 'batch'
   >,
   string[]
 > {
@@ -237,6 +245,7 @@ function built(
     admin: ADMIN_OPS.map(llm.admin),
     jobEvent: [llm.jobEvent('a', 'b')],
     requestEvent: [llm.requestEvent('a', 'b')],
+    fleetEvent: [llm.fleetEvent],
     controllerEvent: (['breaker', 'limit', 'guardrail'] as const).map((kind) =>
       llm.controllerEvent(kind, 'a'),
     ),

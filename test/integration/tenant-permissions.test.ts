@@ -143,6 +143,9 @@ describe('a tenant', () => {
     LLM.stored.done('a', '_', 'x'),
     LLM.stored.dead('batch', 'a', 'x'),
     LLM.peerJob,
+    LLM.peerFleet,
+    LLM.peerHello,
+    LLM.fleetEvent,
   ])("may not publish into the server's own or Headgate's own subjects: %s", async (subject) => {
     await expectPublishRefused(subject)
   })

@@ -35,6 +35,7 @@ const models: Record<string, Model> = {
       ]),
       { type: 'probe.started' },
       { type: 'ramp.slowed', slow: true } as EventObject,
+      { type: 'fleet.opened', openFor: 9_000 } as EventObject,
       { type: 'settings.changed', settings: cases.breakerInput.settings } as EventObject,
       { type: 'settings.changed', settings: { ...cases.breakerInput.settings, minSamples: 2, steady: true } } as EventObject,
       { type: 'tick' } as EventObject,
@@ -66,6 +67,8 @@ const models: Record<string, Model> = {
       { type: 'breaker.ramping', at: 200_000, inflight: 4 } as EventObject,
       { type: 'breaker.ramped', at: 200_000, earned: 12 } as EventObject,
       { type: 'ramp.limited', at: 3_000, retryAfterMs: 1_000 } as EventObject,
+      { type: 'fleet.heard', at: 3_000, limit: 6, cut: true, inflight: 3 } as EventObject,
+      { type: 'fleet.heard', at: 200_000, limit: 30, cut: false, inflight: 3 } as EventObject,
       { type: 'settings.changed', settings: { ...cases.limitInput.settings, ceiling: 9 }, at: 200_000 } as EventObject,
     ],
     key: ({ context }) => {

@@ -168,7 +168,7 @@ export function frameOf(of: Partial<Frame> = {}): Frame {
     alarms: [],
     job_moves: [],
     faults: [],
-    fleet: [],
+    fleet: null,
     readers: { open: 1, skipped: 0 },
     ...of,
   }

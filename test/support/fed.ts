@@ -55,6 +55,7 @@ export const stillSnapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   bus: { kind: 'memory', connected: true },
   conditions: [],
   jobs: null,
+  fleet: null,
   doors: {},
   global: { limit: 10, inflight: 0, queued: 0, backoff: 0, level: 0 },
   lanes: [],

@@ -39,6 +39,7 @@ export const breakerEvents = (
   { type: 'probe.started' },
   { type: 'tick' },
   { type: 'ramp.slowed', slow: pick(2) === 0 },
+  ...(pick(10) === 0 ? [{ type: 'fleet.opened' as const, openFor: 5_000 + pick(20_000) }] : []),
   {
     type: 'settings.changed',
     settings: { ...breakerInput.settings, minSamples: 3 + pick(3), steady: pick(3) > 0 },
@@ -65,6 +66,7 @@ export const limitEvents = (
   { type: 'breaker.ramping', at, inflight: pick(20), steady: pick(2) === 0 },
   { type: 'breaker.ramped', at, earned: pick(30) },
   { type: 'ramp.limited', at, retryAfterMs: pick(90_000) },
+  { type: 'fleet.heard', at, limit: 1 + pick(80), cut: pick(3) === 0, inflight: pick(60) },
   { type: 'settings.changed', settings: { ...limitInput.settings, ceiling: 8 + pick(100) }, at },
 ]
 

@@ -21,6 +21,7 @@ const PURE = ['./**', '#contracts/**', '#core/**', '#machines/**', '#ports']
 
 const SIMULATOR = [
   ...PURE,
+  '#scheduler/fleet/*',
   '#scheduler/loop/*',
   '#scheduler/observability/*',
   '#scheduler/compose/snapshot',
@@ -111,6 +112,11 @@ export const rooms: readonly Room[] = [
     at: 'services/scheduler/jobs/',
     may: ['./**', '#contracts/**', '#core/**', '#ports', 'zod'],
     why: 'jobs makes requests of what is stored, and results of what comes of them: #contracts, #core, #ports. Where it is stored stands behind a port.',
+  },
+  {
+    at: 'services/scheduler/fleet/',
+    may: ['./**', '#contracts/**', '#core/**', '#ports', 'zod'],
+    why: 'fleet keeps our line in the record that instances share: #contracts, #core, #ports. Where the record is kept stands behind a port.',
   },
   {
     at: 'services/scheduler/batches/',

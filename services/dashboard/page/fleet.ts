@@ -1,11 +1,20 @@
-/** The instances that share the limits; empty until there is more than one. */
+/** The instances that divide the limits, whichever of them shows the page. */
 import type { Frame } from '#contracts/dashboard'
 import { byId, h } from './dom.ts'
 import { table } from './table.ts'
 import type { Section } from './view.ts'
-import { percent } from './words.ts'
+import { duration, number, percent } from './words.ts'
 
-type Member = Frame['fleet'][number]
+type Fleet = NonNullable<Frame['fleet']>
+type Member = Fleet['members'][number]
+
+const STANDING: Record<Member['standing'], string> = {
+  alive: 'in step',
+  leaving: 'leaves',
+  silent: 'silent: keeps its share until nothing of it can run',
+  safe: 'silent: keeps its safe part',
+  gone: 'gone',
+}
 
 export function fleet(): Section {
   const alone = h(
@@ -13,28 +22,58 @@ export function fleet(): Section {
     { class: 'faint' },
     'No fleet: this instance works alone and has the whole of every limit.',
   )
-  let own = ''
+  const about = h('p')
+  let whole = 0
   const members = table<Member>({
     label: 'Members of the fleet',
     none: '',
-    key: ({ instance }) => instance,
+    key: ({ member }) => member,
     columns: [
       {
-        title: 'instance',
-        text: ({ instance }) => (instance === own ? `${instance} (this one)` : instance),
+        title: 'member',
+        text: ({ member, own }) => (own ? `${member} (this one)` : member),
         class: 'name',
       },
-      { title: 'part', text: ({ leader }) => (leader ? '★ leader' : 'member') },
-      { title: 'share of the limits', text: ({ share }) => percent(share), number: true },
+      { title: 'stands', text: ({ standing }) => STANDING[standing] },
+      {
+        title: 'share',
+        text: ({ share }) => `${number(share)} (${percent(whole === 0 ? null : share / whole)})`,
+        number: true,
+      },
+      { title: 'in flight', text: ({ inflight }) => number(inflight), number: true },
+      { title: 'could use', text: ({ want }) => number(want), number: true },
+      { title: 'heard', text: ({ own, heard_ms }) => (own ? '' : `${duration(heard_ms)} ago`) },
+      { title: 'version', text: ({ version }) => version, optional: true },
+      {
+        title: 'configuration',
+        text: ({ config_differs }) => (config_differs ? 'differs' : 'same'),
+        optional: true,
+      },
+      { title: 'instance', text: ({ instance }) => instance, optional: true },
     ],
   })
-  byId('fleet-body').replaceChildren(alone, members.element)
+  byId('fleet-body').replaceChildren(alone, about, members.element)
   return {
-    draw({ frame, hello }) {
-      own = hello.instance
-      alone.hidden = frame.fleet.length > 0
-      members.element.hidden = frame.fleet.length === 0
-      members.draw(frame.fleet)
+    draw({ frame }) {
+      const now = fleetOf(frame)
+      alone.hidden = now !== null
+      about.hidden = now === null
+      members.element.hidden = now === null
+      whole = now?.whole ?? 0
+      about.textContent = now === null ? '' : words(now)
+      members.draw(now?.members ?? [])
     },
   }
+}
+
+/** Recordings of version 0.1.0 have a list here. */
+const fleetOf = ({ fleet: now }: Frame): Fleet | null =>
+  now === null || !Array.isArray(now.members) ? null : now
+
+function words({ whole, members, lapses, trouble }: Fleet): string {
+  const held = members.reduce((sum, { share }) => sum + share, 0)
+  const said = [`${number(held)} of ${number(whole)} slots are held by ${number(members.length)}.`]
+  if (lapses > 0) said.push(`The lease of this instance has run out ${number(lapses)} times.`)
+  if (trouble !== null) said.push(`The record could not be kept: ${trouble}.`)
+  return said.join(' ')
 }

@@ -89,7 +89,6 @@ const NEEDED = [
   'alarms',
   'tenants',
   'faults',
-  'fleet',
 ]
 
 function frameOf(value: Record<string, unknown>): Frame | null {

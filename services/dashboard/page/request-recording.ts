@@ -155,7 +155,7 @@ class Standing {
       preemptions: [],
       alarms: [],
       faults: [],
-      fleet: [],
+      fleet: null,
       readers: { open: 0, skipped: 0 },
     }
   }

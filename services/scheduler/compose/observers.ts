@@ -2,7 +2,7 @@
  *  feed. They hear of the loop and read it; nothing they do comes back into it. */
 import type { Config } from '#contracts/config'
 import type { Doors } from '#contracts/readiness'
-import type { JobsNow, Snapshot } from '#contracts/snapshot'
+import type { FleetNow, JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
 import { feed, type Feed } from '#dashboard'
 import { logRecorder } from '#platform/log'
@@ -63,6 +63,8 @@ export interface Observed {
   upstream: (name: string) => { baseUrl: string }
   /** Null: no durable jobs are kept. */
   jobs: () => { read(): JobsNow; life: Jobs['life'] } | null
+  /** Null: it works alone. */
+  fleet: () => { now(): FleetNow } | null
 }
 
 export function observers(seen: Observed): Observers {
@@ -141,7 +143,7 @@ export function observers(seen: Observed): Observers {
 }
 
 const snapshotNow = (
-  { of, loop, instance, standing, jobs }: Observed,
+  { of, loop, instance, standing, jobs, fleet }: Observed,
   watched: Pick<Parameters<typeof snapshotOf>[0], 'startedAt' | 'guardrails' | 'conditions'>,
 ): Snapshot =>
   snapshotOf({
@@ -154,6 +156,7 @@ const snapshotNow = (
     doors: doorsOf({ of, standing }),
     configRefused: standing.configRefused,
     jobs: jobs()?.read() ?? null,
+    fleet: fleet()?.now() ?? null,
   })
 
 const recordingOf = (

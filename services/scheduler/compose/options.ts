@@ -8,6 +8,7 @@ import type {
   Cache,
   Clock,
   Dice,
+  FleetStore,
   KeptSettings,
   Provider,
   Recorder,
@@ -22,6 +23,8 @@ export interface WireOptions {
   cache?: Cache | null
   /** Where durable jobs are kept; null or absent: there are none. */
   jobs?: JobsKept | null
+  /** Where instances divide their limits; null or absent: it works alone. */
+  fleet?: { store: FleetStore; name: string | null } | null
   /** The provider's own batches, for jobs that can wait; null or absent: none is made. */
   batches?: ProviderBatches | null
   provider: Provider

@@ -5,6 +5,7 @@ import type { Doors } from './doors.ts'
 import type { Observers } from './observers.ts'
 import type { OperatorService } from './operator-service.ts'
 import type { Standing, WireOptions } from './options.ts'
+import type { WiredFleet } from './wire-fleet.ts'
 import type { WiredJobs } from './wire-jobs.ts'
 import { within } from './within.ts'
 
@@ -27,6 +28,7 @@ export interface ShutdownParts {
   seen: Observers
   desk: OperatorService
   jobs: WiredJobs | null
+  fleet: WiredFleet | null
   /** They are opened after a drain may be asked for. */
   doors: () => Doors | null
 }
@@ -65,6 +67,7 @@ async function drainAll({
   instance,
   doors,
   jobs,
+  fleet,
 }: ShutdownParts): Promise<void> {
   standing.leaving = true
   jobs?.gatherer?.stop()
@@ -76,11 +79,12 @@ async function drainAll({
   const aux = open?.aux
   const { drain_ms: most } = loop.state.config.file
   const outside = within(of.clock, most, aux?.drain() ?? Promise.resolve())
+  fleet?.drain()
   await Promise.all([loop.drain(), outside.then(() => aux?.hurry())])
 }
 
 async function endAll(
-  { of, loop, seen, desk, doors, jobs }: ShutdownParts,
+  { of, loop, seen, desk, doors, jobs, fleet }: ShutdownParts,
   drain: () => Promise<void>,
 ): Promise<void> {
   const open = doors()
@@ -101,6 +105,7 @@ async function endAll(
   await open?.http?.close()
   loop.stop()
   await seen.flush()
+  await fleet?.close()
   await of.provider.close()
   await of.settings.close()
   await of.jobs?.members.close()

@@ -1,6 +1,6 @@
 /** Everything true at one instant, read from the core's state; nobody's state but ours is touched. */
 import { readinessOf, type Doors } from '#contracts/readiness'
-import type { BucketSnapshot, JobsNow, Snapshot } from '#contracts/snapshot'
+import type { BucketSnapshot, FleetNow, JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Lane, Route, State, Tenant } from '#core/model/state'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 import { silentOn, silentSince } from '#core/laws/silence'
@@ -29,6 +29,8 @@ export function snapshotOf(of: {
   configRefused?: boolean
   /** Null or absent: no durable jobs are kept. */
   jobs?: JobsNow | null
+  /** Null or absent: it works alone. */
+  fleet?: FleetNow | null
   /** What of it holds, and since when. */
   conditions: (of: Omit<Snapshot, 'conditions'>) => Snapshot['conditions']
 }): Snapshot {
@@ -63,6 +65,7 @@ export function snapshotOf(of: {
       queued: tenant.queued,
     })),
     jobs: of.jobs ?? null,
+    fleet: of.fleet ?? null,
     requests_by_state: byState,
     waiting: waitingBy(state, now),
     guardrails: of.guardrails.map(({ name, value, bound, met, samples }) => ({

@@ -1,7 +1,7 @@
 /** The composition root: sees every room, decides nothing. Builds the scheduler from its parts and
  *  gives them back in order. */
 import { randomBytes } from 'node:crypto'
-import { subjects as subjectsOf } from '#contracts/subjects'
+import { subjects as subjectsOf, type Subjects } from '#contracts/subjects'
 import { inspection, type Inspection } from '#machines/inspection'
 import { loadConfig } from '#platform/config/load'
 import type { Operator } from '#ports'
@@ -15,6 +15,7 @@ import type { Standing, WireOptions } from './options.ts'
 import { shutdown } from './shutdown.ts'
 import { upstreams } from './upstreams.ts'
 import { wireJobs, type WiredJobs } from './wire-jobs.ts'
+import { wireFleet, type WiredFleet } from './wire-fleet.ts'
 import { within } from './within.ts'
 
 export type { WireOptions } from './options.ts'
@@ -59,8 +60,10 @@ export async function wire(of: WireOptions): Promise<Wired> {
     upstream,
     jobs: () =>
       jobs && { read: () => jobs.watch.read(), life: (tenant, id) => jobs.desk.life(tenant, id) },
+    fleet: () => fleet,
   })
-  const loop = loopOf(of, { seen, upstream, watching, jobs: () => jobs })
+  const loop = loopOf(of, { seen, upstream, watching, jobs: () => jobs, fleet: () => fleet })
+  const fleet = fleetOf(of, { loop: () => loop, subjects, instance, seen })
   const jobs =
     of.jobs == null
       ? null
@@ -81,10 +84,12 @@ export async function wire(of: WireOptions): Promise<Wired> {
     onConfig: (config) => seen.configure(config),
     startDrain: () => void end.drain(),
   })
-  const parts = { of, instance, standing, loop, seen, desk, jobs }
+  const parts = { of, instance, standing, loop, seen, desk, jobs, fleet }
   const end = shutdown({ ...parts, doors: () => doors })
   await desk.open()
   doors = await openDoors({ ...parts, subjects, upstream }, watching)
+  // Whoever listens at our place has gone: what it held is ours.
+  await fleet?.open()
   // Whoever hears that it is ready may ask at once: by then the server knows who listens.
   const heard = bus.flush().catch(() => {})
   await within(clock, HEARD_MS, heard)
@@ -121,6 +126,7 @@ const loopOf = (
     upstream: ReturnType<typeof upstreams>
     watching: Inspection | null
     jobs: () => WiredJobs | null
+    fleet: () => WiredFleet | null
   },
 ): Loop =>
   new Loop({
@@ -133,8 +139,25 @@ const loopOf = (
     upstream: to.upstream,
     cache: of.cache ?? null,
     deferrals: () => to.jobs()?.desk ?? null,
+    tell: (news) => to.fleet()?.tell(news),
     inspection: to.watching,
     onBug: of.onBug,
     onFault: (error) => to.seen.fault('loop', error),
     run: (step) => to.seen.marks.run('loop', step),
   })
+
+/** Null: it works alone. */
+const fleetOf = (
+  of: WireOptions,
+  to: { loop: () => Loop; subjects: Subjects; instance: string; seen: Observers },
+): WiredFleet | null =>
+  of.fleet == null
+    ? null
+    : wireFleet({
+        ...to,
+        ...{ bus: of.bus, clock: of.clock, dice: of.dice, version: of.version },
+        store: of.fleet.store,
+        name: of.fleet.name ?? to.instance,
+        record: (event) => to.seen.recording.record(event),
+        warn: (words) => of.log.warn(words),
+      })

@@ -13,8 +13,7 @@ import {
   SAFE_FOR,
   WANT_HALVES,
 } from '#core/laws/shares'
-import { slotsOf, type Portion, type Share } from '#core/model/share'
-import type { LimitWord } from '#scheduler/loop/controllers'
+import { slotsOf, type LimitWord, type Portion, type Share } from '#core/model/share'
 import { holderOf, Observed, swept, type SeenMember } from './observed.ts'
 import { newRecord, readRecord, type FleetLine, type FleetRecord } from './record.ts'
 

@@ -14,7 +14,7 @@ import type { Inspection, Subject } from '#machines/inspection'
 import type { After } from '#machines/run'
 import type { Config, RouteConfig } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
-import { portionOf, WHOLE, type Portion } from '#core/model/share'
+import { portionOf, WHOLE, type LimitWord, type Portion } from '#core/model/share'
 import type { Gate, RouteControl } from '#core/model/inputs'
 import type { HeadgateEvent, Millis, Verdict } from '#ports'
 
@@ -56,12 +56,6 @@ export interface ControllersOptions {
   onCut?: () => void
   /** The breaker has opened for so long by what we met. */
   onOpened?: (openFor: Millis) => void
-}
-
-/** What one instance says of a route's limit. */
-export interface LimitWord {
-  readonly epoch: number
-  readonly limit: number
 }
 
 /** Share of the limit that a provider serves which is full, and not ill. */

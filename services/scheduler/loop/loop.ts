@@ -31,7 +31,7 @@ import type {
   Recorder,
   Scheduler,
 } from '#ports'
-import type { Share } from '#core/model/share'
+import type { LimitWord, Share } from '#core/model/share'
 import { refusalOf } from './accounting.ts'
 import { Answers } from './answers.ts'
 import { Attempts } from './attempts.ts'
@@ -40,7 +40,6 @@ import { KeptAnswers } from './kept-answers.ts'
 import { Ladder } from './ladder.ts'
 import { requestsOf, statusOf, weightOf, type LiveRequest, type RequestsAsked } from './live.ts'
 import { RequestEvents } from './request-events.ts'
-import type { LimitWord } from './controllers.ts'
 import { RouteControllers } from './route-controllers.ts'
 import { SettledIds } from './settled-ids.ts'
 import { ShownRequests } from './shown-requests.ts'

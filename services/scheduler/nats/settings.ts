@@ -3,15 +3,10 @@
  *
  *  The store may be absent, full, frozen or away, at the start or at any time later: then an act rejects with the
  *  reason, within `STORE_WITHIN_MS`, and the next one tries from the beginning. Nothing here throws by itself. */
-import { Kvm, KvWatchInclude, type KV, type KvWatchEntry } from '@nats-io/kv'
-import { JetStreamApiError } from '@nats-io/jetstream'
+import { Kvm, type KV } from '@nats-io/kv'
 import type { NatsConnection } from '@nats-io/transport-node'
-import type { Clock, KeptSettings, Millis } from '#ports'
-
-/** A store that has not answered by then is as good as absent. */
-export const STORE_WITHIN_MS: Millis = 2_000
-/** How often a watch is looked after: begun again where it ended, or where its bucket is another one. */
-export const RENEW_MS: Millis = 5_000
+import type { Clock, KeptSettings } from '#ports'
+import { bucketOf, STORE_WITHIN_MS, textOf, watchBucket, within } from './kv-bucket.ts'
 
 export interface NatsSettingsOptions {
   connection: NatsConnection
@@ -60,132 +55,4 @@ export async function natsSettings(of: NatsSettingsOptions): Promise<KeptSetting
     ...(of.olderBucket === undefined ? [] : [openOlder(of.olderBucket)]),
   ])
   return settings
-}
-
-/** A bucket that may be there or not at any time. */
-interface Bucket {
-  /** Rejects with a reason for an operator, in time. */
-  act<T>(use: (kv: KV) => Promise<T>): Promise<T>
-  /** Why the last act failed; null: it did not. */
-  trouble(): string | null
-}
-
-function bucketOf(kvm: Kvm, of: NatsSettingsOptions): Bucket {
-  const options = { history: 1, replicas: of.replicas ?? 1, timeout: STORE_WITHIN_MS }
-  let kv: KV | null = null
-  let trouble: string | null = null
-
-  const opened = async (): Promise<KV> =>
-    (kv ??= await kvm
-      .create(of.bucket, options)
-      // It is there with other settings, an operator's perhaps: they stay.
-      .catch((refused: unknown) =>
-        kvm.open(of.bucket, { timeout: STORE_WITHIN_MS }).catch(() => {
-          throw refused
-        }),
-      ))
-  /** A bucket that was there before may be gone, and then can be made anew. */
-  const attempt = async <T>(use: (kv: KV) => Promise<T>): Promise<T> => {
-    const before = kv
-    try {
-      return await use(await opened())
-    } catch (error) {
-      if (before === null || isSilence(error)) throw error
-      kv = null
-      return use(await opened())
-    }
-  }
-  return {
-    trouble: () => trouble,
-    async act(use) {
-      try {
-        const done = await within(of.clock, attempt(use))
-        trouble = null
-        return done
-      } catch (error) {
-        // Whatever was the matter: the next act looks for the bucket, or makes it.
-        kv = null
-        trouble = reasonOf(error)
-        throw new Error(trouble, { cause: error })
-      }
-    },
-  }
-}
-
-/** Hears what is there and what changes, begun again whenever it has to be. Gives what ends it. */
-function watchBucket(
-  store: Bucket,
-  clock: Pick<Clock, 'after'>,
-  on: (key: string, value: string) => void,
-): () => void {
-  let closed = false
-  let entries: { stop(): void } | null = null
-  let created = ''
-  const look = async (): Promise<void> => {
-    const now = await store.act((bucket) => bucket.status())
-    if (entries !== null && now.streamInfo.created === created) return
-    entries?.stop()
-    const fresh = await store.act((bucket) => bucket.watch({ include: KvWatchInclude.LastValue }))
-    if (closed) return fresh.stop()
-    entries = fresh
-    created = now.streamInfo.created
-    const over = (): void => void (entries === fresh && (entries = null))
-    listen(fresh, on).then(over, over)
-  }
-  let stopTimer = (): void => {}
-  const again = (): void => {
-    if (!closed) stopTimer = clock.after(RENEW_MS, () => void look().then(again, again))
-  }
-  void look().then(again, again)
-  return () => {
-    closed = true
-    stopTimer()
-    entries?.stop()
-  }
-}
-
-async function listen(
-  entries: AsyncIterable<KvWatchEntry>,
-  on: (key: string, value: string) => void,
-): Promise<void> {
-  for await (const entry of entries) {
-    const text = textOf(entry)
-    if (text !== null) on(entry.key, text)
-  }
-}
-
-const textOf = (entry: { operation: string; string(): string } | null): string | null =>
-  entry === null || entry.operation !== 'PUT' ? null : entry.string()
-
-/** The answer, or a rejection when the time is up; what comes later is nobody's. */
-function within<T>(clock: Pick<Clock, 'after'>, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = clock.after(STORE_WITHIN_MS, () => reject(new Error(SILENT)))
-    work.then(
-      (value) => {
-        stop()
-        resolve(value)
-      },
-      (error: unknown) => {
-        stop()
-        reject(error instanceof Error ? error : new Error('no reason given'))
-      },
-    )
-  })
-}
-
-const SILENT = `JetStream has not answered within ${STORE_WITHIN_MS} ms`
-
-const isSilence = (error: unknown): boolean =>
-  error instanceof Error && /timeout/i.test(error.name + error.message)
-
-/** One line for an operator. Names and codes are the server's; values are never in them. */
-function reasonOf(error: unknown): string {
-  if (error instanceof JetStreamApiError) return `JetStream refused: ${error.message}`
-  if (!(error instanceof Error)) return 'no reason given'
-  if (isSilence(error)) return SILENT
-  if (/no ?responders/i.test(`${error.name} ${error.message} ${String(error.cause)}`))
-    return 'no JetStream on this server, or not for this user'
-  if (/jetstream is not enabled/i.test(error.message)) return 'no JetStream on this server'
-  return error.message
 }

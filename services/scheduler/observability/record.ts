@@ -202,6 +202,8 @@ function addressOf(event: HeadgateEvent, on: Subjects): { subject: string; about
         ? { subject: on.controllerEvent(event.name, route), about: route }
         : null
     }
+    case 'fleet':
+      return { subject: on.fleetEvent, about: 'fleet' }
     case 'guardrail': {
       const { name } = event.data
       return { subject: on.controllerEvent('guardrail', name), about: name }

@@ -9,6 +9,7 @@ const hands = { instance: 'one', age_ms: 1_000 }
 const route = 'default-claude-a'
 
 const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
+  fleet: { what: 'joined', member: 'host-8780' },
   'request.queued': {
     ...who,
     route,

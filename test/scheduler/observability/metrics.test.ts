@@ -119,6 +119,7 @@ const snapshot: Snapshot = {
   waiting: [],
   conditions: [],
   jobs: null,
+  fleet: null,
   doors: {},
   guardrails: [],
   held: { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 },

@@ -1,7 +1,7 @@
 /** Everything that can happen to the core; closed. */
 import type { Config } from '#contracts/config'
 import type { Millis, Tokens } from '#contracts/units'
-import type { Share } from '#core/model/share'
+import type { Share } from './share.ts'
 import type { Verdict } from '#contracts/verdict'
 
 /** A request as the loop hands it over: parsed and well-formed, not yet accepted. */

@@ -46,3 +46,9 @@ export function partOf(share: Share, now: Millis): number {
   if (now < share.until || share.slots === 0) return whole
   return (whole * slotsOf(share, now)) / share.slots
 }
+
+/** What one instance says of a route's limit. */
+export interface LimitWord {
+  readonly epoch: number
+  readonly limit: number
+}

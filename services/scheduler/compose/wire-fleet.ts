@@ -1,0 +1,194 @@
+/** This instance's part in a fleet, put together with the loop that obeys it and the bus that carries its news. */
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import type { Config } from '#contracts/config'
+import type { FleetNow } from '#contracts/snapshot'
+import type { Subjects } from '#contracts/subjects'
+import type { Bus, Clock, Dice, FleetStore, HeadgateEvent, Millis } from '#ports'
+import { Membership, type MembershipNews } from '#scheduler/fleet/membership'
+import type { FleetNews } from '#scheduler/loop/fleet-news'
+import type { Loop } from '#scheduler/loop/loop'
+import { ALONE } from '#core/model/share'
+import { within } from './within.ts'
+
+/** Whoever is there answers by then. */
+const HELLO_MS: Millis = 300
+/** Without a share nobody is served: the first one is waited for, but not for ever. */
+const FIRST_MS: Millis = 3_000
+
+export interface WiredFleet {
+  /** What the loop has to say to the others. */
+  tell(news: FleetNews): void
+  open(): Promise<void>
+  now(): FleetNow
+  /** It takes nothing new: what it holds goes to the others as its attempts end. */
+  drain(): void
+  close(): Promise<void>
+}
+
+export function wireFleet(of: {
+  store: FleetStore
+  loop: () => Loop
+  bus: Bus
+  subjects: Subjects
+  clock: Clock
+  dice: Dice
+  instance: string
+  name: string
+  version: string
+  record: (event: HeadgateEvent) => void
+  warn: (words: string) => void
+}): WiredFleet {
+  const { bus, subjects, instance, clock } = of
+  const membership = new Membership({
+    store: of.store,
+    ...{ clock, dice: of.dice },
+    ...{ name: of.name, incarnation: instance, version: of.version },
+    demand: () => demandOf(of.loop()),
+    onShare: (share) => of.loop().share(share),
+    onLimit: (route, word) => of.loop().hear({ kind: 'limit', route, word }),
+    anybody: () => anybody({ bus, subjects, clock, instance }),
+    news(news) {
+      if (news.kind === 'trouble') of.warn(`fleet: ${news.reason}`)
+      if (news.kind === 'superseded')
+        of.warn(
+          `fleet: another process has the name ${news.member}; give each a fleet.member of its own`,
+        )
+      const event = eventOf(news, clock.wall())
+      if (event !== null) of.record(event)
+    },
+  })
+  const heard = [
+    bus.subscribe(subjects.peerFleet, ({ data }) => {
+      const news = newsIn(data)
+      if (news !== null && news.by !== instance) of.loop().hear(news.news)
+    }),
+    bus.subscribe(subjects.peerHello, ({ data, reply }) => {
+      if (reply === undefined || !membership.joined) return
+      if (new TextDecoder().decode(data) !== instance) bus.publish(reply, instance)
+    }),
+  ]
+  return {
+    tell: (news) => bus.publish(subjects.peerFleet, JSON.stringify({ by: instance, news })),
+    async open() {
+      of.loop().share({ ...ALONE, slots: 0, safe: 0, safeUntil: 0, portion: { from: 0, to: 0 } })
+      await within(clock, FIRST_MS, membership.open())
+    },
+    now: () => nowOf(membership, clock),
+    drain: () => membership.drain(),
+    async close() {
+      await membership.leave()
+      for (const one of heard) await one.drain()
+      await of.store.close()
+    },
+  }
+}
+
+function demandOf(loop: Loop) {
+  const { state } = loop
+  const limits = loop.words()
+  const capacity = [...limits.values()].reduce((sum, { limit }) => sum + limit, 0)
+  return {
+    ...{ inflight: state.inflight, queued: state.queued, limits },
+    whole: state.config.maxInflight,
+    // Before any route is open nothing is known of what they allow.
+    capacity: capacity === 0 ? state.config.maxInflight : capacity,
+    config: fingerprint(state.config),
+  }
+}
+
+const prints = new WeakMap<Config, string>()
+
+/** Of what all members must agree on; keys are never in it. */
+function fingerprint(config: Config): string {
+  const known = prints.get(config)
+  if (known !== undefined) return known
+  const { lanes, tenantCap, maxInflight, breaker, routes, routeDefaults, emergency } = config
+  const { concurrency_limit, scheduling, preemption } = config.file
+  const tenants = [...config.tenants.named].toSorted(([a], [b]) => (a < b ? -1 : 1))
+  const text = JSON.stringify([
+    ...[lanes, tenantCap, maxInflight, breaker, routes, routeDefaults, emergency],
+    ...[concurrency_limit, scheduling, preemption, tenants, config.tenants.default],
+  ])
+  const print = createHash('sha256').update(text).digest('base64url').slice(0, 12)
+  prints.set(config, print)
+  return print
+}
+
+/** Whether any instance answers that has joined. */
+function anybody(of: {
+  bus: Bus
+  subjects: Subjects
+  clock: Clock
+  instance: string
+}): Promise<boolean> {
+  const { bus, subjects, clock, instance } = of
+  return new Promise((resolve) => {
+    const reply = `${subjects.peerHello}.${instance}`
+    const answers = bus.subscribe(reply, () => end(true))
+    const stop = clock.after(HELLO_MS, () => end(false))
+    const end = (there: boolean): void => {
+      stop()
+      void answers.drain()
+      resolve(there)
+    }
+    bus.publish(subjects.peerHello, instance, { reply })
+  })
+}
+
+const limitWord = z.object({ epoch: z.int().min(0), limit: z.number().min(0) })
+const token = z.string().min(1).max(200)
+const ms = z.number().min(0).max(86_400_000)
+const peerNews = z.object({
+  by: z.string(),
+  news: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('limit'), route: token, word: limitWord }),
+    z.object({ kind: z.literal('opened'), route: token, openFor: ms }),
+    z.object({ kind: z.literal('paused'), quota: token, forMs: ms }),
+    z.object({
+      kind: z.literal('blocked'),
+      upstream: token,
+      status: z.int().nullable(),
+      spendLimit: z.boolean(),
+      cause: z.string().max(200),
+    }),
+  ]),
+})
+
+/** Null: it is not what instances say to one another. */
+function newsIn(data: Uint8Array): { by: string; news: FleetNews } | null {
+  try {
+    return peerNews.parse(JSON.parse(new TextDecoder().decode(data)))
+  } catch {
+    return null
+  }
+}
+
+function eventOf(news: MembershipNews, at: number): HeadgateEvent | null {
+  if (news.kind === 'trouble') return null
+  return { name: 'fleet', at, data: { what: news.kind, member: news.member } }
+}
+
+function nowOf(membership: Membership, clock: Clock): FleetNow {
+  const { view } = membership
+  const own = view.members.find((one) => one.own)
+  return {
+    member: view.name,
+    whole: view.whole,
+    lapses: view.lapses,
+    trouble: view.reason,
+    members: view.members.map(({ name, line, standing, silentFor, own: mine }) => ({
+      member: name,
+      instance: line.incarnation,
+      version: line.version,
+      standing: line.leaving && standing === 'alive' ? 'leaving' : standing,
+      own: mine,
+      share: line.held,
+      want: line.want,
+      inflight: line.inflight,
+      heard_ms: Math.round(mine ? 0 : silentFor),
+      config_differs: own !== undefined && line.config !== own.line.config,
+    })),
+    at: Math.round(clock.wall()),
+  }
+}
