@@ -33,6 +33,10 @@ const NO_LAW = new Set([
   // What doubles lose.
   'core/estimators/token-bucket EPSILON',
   'core/invariants ROUNDING',
+  'core/model/share EPSILON',
+  // Nobody to divide with.
+  'core/model/share ALONE',
+  'core/model/share WHOLE',
   // An hour has so many milliseconds.
   'machines/aimd HOUR',
   // Another name for `SHARED_TENANT_CAP`.

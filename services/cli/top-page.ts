@@ -2,6 +2,7 @@
  *  colour only repeats it. */
 import type { Snapshot } from '#contracts/snapshot'
 import { waitWords } from '#contracts/waiting'
+import { fleetLines } from './top-fleet.ts'
 import { jobLines } from './top-jobs.ts'
 import type { Move } from './top-memory.ts'
 import { most, words, type Drawing, type PageOptions, type Room } from './top-drawing.ts'
@@ -58,7 +59,7 @@ export const waitingPage = (of: { trouble: string; columns: number; paint: Paint
 ]
 
 function drawn(of: Drawing): string[] {
-  const sections = [routes(of), lanes(of), jobs(of), tenants(of), moves(of)].filter(
+  const sections = [routes(of), lanes(of), fleet(of), jobs(of), tenants(of), moves(of)].filter(
     (one) => one.length > 0,
   )
   const gap = of.room.airy ? [''] : []
@@ -228,6 +229,9 @@ const WAIT_SAID_MS = 1_000
 /** Of the last ones; at least 1. */
 const largest = (values: readonly (number | null)[], last: number): number =>
   Math.max(1, ...values.slice(-last).map((one) => one ?? 0))
+
+const fleet = ({ snapshot, width, room, paint }: Drawing): string[] =>
+  fleetLines(snapshot, { width, most: room.moves === 0 ? 2 : 10, paint })
 
 const jobs = ({ snapshot, width, room, paint }: Drawing): string[] =>
   jobLines(snapshot, { width, lanes: room.lanes, brief: room.moves === 0, paint })

@@ -32,6 +32,8 @@ export interface FleetWorldOptions {
   }
   /** Of one leg to the store and back, most. */
   delayMs: Millis
+  /** The store is away for all, once; absent: only by chance. */
+  awayFor?: { from: Millis; ms: Millis }
 }
 
 export interface FleetWorldResult {
@@ -43,6 +45,9 @@ export interface FleetWorldResult {
   score: number
   writes: number
   lapses: number
+  /** Least in flight while the store was away as asked; and whether what members may use ever rose then. */
+  leastWhileAway: number
+  roseWhileAway: boolean
 }
 
 const STEP: Millis = 100
@@ -63,6 +68,9 @@ class World {
   readonly violations: string[] = []
   writes = 0
   lapses = 0
+  leastWhileAway = Infinity
+  roseWhileAway = false
+  #allowed = Infinity
   #made = 0
 
   constructor(of: FleetWorldOptions) {
@@ -86,6 +94,7 @@ class World {
       most = Math.max(most, inflight)
       if (inflight > this.of.whole) this.violations.push(`${this.now} ms: ${inflight} in flight`)
       this.sums()
+      this.looksWhileAway(inflight)
       if (step * STEP < 30_000) continue
       used += Math.min(inflight, this.of.whole)
       could += Math.min(this.of.whole, wanted)
@@ -93,7 +102,8 @@ class World {
     const score = could === 0 ? 1 : used / could
     const { violations, writes } = this
     const lapses = this.members.reduce((sum, one) => sum + one.membership.view.lapses, this.lapses)
-    return { most, violations, score, writes, lapses }
+    const { leastWhileAway, roseWhileAway } = this
+    return { most, violations, score, writes, lapses, leastWhileAway, roseWhileAway }
   }
 
   async advance(ms: Millis): Promise<void> {
@@ -115,6 +125,19 @@ class World {
     if (this.happens(chances.lose) && living.every((one) => !one.cutOff)) this.text = null
     for (const one of living) one.chances()
     this.members = this.members.filter((one) => one.alive || one.inflight > 0)
+  }
+
+  looksWhileAway(inflight: number): void {
+    const { awayFor } = this.of
+    if (awayFor === undefined || this.now < awayFor.from) return
+    if (this.now >= awayFor.from + awayFor.ms) return
+    this.away = Math.max(this.away, awayFor.from + awayFor.ms)
+    // What was on its way when it went may still come.
+    if (this.now < awayFor.from + 1_000) return
+    const allowed = this.members.reduce((sum, one) => sum + slotsOf(one.share, one.now), 0)
+    if (allowed > this.#allowed) this.roseWhileAway = true
+    this.#allowed = allowed
+    this.leastWhileAway = Math.min(this.leastWhileAway, inflight)
   }
 
   join(): void {

@@ -213,7 +213,17 @@ describe('a schema and what reads the wire say the same', () => {
 })
 
 /** What is no subject that a program may use. */
-const OURS = ['root', 'events', 'every', 'stored', 'peerSwitch', 'peerJob', 'batch']
+const OURS = [
+  'root',
+  'events',
+  'every',
+  'stored',
+  'peerSwitch',
+  'peerJob',
+  'peerFleet',
+  'peerHello',
+  'batch',
+]
 
 /** Every subject of each builder that a program may use; schedulers, and the HTTP door about batches, talk among
  *  themselves besides. */

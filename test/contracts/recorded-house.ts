@@ -5,6 +5,8 @@ import { createLog } from '#platform/log'
 import { memoryBus } from '#scheduler/memory/bus'
 import type { Bus, BusHeaders, Clock } from '#ports'
 import { seededDice } from '#core/estimators/dice'
+import { newRecord } from '../../services/scheduler/fleet/record.ts'
+import { memoryFleetStore } from '../../services/scheduler/memory/fleet-store.ts'
 import { memoryJobStore, type MemoryJobStore } from '../../services/scheduler/memory/job-store.ts'
 import { memorySettings } from '../../services/scheduler/memory/settings.ts'
 import { wire, type Wired } from '../../services/scheduler/compose/wire.ts'
@@ -57,6 +59,7 @@ export async function openRecordedHouse(of: {
   const wired = await wire({
     bus,
     jobs: { store, members: memorySettings() },
+    fleet: { store: await withNeighbour(), name: 'here' },
     settings: memorySettings(),
     provider,
     loaded: loadConfig({ path: null, text: of.yaml ?? '', emergency: false }),
@@ -136,3 +139,15 @@ function written(bus: Bus, sent: Sent[]): Bus {
 }
 
 const quiet = (clock: Clock) => createLog({ level: 'silent', clock, to: { write: () => {} } })
+
+/** Another member stands in the record of the fleet, and holds nothing. */
+async function withNeighbour() {
+  const store = memoryFleetStore()
+  const line = {
+    ...{ incarnation: 'other', seq: 1, lease: 10_000, held: 0, want: 0, inflight: 0, whole: 60 },
+    ...{ config: 'other', version: '0.1.0', leaving: true, limits: {} },
+  }
+  const record = { ...newRecord('r', true), members: { there: line } }
+  await store.write(JSON.stringify(record), 0)
+  return store
+}

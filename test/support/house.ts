@@ -14,6 +14,7 @@ import { createLog } from '../../services/platform/log.ts'
 import { anthropicBatches } from '../../services/scheduler/provider/batches.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
 import { systemClock, systemDice, systemSoon } from '../../services/platform/system.ts'
+import { openFleet } from '../../services/scheduler/compose/open-fleet.ts'
 import { openJobs } from '../../services/scheduler/compose/open-jobs.ts'
 import { wire, type Wired } from '../../services/scheduler/compose/wire.ts'
 import {
@@ -45,6 +46,8 @@ export interface HouseOptions {
   http?: boolean
   /** Durable jobs are kept in the server's JetStream. */
   jobs?: boolean
+  /** The schedulers divide their limits. */
+  fleet?: boolean
   /** What stands between the schedulers and the provider's batches: faults, for instance. */
   batches?: (real: ProviderBatches) => ProviderBatches
   /** Of the nats-server: more lines of its configuration, for instance. */
@@ -82,8 +85,11 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
     const jobs =
       options.jobs === true ? await openJobs({ file, connection, clock: systemClock }) : null
     if (jobs?.kept === null) throw new Error(jobs.reason)
+    const fleet =
+      options.fleet === true ? await openFleet({ file, connection, clock: systemClock }) : null
     const wired = await wire({
       bus,
+      fleet: fleet?.store == null ? null : { store: fleet.store, name: null },
       jobs: jobs?.kept ?? null,
       settings: memorySettings(),
       batches: (options.batches ?? ((real) => real))(anthropicBatches({ clock: systemClock })),

@@ -1,11 +1,11 @@
 /** This instance's part in a fleet, put together with the loop that obeys it and the bus that carries its news. */
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
 import type { Config } from '#contracts/config'
 import type { FleetNow } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
 import type { Bus, Clock, Dice, FleetStore, HeadgateEvent, Millis } from '#ports'
 import { Membership, type MembershipNews } from '#scheduler/fleet/membership'
+import { newsIn } from '#scheduler/fleet/news'
 import type { FleetNews } from '#scheduler/loop/fleet-news'
 import type { Loop } from '#scheduler/loop/loop'
 import { ALONE } from '#core/model/share'
@@ -134,34 +134,6 @@ function anybody(of: {
     }
     bus.publish(subjects.peerHello, instance, { reply })
   })
-}
-
-const limitWord = z.object({ epoch: z.int().min(0), limit: z.number().min(0) })
-const token = z.string().min(1).max(200)
-const ms = z.number().min(0).max(86_400_000)
-const peerNews = z.object({
-  by: z.string(),
-  news: z.discriminatedUnion('kind', [
-    z.object({ kind: z.literal('limit'), route: token, word: limitWord }),
-    z.object({ kind: z.literal('opened'), route: token, openFor: ms }),
-    z.object({ kind: z.literal('paused'), quota: token, forMs: ms }),
-    z.object({
-      kind: z.literal('blocked'),
-      upstream: token,
-      status: z.int().nullable(),
-      spendLimit: z.boolean(),
-      cause: z.string().max(200),
-    }),
-  ]),
-})
-
-/** Null: it is not what instances say to one another. */
-function newsIn(data: Uint8Array): { by: string; news: FleetNews } | null {
-  try {
-    return peerNews.parse(JSON.parse(new TextDecoder().decode(data)))
-  } catch {
-    return null
-  }
 }
 
 function eventOf(news: MembershipNews, at: number): HeadgateEvent | null {

@@ -1,6 +1,7 @@
 /** Attempts on their way: sent through the provider's port, heard, and ended. */
 import type { Effect } from '#core/model/effects'
 import type { Attempt, Request } from '#core/model/state'
+import { slotsOf } from '#core/model/share'
 import { judge } from '#core/laws/judgement'
 import type { AbortWhy, AttemptCall, AttemptSink, Millis, Provider, Verdict } from '#ports'
 import type { Answers } from './answers.ts'
@@ -43,6 +44,10 @@ export class Attempts {
     routes.started(request)
     events.dispatched(live, request, attempt)
     const sink = this.#sinkOf(live, attempt)
+    if (!this.#stillOurs(attempt)) {
+      spine.move(live, 'attempt.aborting', now)
+      return sink.ended(LAPSED)
+    }
     try {
       live.running = provider.send(this.#callOf(live, request, attempt), sink)
     } catch (error) {
@@ -50,6 +55,16 @@ export class Attempts {
       // After this step: nothing is heard from inside `send`.
       sink.ended(NEVER_SENT)
     }
+  }
+
+  /** The last look at the lease, right before the call: the process may have stood still since it was decided. What
+   *  may not start any more waits for its turn again. */
+  #stillOurs(attempt: Attempt): boolean {
+    const { state, now } = this.#of.spine
+    const { share } = state
+    if (share.until === Infinity || state.inflight <= slotsOf(share, now())) return true
+    attempt.ending = 'preempt'
+    return false
   }
 
   forwarding(live: LiveRequest, request: Request, now: Millis): void {
@@ -144,4 +159,11 @@ const NO_ANSWER: Omit<Verdict, 'kind'> = {
   mayHaveRun: true,
   rate: null,
   body: null,
+}
+
+const LAPSED: Verdict = {
+  kind: 'ended',
+  ...NO_ANSWER,
+  cause: 'lease_lapsed',
+  mayHaveRun: false,
 }

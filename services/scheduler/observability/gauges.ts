@@ -44,6 +44,12 @@ export function makeGauges(registry: Registry) {
       "Slots of a route's limit that this instance may use; without a fleet, the limit.",
       'route',
     ),
+    members: gauge(
+      'fleet_members',
+      'Instances that divide the limits, by how they stand; without a fleet, none.',
+      'standing',
+    ),
+    lapses: gauge('fleet_lapses', 'Times that the lease of this instance has run out.'),
     level: gauge(
       'degradation_level',
       '0 none, 1 batch has its minimum share, 2 batch has what is left, 3 sheds arrivals.',
@@ -124,10 +130,17 @@ export function readSnapshot(to: Gauges, from: Snapshot, tenantOf: (name: string
     for (const lane of from.lanes)
       inflight.set({ lane: lane.name, route }, one.inflight_by_lane[lane.name] ?? 0)
   }
+  readFleet(to, from)
   readConditions(to, from)
   readAlarms(to, from)
   readQuotas(to, from)
   readJobs(to, from)
+}
+
+function readFleet({ members, lapses }: Gauges, { fleet }: Snapshot): void {
+  members.reset()
+  lapses.set({}, fleet?.lapses ?? 0)
+  for (const { standing } of fleet?.members ?? []) members.inc({ standing })
 }
 
 /** What the alert rules watch. */

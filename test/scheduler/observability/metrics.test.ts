@@ -31,6 +31,8 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['guardrail_p95_e2e_ms', 'gauge'],
   ['guardrail_retry_amplification', 'gauge'],
   ['fleet_share', 'gauge'],
+  ['fleet_members', 'gauge'],
+  ['fleet_lapses', 'gauge'],
   ['requests_dropped_total', 'counter'],
   ['upstream_alarms_total', 'counter'],
   ['build_info', 'gauge'],
