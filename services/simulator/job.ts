@@ -35,6 +35,24 @@ export interface RunJob {
   what: ScenarioJob | TraceJob
 }
 
+/** Durable jobs beside the traffic, each like a call of it. */
+export interface Backlog {
+  jobs: number
+  /** They are named `backlog1` to `backlogN`, or `backlog` where it is one, and have jobs in turn. */
+  tenants: number
+  lane: string
+  /** From the storing of each; null: the lane's. */
+  deadlineS: Seconds | null
+  /** They are stored evenly over so long from the start; 0: all at the start. */
+  overS: Seconds
+}
+
+/** The scheduler's process dies, and for so long nobody is there. */
+export interface Restart {
+  atS: Seconds
+  forS: Seconds
+}
+
 export interface ScenarioJob {
   kind: 'scenario'
   name: string

@@ -5,7 +5,8 @@ import { ProviderModel, verdictOf } from '../../services/simulator/provider-mode
 import { seriesOf } from '../../services/simulator/series.ts'
 import type { How, SimRequest } from '../../services/simulator/sim-request.ts'
 import { PerSecond, Tally } from '../../services/simulator/tally.ts'
-import { noFacts, requestOf, type ArrivalSketch } from '../support/simulated.ts'
+import { noFacts } from '../../services/simulator/policy.ts'
+import { requestOf, type ArrivalSketch } from '../support/simulated.ts'
 
 describe('numbers by second', () => {
   test('add up, are set, and are zero where nothing was said', () => {
