@@ -161,6 +161,7 @@ function jobOf(flags: SimulateFlags): Job {
     label,
     seed,
     what,
+    ...{ backlog: null, restarts: [] },
     ...of,
   })
   return {

@@ -33,7 +33,7 @@ interface Present {
 
 export class DurableJobs {
   readonly facts: JobFacts = {
-    ...{ asked: 0, stored: 0, refused: 0, ended: 0, expired: 0, failed: 0 },
+    ...{ asked: 0, stored: 0, refused: 0, ended: 0, kept: 0, expired: 0, failed: 0 },
     ...{ takenOver: 0, returned: 0, beyondOne: 0, told: 0, lastEndAt: null },
   }
   readonly #clock: VirtualClock
@@ -142,6 +142,7 @@ export class DurableJobs {
   atRest(): string[] {
     const { asked, stored, refused, ended } = this.facts
     const { jobs, claims } = this.#store
+    this.facts.kept = jobs
     const found: string[] = []
     if (stored - ended !== jobs)
       found.push(`I9: of ${stored} stored jobs ${ended} have a result and ${jobs} wait`)

@@ -3,7 +3,7 @@
 import type { Config } from '#contracts/config'
 import { requestKey } from '#contracts/ids'
 import { refusal } from '#contracts/messages'
-import type { Seconds } from '#contracts/units'
+import type { Millis, Seconds } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
 import { violations } from '#core/invariants'
 import type { Loop } from '#scheduler/loop/loop'
@@ -22,7 +22,7 @@ import {
 } from './policy.ts'
 import { verdictOf } from './provider-model.ts'
 import type { SimRequest } from './sim-request.ts'
-import { jobsOf, type Tally } from './tally.ts'
+import type { Tally } from './tally.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 
 const EVENT = new TextEncoder().encode('{"type":"message_start"}')
@@ -155,12 +155,19 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   #die(forS: Seconds): void {
     if (this.#down !== null) return
     const { clock } = this.#options
-    const death: Death = { at: clock.instant / 1_000, forS, lost: 0, turnedAway: 0, cut: 0 }
+    const death: Death = {
+      ...{ at: clock.instant / 1_000, forS },
+      ...{ lost: 0, turnedAway: 0, cut: 0, thrownAway: 0 },
+    }
     this.facts.deaths.push(death)
     this.#down = death
     this.#instance.die()
     this.#jobs?.gone()
-    for (const sent of this.#running) if (sent.cut()) death.cut++
+    for (const sent of this.#running) {
+      if (!sent.cut()) continue
+      death.thrownAway += (clock.instant - sent.startedAt) / 1_000
+      if (sent.request.durable) death.cut++
+    }
     for (const request of this.#live.values()) {
       if (request.durable) continue
       this.#live.delete(request.id)
@@ -226,7 +233,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     if (request === undefined) throw new Error(`${call.id}: an attempt for a request not live`)
     this.#checkStart(call)
     const sent = new Sent({
-      ...{ request, sink },
+      ...{ request, sink, startedAt: this.#options.clock.instant },
       over: (ran) => this.#over(sent, ran),
     })
     this.#running.add(sent)
@@ -296,13 +303,20 @@ class Sent implements WireEvents, RunningAttempt {
   /** Takes the watch over its first byte back. */
   silence: () => void = () => {}
   readonly request: SimRequest
+  readonly startedAt: Millis
   readonly #sink: AttemptSink
   /** Told when the sink was. */
   readonly #over: (ran: boolean) => void
   #dead = false
 
-  constructor(of: { request: SimRequest; sink: AttemptSink; over: (ran: boolean) => void }) {
+  constructor(of: {
+    request: SimRequest
+    startedAt: Millis
+    sink: AttemptSink
+    over: (ran: boolean) => void
+  }) {
     this.request = of.request
+    this.startedAt = of.startedAt
     this.#sink = of.sink
     this.#over = of.over
   }
@@ -321,12 +335,12 @@ class Sent implements WireEvents, RunningAttempt {
     )
   }
 
-  /** Its process died. True: it was a job's, which has to be made again. */
+  /** Its process died; false: that was known. */
   cut(): boolean {
     if (this.#dead) return false
     this.#dead = true
     this.attempt?.abort(DIED)
-    return this.request.durable
+    return true
   }
 
   abort(why: AbortWhy): void {

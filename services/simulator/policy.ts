@@ -57,6 +57,8 @@ export interface Death {
   turnedAway: number
   /** Attempts of jobs that were under way, and are made again. */
   cut: number
+  /** Slot-seconds of all attempts that were under way. */
+  thrownAway: Seconds
 }
 
 /** Durable jobs, counted where they are stored and where their calls are made. */
@@ -69,6 +71,8 @@ export interface JobFacts {
   refused: number
   /** With their one result. */
   ended: number
+  /** In the store when all was over. */
+  kept: number
   expired: number
   /** Neither in time nor expired: given up after their tries. */
   failed: number

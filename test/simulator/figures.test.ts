@@ -84,6 +84,7 @@ const partOf = (tally: Tally, of: Partial<PartRun> = {}): PartRun => ({
   tenantsLeft: 0,
   overAt: 0,
   lowestLimit: () => 0,
+  ...{ backlog: null, without: null, unbroken: null },
   ...of,
 })
 const preempted = { ...verdictOf('ended', null), cause: 'preempt' }
