@@ -86,7 +86,7 @@ function restartWords(
   })
   if (later === null) return each
   const when = later >= 0 ? 'earlier' : 'later'
-  return [...each, `without that the backlog is done ${seconds(Math.abs(later))} ${when}`]
+  return [...each, `without these deaths the backlog is done ${seconds(Math.abs(later))} ${when}`]
 }
 
 const percent = (share: number): string => `${Number((100 * share).toFixed(1))} %`
