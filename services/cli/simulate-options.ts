@@ -1,7 +1,7 @@
 /** Values of the options of `headgate simulate`, each checked on its own. */
 import { InvalidArgumentError } from 'commander'
 import { isToken, TOKEN_SHAPE } from '#contracts/ids'
-import type { TraceJob } from '#simulator/job'
+import type { Restart, TraceJob } from '#simulator/job'
 
 export type LaneShare = TraceJob['lanes'][number]
 export type Storm = NonNullable<TraceJob['storm']>
@@ -10,6 +10,9 @@ export type Storm = NonNullable<TraceJob['storm']>
 const SUM_ERROR_MAX = 1e-6
 const LANES_MAX = 16
 const SECONDS_MAX = 1e9
+const RESTARTS_MAX = 100
+/** A process is away for so long unless it is said: about as long as one takes to come back. */
+const AWAY_S = 5
 
 const NUMBER = /^\d+(\.\d+)?$/
 
@@ -73,4 +76,33 @@ export function stormOf(text: string): Storm {
   const wellFormed = NUMBER.test(from) && NUMBER.test(length) && more.length === 0
   if (wellFormed && forS > 0 && fromS < SECONDS_MAX && forS < SECONDS_MAX) return { fromS, forS }
   throw new InvalidArgumentError('expected FROM:FOR in seconds, FOR above 0, as 300:120')
+}
+
+/** `AT,…` or `AT:FOR,…`, in seconds. */
+export function restartsOf(text: string): Restart[] {
+  const restarts = text.split(',').map((part) => {
+    const [at = '', away = String(AWAY_S), ...more] = part.split(':')
+    const [atS, forS] = [Number(at), Number(away)]
+    const wellFormed = NUMBER.test(at) && NUMBER.test(away) && more.length === 0
+    if (wellFormed && forS > 0 && atS < SECONDS_MAX && forS < SECONDS_MAX) return { atS, forS }
+    throw new InvalidArgumentError(
+      `expected AT or AT:FOR in seconds, FOR above 0 and ${AWAY_S} if absent, as 600,1200:30`,
+    )
+  })
+  if (restarts.length > RESTARTS_MAX)
+    throw new InvalidArgumentError(`at most ${RESTARTS_MAX} restarts`)
+  for (const [at, { atS }] of restarts.entries()) {
+    const before = restarts[at - 1]
+    if (before !== undefined && atS < before.atS + before.forS)
+      throw new InvalidArgumentError(
+        `one after the other: at ${atS} s the process of ${before.atS} s is not back, or was not yet gone`,
+      )
+  }
+  return restarts
+}
+
+/** A name as the wire has it. */
+export function tokenOf(text: string): string {
+  if (isToken(text)) return text
+  throw new InvalidArgumentError(`expected ${TOKEN_SHAPE}`)
 }

@@ -21,7 +21,7 @@ export function jsonOf(
 
 function oneRun(result: RunResult, of: { scale: number; capacity: number }): object {
   const { scenario, trace, seed, policy, figures, lanes, guardrails } = result
-  const { acceptance, findings, simulated_s } = result
+  const { acceptance, findings, simulated_s, backlog, restarts } = result
   const counts = {
     violations: result.violations,
     trace_hash: result.trace_hash,
@@ -29,12 +29,12 @@ function oneRun(result: RunResult, of: { scale: number; capacity: number }): obj
     wall_ms: result.wall_ms,
   }
   if (scenario !== null) {
-    const more = { lanes, guardrails, acceptance, findings, simulated_s }
+    const more = { lanes, guardrails, acceptance, findings, simulated_s, backlog, restarts }
     return { scenario, seed, policy, figures, ...counts, ...more }
   }
   const { scale, capacity } = of
   const said = { trace, seed, policy, scale, capacity, lanes, guardrails, figures }
-  return { ...said, ...counts, findings, simulated_s }
+  return { ...said, ...counts, findings, simulated_s, backlog, restarts }
 }
 
 function rounded(value: unknown): unknown {
@@ -59,7 +59,7 @@ export function tablesOf(results: readonly RunResult[]): string {
   if (first === undefined) return ''
   const tables = results.length === 1 ? singly(first) : besides(results)
   const shown = tables.filter((table) => table.length > 0).map((table) => table.toString())
-  return [titleOf(results, first), ...shown, ...endOf(results)].join('\n')
+  return [titleOf(results, first), ...saidOf(results), ...shown, ...endOf(results)].join('\n')
 }
 
 function titleOf(results: readonly RunResult[], first: RunResult): string {
@@ -67,6 +67,29 @@ function titleOf(results: readonly RunResult[], first: RunResult): string {
   const what = scenario === null ? `trace ${trace}` : `scenario ${scenario}`
   const of = results.length === 1 ? `, policy ${policy}` : ''
   return `${what}, seed ${seed}${of}, ${number(simulated_s)} s of virtual time`
+}
+
+/** What was asked beside the traffic, first: with several runs, of each. */
+function saidOf(results: readonly RunResult[]): string[] {
+  return results.flatMap(({ said, label }) => {
+    if (said.length === 0) return []
+    const head = results.length === 1 ? [] : [`${label}:`]
+    return [...head, ...said.flatMap((sentence) => wrapped(sentence))]
+  })
+}
+
+/** A sentence as an item of a list. */
+function wrapped(sentence: string): string[] {
+  const lines: string[] = []
+  let line = '-'
+  for (const word of sentence.split(' ')) {
+    if (line.length + 1 + word.length > WIDTH) {
+      lines.push(line)
+      line = ' '
+    }
+    line += ` ${word}`
+  }
+  return [...lines, line]
 }
 
 /** Lanes as rows. */

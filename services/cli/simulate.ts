@@ -3,7 +3,15 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
-import { POLICIES, type Job, type Policy, type RunJob, type RunResult } from '#simulator/job'
+import {
+  POLICIES,
+  type Backlog,
+  type Job,
+  type Policy,
+  type Restart,
+  type RunJob,
+  type RunResult,
+} from '#simulator/job'
 import { sayEnd, startProgram } from './program.ts'
 import { onStop } from './signals.ts'
 import {
@@ -11,7 +19,9 @@ import {
   collected,
   lanesOf,
   numberFrom,
+  restartsOf,
   stormOf,
+  tokenOf,
   wholeFrom,
   type LaneShare,
   type Storm,
@@ -39,6 +49,12 @@ export interface SimulateFlags {
   lanes: LaneShare[]
   for?: number
   storm?: Storm
+  backlog?: number
+  backlogTenants: number
+  backlogLane: string
+  backlogDeadline?: number
+  backlogOver: number
+  restart: Restart[]
   json?: true
   report?: string
   record?: string
@@ -46,8 +62,12 @@ export interface SimulateFlags {
 
 /** More columns than a terminal shows. */
 const RUNS_MAX = 5
+/** Each is kept in memory to its end. */
+const JOBS_MAX = 1_000_000
 const OF_SCENARIO = ['load', 'reserved', 'hold', 'noise', 'part'] as const
 const OF_TRACE = ['scale', 'capacity', 'tenants', 'lanes', 'for', 'storm'] as const
+/** They say more of a backlog. */
+const OF_BACKLOG = ['backlogTenants', 'backlogLane', 'backlogDeadline', 'backlogOver'] as const
 /** Columns lack them. */
 const OF_COLUMNS = ['tenants', 'lanes'] as const
 const LANES = 'premium=0.2,interactive=0.5,batch=0.3'
@@ -97,6 +117,21 @@ export const simulate = (): Command => {
     )
     .option('--for <seconds>', 'only so many seconds of virtual time', positive)
     .option('--storm <from:for>', 'seconds in which the provider bears a fifth', stormOf)
+    .optionsGroup('Beside a trace, or a scenario of one part:')
+    .option('--backlog <n>', 'durable jobs, like the calls of the traffic', wholeFrom(1, JOBS_MAX))
+    .option('--backlog-tenants <n>', 'whose they are, in turn', wholeFrom(1, 100_000), 1)
+    .option('--backlog-lane <lane>', 'where they wait', tokenOf, 'batch')
+    .option(
+      '--backlog-deadline <seconds>',
+      "of each job (default: the lane's timeout_ms)",
+      positive,
+    )
+    .option('--backlog-over <seconds>', 'they come evenly over so long', numberFrom(0, 1e9), 0)
+    .addOption(
+      new Option('--restart <at:for,…>', 'seconds at which the scheduler dies, and for how long')
+        .argParser(restartsOf)
+        .default([], 'none'),
+    )
     .action(async (flags: SimulateFlags, command: Command) => {
       if (flags.list === true) return list(flags, command)
       check(flags, command)
@@ -125,6 +160,9 @@ function check(flags: SimulateFlags, command: Command): void {
       : { names: OF_SCENARIO, needs: '--scenario NAME, not --trace' }
   const lost = foreign.names.find(given)
   if (lost !== undefined) throw new Misuse(`--${lost}: needs ${foreign.needs}`)
+  const more = OF_BACKLOG.find(given)
+  if (more !== undefined && flags.backlog === undefined)
+    throw new Misuse(`${optionOf(more)}: needs --backlog N`)
   const dealt = OF_COLUMNS.find(given)
   if (dealt !== undefined && flags.trace !== undefined && isRecording(flags.trace))
     throw new Misuse(`--${dealt}: ${flags.trace} is a recording, which has its own`)
@@ -157,10 +195,12 @@ function isRecording(path: string): boolean {
 function jobOf(flags: SimulateFlags): Job {
   const { config = null, policy, seed } = flags
   const what = whatOf(flags)
+  const backlog = backlogOf(flags)
   const run = (label: string, of: { policy: Policy; config: string | null }): RunJob => ({
     label,
     seed,
     what,
+    ...{ backlog, restarts: flags.restart },
     ...of,
   })
   return {
@@ -173,6 +213,15 @@ function jobOf(flags: SimulateFlags): Job {
     record: flags.record ?? null,
   }
 }
+
+function backlogOf(flags: SimulateFlags): Backlog | null {
+  const { backlog: jobs, backlogTenants: tenants, backlogLane: lane, backlogOver: overS } = flags
+  if (jobs === undefined) return null
+  return { jobs, tenants, lane, deadlineS: flags.backlogDeadline ?? null, overS }
+}
+
+const optionOf = (name: string): string =>
+  `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 
 /** No two columns with one name. */
 function unlike(runs: RunJob[]): RunJob[] {

@@ -5,7 +5,7 @@
 import { verdicts, type Verdict } from '#contracts/verdict'
 import type { Millis } from '#contracts/units'
 import { seeded, type Throw } from './chance.ts'
-import type { PolicyFacts, SchedulingPolicy, Wire } from './policy.ts'
+import { noFacts, type SchedulingPolicy, type Wire } from './policy.ts'
 import { verdictOf } from './provider-model.ts'
 import { SDK } from './sdk-caller.ts'
 import type { How, SimRequest } from './sim-request.ts'
@@ -51,7 +51,7 @@ export interface BaselineOptions {
 }
 
 export class Baseline implements SchedulingPolicy {
-  readonly facts: PolicyFacts = { decreases: 0, trips: 0, lowered: [] }
+  readonly facts = noFacts()
   /** Calls without an outcome, and attempts that were given up and are being closed. */
   live = 0
   readonly #options: BaselineOptions

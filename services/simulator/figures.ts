@@ -2,6 +2,7 @@
  *  the worst of any seed. */
 import type { Seconds } from '#contracts/units'
 import { jain, tenantJain } from './fairness.ts'
+import type { Backlog } from './job.ts'
 import type { PolicyFacts } from './policy.ts'
 import { pooled, quantileOf, type Samples } from './samples.ts'
 import type { LaneTally, Tally } from './tally.ts'
@@ -20,6 +21,11 @@ export interface PartRun {
   /** When the last attempt ended. */
   overAt: Seconds
   lowestLimit(from: Seconds, until: Seconds): number
+  /** Null: there is none. */
+  backlog: Backlog | null
+  /** The same without the backlog, and with it but without a death; null: it was not played. */
+  without: PartRun | null
+  unbroken: PartRun | null
 }
 
 export class Run {

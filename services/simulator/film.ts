@@ -16,7 +16,7 @@ export interface Film extends Recorder {
 
 /** `write` gets `{hello}` once, then a `{frame}` for each second. */
 export function film(of: {
-  loop: Loop
+  loop: () => Loop
   config: Config
   clock: Clock
   write: (line: object) => void
@@ -26,7 +26,7 @@ export function film(of: {
   const startedAt = clock.now()
   const snapshot = (): Snapshot =>
     snapshotOf({
-      loop: of.loop,
+      loop: of.loop(),
       guardrails: monitor.readings(clock.now()),
       clock,
       instance: 'simulation',
@@ -42,10 +42,10 @@ export function film(of: {
     clock,
     snapshot,
     job: null,
-    machines: () => of.loop.machines(),
-    lifecycleCounts: () => of.loop.lifecycleCounts(),
-    requests: (asked) => of.loop.requests(asked),
-    loads: () => of.loop.state.active,
+    machines: () => of.loop().machines(),
+    lifecycleCounts: () => of.loop().lifecycleCounts(),
+    requests: (asked) => of.loop().requests(asked),
+    loads: () => of.loop().state.active,
     quantiles: quantileWindow,
     guardrailWindowMs: () => of.config.file.guardrails.window_seconds * 1_000,
     admin: 'off',

@@ -1,14 +1,25 @@
-/** Headgate itself in virtual time: the same loop, core and machines as the service.
- *  The laws are checked from outside at every start, and from inside now and then. */
+/** Headgate itself in virtual time, and its durable jobs where there are any; its process may die, and another takes
+ *  its place. The laws are checked from outside at every start, and from inside now and then. */
 import type { Config } from '#contracts/config'
 import { requestKey } from '#contracts/ids'
+import { refusal } from '#contracts/messages'
+import type { Millis, Seconds } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
-import { seededDice } from '#core/estimators/dice'
 import { violations } from '#core/invariants'
-import { Loop } from '#scheduler/loop/loop'
+import type { Loop } from '#scheduler/loop/loop'
+import { DurableJobs } from './durable-jobs.ts'
 import { film, type Film } from './film.ts'
+import { Instance } from './instance.ts'
+import type { Restart } from './job.ts'
 import type { AttemptCall, AttemptSink, Provider, RunningAttempt } from '#ports'
-import type { Attempt, PolicyFacts, SchedulingPolicy, Wire, WireEvents } from './policy.ts'
+import {
+  noFacts,
+  type Attempt,
+  type Death,
+  type SchedulingPolicy,
+  type Wire,
+  type WireEvents,
+} from './policy.ts'
 import { verdictOf } from './provider-model.ts'
 import type { SimRequest } from './sim-request.ts'
 import type { Tally } from './tally.ts'
@@ -17,7 +28,8 @@ import type { VirtualClock } from './virtual-clock.ts'
 const EVENT = new TextEncoder().encode('{"type":"message_start"}')
 /** Later than any prediction. */
 const NEVER = 3_600_000
-const UPSTREAM = { name: 'virtual', baseUrl: 'http://virtual', apiKey: null, version: '2023-06-01' }
+/** What a caller makes of a connection that is gone, or that nobody takes. */
+const GONE = refusal('draining', 'nobody is there')
 
 export interface HeadgateOptions {
   config: Config
@@ -33,41 +45,68 @@ export interface HeadgateOptions {
   unpredicted?: boolean
   /** Gets the run as the dashboard would show it; null: nobody looks, and no event is made. */
   film: ((line: object) => void) | null
+  /** Durable jobs; null or absent: there are none. `until`: nothing more is taken from the store from then on; null:
+   *  every one is followed to its end. */
+  jobs?: { until: Seconds | null } | null
+  /** When the process dies, and for how long nobody is there. */
+  restarts?: readonly Restart[]
 }
 
 export class HeadgatePolicy implements SchedulingPolicy, Provider {
-  readonly facts: PolicyFacts = { decreases: 0, trips: 0, lowered: [] }
-  readonly loop: Loop
+  readonly facts = noFacts()
   readonly #film: Film | null
   readonly #options: HeadgateOptions
+  readonly #jobs: DurableJobs | null
   readonly #live = new Map<string, SimRequest>()
+  readonly #running = new Set<Sent>()
   readonly #limits = new Map<string, number>()
   readonly #gates = new Map<string, string>()
+  #config: Config
+  #instance: Instance
+  /** The death after which nobody is there; null: somebody is. */
+  #down: Death | null = null
 
   constructor(options: HeadgateOptions) {
     this.#options = options
-    const { clock, config, film: write } = options
-    this.loop = new Loop({
-      config: options.config,
-      clock: options.clock,
-      dice: seededDice(options.seed),
-      provider: this,
-      recorder: write === null ? null : { record: (event) => this.#film?.record(event) },
-      upstream: () => UPSTREAM,
-      onBug: (bug) => options.found([`bug: ${bug instanceof Error ? bug.stack : String(bug)}`]),
-    })
-    this.#film = write === null ? null : film({ loop: this.loop, config, clock, write })
+    this.#config = options.config
+    const { clock, config, film: write, jobs = null } = options
+    this.#jobs = jobs === null ? null : new DurableJobs(options)
+    this.facts.jobs = this.#jobs?.facts ?? null
+    this.#instance = this.#begun()
+    this.#film = write === null ? null : film({ loop: () => this.loop, config, clock, write })
+    for (const { atS, forS } of options.restarts ?? [])
+      clock.after(atS * 1_000, () => this.#die(forS))
+    const until = jobs?.until ?? null
+    if (until !== null) clock.after(until * 1_000, () => this.#jobs?.close())
+  }
+
+  get loop(): Loop {
+    return this.#instance.loop
   }
 
   get live(): number {
-    return this.loop.liveCount
+    const live = this.#down === null ? this.loop.liveCount : 0
+    // What a process left running is closed a little later.
+    return Math.max(live, this.#running.size, this.#jobs?.live ?? 0)
+  }
+
+  settled(): Promise<void> | null {
+    return this.#jobs?.settled() ?? null
   }
 
   submit(request: SimRequest): void {
+    if (request.durable) return this.#store(request)
+    if (this.#down !== null) return this.#turnAway(request, this.#down)
     this.#live.set(request.id, request)
     if (this.#options.unpredicted === true) this.#letIn(request)
     else this.loop.request(request)
     if (request.answers > 0) this.#live.delete(request.id)
+  }
+
+  #store(request: SimRequest): void {
+    if (this.#jobs === null) throw new Error(`${request.id}: a durable job where there are none`)
+    this.#live.set(request.id, request)
+    this.#jobs.submit(request)
   }
 
   #letIn(request: SimRequest): void {
@@ -96,7 +135,61 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   }
 
   configure(config: Config): void {
+    this.#config = config
     this.loop.configure(config)
+  }
+
+  // ---- a process dies, and another comes ----
+
+  #begun(): Instance {
+    const { seed, clock, film: write, found } = this.#options
+    return new Instance({
+      ...{ config: this.#config, seed, clock, provider: this, jobs: this.#jobs },
+      number: this.facts.deaths.length,
+      recorder: write === null ? null : { record: (event) => this.#film?.record(event) },
+      onBug: (bug) => found([`bug: ${bug instanceof Error ? bug.stack : String(bug)}`]),
+    })
+  }
+
+  /** Connections break on both sides: whoever waits has lost its answer, and the provider stops. */
+  #die(forS: Seconds): void {
+    if (this.#down !== null) return
+    const { clock } = this.#options
+    const death: Death = {
+      ...{ at: clock.instant / 1_000, forS },
+      ...{ lost: 0, turnedAway: 0, cut: 0, thrownAway: 0 },
+    }
+    this.facts.deaths.push(death)
+    this.#down = death
+    this.#instance.die()
+    this.#jobs?.gone()
+    for (const sent of this.#running) {
+      if (!sent.cut()) continue
+      death.thrownAway += (clock.instant - sent.startedAt) / 1_000
+      if (sent.request.durable) death.cut++
+    }
+    for (const request of this.#live.values()) {
+      if (request.durable) continue
+      this.#live.delete(request.id)
+      if (request.answers === 0 && request.asksAgain?.(GONE) !== true) {
+        death.lost++
+        request.ended('failed', 'connection_lost')
+      }
+    }
+    clock.after(forS * 1_000, () => this.#return())
+  }
+
+  #return(): void {
+    this.#down = null
+    this.#limits.clear()
+    this.#gates.clear()
+    this.#instance = this.#begun()
+  }
+
+  #turnAway(request: SimRequest, death: Death): void {
+    if (request.asksAgain?.(GONE) === true) return
+    death.turnedAway++
+    request.ended('failed', 'nobody_there')
   }
 
   get tenants(): number {
@@ -104,6 +197,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   }
 
   limit(): number {
+    if (this.#down !== null) return 0
     const { routes, config } = this.loop.state
     if (routes.size === 0) return Math.min(config.routeDefaults.initial, config.maxInflight)
     let limit = 0
@@ -115,18 +209,21 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   }
 
   queued(lane: string): number {
-    return this.loop.state.lanesByName.get(lane)?.queued ?? 0
+    const found = this.loop.state.lanesByName.get(lane)
+    if (found !== undefined) return this.#down === null ? found.queued : 0
+    const of = this.#options.tally.lanes.get(lane)
+    return this.#jobs === null || of === undefined ? 0 : this.#jobs.open - of.inflight
   }
 
   check(): string[] {
-    return violations(this.loop.state, [])
+    return this.#down === null ? violations(this.loop.state, []) : []
   }
 
   atRest(): string[] {
     this.#film?.close()
-    const left = Object.entries(this.loop.held()).filter(([, n]) => n !== 0)
-    const held = left.map(([what, n]) => `I9: at rest ${n} ${what} are held`)
-    return [...held, ...this.check()]
+    const left = this.#down === null ? Object.entries(this.loop.held()) : []
+    const held = left.flatMap(([what, n]) => (n === 0 ? [] : [`I9: at rest ${n} ${what} are held`]))
+    return [...held, ...this.check(), ...(this.#jobs?.atRest() ?? [])]
   }
 
   // ---- the provider's port ----
@@ -135,13 +232,25 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     const request = this.#live.get(call.id)
     if (request === undefined) throw new Error(`${call.id}: an attempt for a request not live`)
     this.#checkStart(call)
-    const sent = new Sent(request, sink, this.#live)
+    const sent = new Sent({
+      ...{ request, sink, startedAt: this.#options.clock.instant },
+      over: (ran) => this.#over(sent, ran),
+    })
+    this.#running.add(sent)
     sent.attempt = this.#options.wire.send(request, sent)
     const { firstByteInMs, endsInMs } = sent.attempt.plan
     // Else it comes in time anyway, and nobody needs to watch.
     if ((firstByteInMs ?? endsInMs) > call.firstByteMs)
       sent.silence = this.#options.clock.after(call.firstByteMs, () => sent.hung())
     return sent
+  }
+
+  /** `ran`: to its end, or it would have. */
+  #over(sent: Sent, ran: boolean): void {
+    const { request } = sent
+    this.#running.delete(sent)
+    if (ran && request.durable) this.#jobs?.ran(request)
+    if (request.answers > 0) this.#live.delete(request.id)
   }
 
   aux(): ReturnType<Provider['aux']> {
@@ -193,25 +302,45 @@ class Sent implements WireEvents, RunningAttempt {
   attempt: Attempt | null = null
   /** Takes the watch over its first byte back. */
   silence: () => void = () => {}
-  readonly #request: SimRequest
+  readonly request: SimRequest
+  readonly startedAt: Millis
   readonly #sink: AttemptSink
-  readonly #live: Map<string, SimRequest>
+  /** Told when the sink was. */
+  readonly #over: (ran: boolean) => void
+  #dead = false
 
-  constructor(request: SimRequest, sink: AttemptSink, live: Map<string, SimRequest>) {
-    this.#request = request
-    this.#sink = sink
-    this.#live = live
+  constructor(of: {
+    request: SimRequest
+    startedAt: Millis
+    sink: AttemptSink
+    over: (ran: boolean) => void
+  }) {
+    this.request = of.request
+    this.startedAt = of.startedAt
+    this.#sink = of.sink
+    this.#over = of.over
   }
 
   firstByte(): void {
+    if (this.#dead) return
     this.#sink.firstByte()
-    if (this.#request.stream) this.#sink.event(EVENT)
+    if (this.request.stream) this.#sink.event(EVENT)
   }
 
   ended(verdict: Verdict): void {
     this.silence()
-    this.#sink.ended(verdict)
-    if (this.#request.answers > 0) this.#live.delete(this.#request.id)
+    if (!this.#dead) this.#sink.ended(verdict)
+    this.#over(
+      verdict.kind === 'ok' || (verdict === DIED && this.attempt?.plan.verdict.kind === 'ok'),
+    )
+  }
+
+  /** Its process died; false: that was known. */
+  cut(): boolean {
+    if (this.#dead) return false
+    this.#dead = true
+    this.attempt?.abort(DIED)
+    return true
   }
 
   abort(why: AbortWhy): void {
@@ -224,6 +353,7 @@ class Sent implements WireEvents, RunningAttempt {
   }
 }
 
+const DIED: Verdict = { ...verdictOf('ended', null), cause: 'died', mayHaveRun: true }
 const HUNG: Verdict = { ...verdictOf('hang', null), cause: 'first_byte', mayHaveRun: true }
 
 /** One verdict per way of ending it: nobody changes them. */

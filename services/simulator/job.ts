@@ -32,7 +32,28 @@ export interface RunJob {
   seed: number
   /** A `headgate.yaml`; null: the scenario's own configuration, or defaults for a trace. */
   config: string | null
+  /** Beside the traffic; null: none. */
+  backlog: Backlog | null
+  restarts: readonly Restart[]
   what: ScenarioJob | TraceJob
+}
+
+/** Durable jobs beside the traffic, each like a call of it. */
+export interface Backlog {
+  jobs: number
+  /** They are named `backlog1` to `backlogN`, or `backlog` where it is one, and have jobs in turn. */
+  tenants: number
+  lane: string
+  /** From the storing of each; null: the lane's. */
+  deadlineS: Seconds | null
+  /** They are stored evenly over so long from the start; 0: all at the start. */
+  overS: Seconds
+}
+
+/** The scheduler's process dies, and for so long nobody is there. */
+export interface Restart {
+  atS: Seconds
+  forS: Seconds
 }
 
 export interface ScenarioJob {
@@ -89,9 +110,73 @@ export interface RunResult {
   simulated_requests: number
   /** Virtual seconds. */
   simulated_s: Seconds
+  /** Null: there was none. */
+  backlog: BacklogFigures | null
+  /** Null: no process died. */
+  restarts: RestartFigures | null
+  /** Both of them in words, a sentence each. */
+  said: string[]
   /** Of the simulation alone; figures and the best possible are worked out afterwards. */
   wall_ms: Millis
   series: Series
+}
+
+/** What became of a backlog, and of everybody else beside it; over several seeds times are the worst, counts the
+ *  sums, shares of the sums. */
+export interface BacklogFigures {
+  jobs: number
+  tenants: number
+  lane: string
+  /** When the last job ended; null: not all have by the end of the traffic. */
+  done_s: Seconds | null
+  /** When they would at the pace that they had; null: all have ended, or none has. */
+  expected_s: Seconds | null
+  /** Ends per second, up to the last of them or to the end of the traffic. */
+  jobs_per_s: number
+  /** Slot-seconds that jobs used well, of those that the provider had and nobody else used while jobs waited; null:
+   *  it has no such bound. */
+  fill: number | null
+  /** Slot-seconds of jobs that were thrown away, of all that they had. */
+  thrown_away: number | null
+  completed: number
+  /** Their deadline passed. */
+  expired: number
+  /** With another error. */
+  failed: number
+  /** Never stored, for what they are. */
+  refused: number
+  /** In the store when the traffic ended. */
+  left: number
+  /** Calls that ran, or were under way when the process died, beyond one for each job. */
+  beyond_one: number
+  /** By lane, of everybody but the jobs. */
+  beside: Record<string, { with: Waits; without: Waits }>
+}
+
+/** In seconds; null: nobody started, or nobody completed. */
+export interface Waits {
+  wait_p50_s: Seconds | null
+  wait_p95_s: Seconds | null
+  e2e_p50_s: Seconds | null
+  e2e_p95_s: Seconds | null
+}
+
+export interface RestartFigures {
+  deaths: {
+    at_s: Seconds
+    for_s: Seconds
+    /** Calls of callers that lost their answer, and that came while nobody was there. */
+    lost: number
+    turned_away: number
+    /** Calls of jobs that were under way, and are made again. */
+    cut: number
+    /** Slot-seconds of all attempts that were under way. */
+    thrown_away_s: Seconds
+    /** From the death until nine tenths of the slots that were in use are in use again; null: not by the end. */
+    recovered_s: Seconds | null
+  }[]
+  /** How much later the backlog was done than without them; null: there is none, or it was not done. */
+  later_s: Seconds | null
 }
 
 export interface LaneFigures {

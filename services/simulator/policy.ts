@@ -1,5 +1,6 @@
 /** Whoever decides when a request is sent: Headgate itself, or what people run instead of it. */
 import type { Config } from '#contracts/config'
+import type { Seconds } from '#contracts/units'
 import type { Verdict } from '#contracts/verdict'
 import type { Plan } from './provider-model.ts'
 import type { SimRequest } from './sim-request.ts'
@@ -23,6 +24,9 @@ export interface SchedulingPolicy {
   configure(config: Config): void
   /** Tenants that it remembers. */
   readonly tenants: number
+  /** Over when nothing at the present instant waits for a promise any more; null: nothing does, or nothing ever
+   *  will. Absent: nothing ever does. */
+  settled?(): Promise<void> | null
   /** What only some policies can tell. */
   readonly facts: PolicyFacts
 }
@@ -32,6 +36,56 @@ export interface PolicyFacts {
   trips: number
   /** Limits seen at each decrease: [second, limit]. */
   lowered: [at: number, limit: number][]
+  /** Each death of the scheduler's process, in order. */
+  deaths: Death[]
+  /** Null: there are no durable jobs. */
+  jobs: JobFacts | null
+}
+
+export const noFacts = (): PolicyFacts => ({
+  ...{ decreases: 0, trips: 0, lowered: [], deaths: [], jobs: null },
+})
+
+/** What one death of the process did. */
+export interface Death {
+  at: Seconds
+  /** Until the next process stood there. */
+  forS: Seconds
+  /** Calls of callers that were live: their connection is gone, and their answer with it. */
+  lost: number
+  /** That came while nobody was there. */
+  turnedAway: number
+  /** Attempts of jobs that were under way, and are made again. */
+  cut: number
+  /** Slot-seconds of all attempts that were under way. */
+  thrownAway: Seconds
+}
+
+/** Durable jobs, counted where they are stored and where their calls are made. */
+export interface JobFacts {
+  /** That somebody wanted stored. */
+  asked: number
+  /** With a receipt. */
+  stored: number
+  /** Never stored: refused for what they are. */
+  refused: number
+  /** With their one result. */
+  ended: number
+  /** In the store when all was over. */
+  kept: number
+  expired: number
+  /** Neither in time nor expired: given up after their tries. */
+  failed: number
+  /** Taken over from a process that died. */
+  takenOver: number
+  /** Given back into the store by a scheduler that could not serve them. */
+  returned: number
+  /** Calls that ran, or were under way when the process died, beyond one for each job. */
+  beyondOne: number
+  /** Of those, what the results themselves tell (`Headgate-Ambiguous`). */
+  told: number
+  /** When the last of them ended; null: none has. */
+  lastEndAt: Seconds | null
 }
 
 /** The provider as a policy sees it: attempts that report their end, and may be ended. */

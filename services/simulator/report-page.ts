@@ -34,6 +34,7 @@ ${assets.styles.map(({ text }) => `<style>${text}</style>`).join('\n')}
 ${summaryOf(results)}
 </header>
 <main>
+${saidOf(results)}
 <div class="tables">
 ${firstOf(results)}
 ${acceptanceOf(results)}
@@ -83,6 +84,16 @@ function summaryOf(results: readonly RunResult[]): string {
       ? ''
       : `<section><h2>Broken laws</h2><ul>${findings.join('')}</ul></section>`
   return table({ caption: 'Runs', head, rows }) + list
+}
+
+/** What was asked beside the traffic, in words. */
+function saidOf(results: readonly RunResult[]): string {
+  const parts = results.flatMap(({ said, label }) => {
+    if (said.length === 0) return []
+    const head = results.length === 1 ? '' : `<h3>${escaped(label)}</h3>`
+    return [`${head}<ul>${said.map((one) => `<li>${escaped(one)}</li>`).join('')}</ul>`]
+  })
+  return parts.length === 0 ? '' : `<section><h2>Beside the traffic</h2>${parts.join('')}</section>`
 }
 
 /** `rows` hold markup where `verdict` made it, else text that `cell` escapes. */

@@ -1,6 +1,7 @@
 /** What a scenario is, and what they are made of: who asks, by which rates. */
 import type { Seconds } from '#contracts/units'
 import type * as measure from './figures.ts'
+import type { Backlog, Policy, Restart } from './job.ts'
 import type { ProviderSettings } from './provider-model.ts'
 import type { World } from './world.ts'
 import { merged, poisson, type Source, type Stream } from './workload.ts'
@@ -33,6 +34,12 @@ export interface Part {
   asksAgain?: boolean
   /** Let in what a prediction would refuse. */
   unpredicted?: boolean
+  /** Durable jobs beside the traffic; then it is also played without them. */
+  backlog?: Backlog
+  /** Calls that its jobs are like; absent: those of the traffic. */
+  like?: Part['source']
+  /** The scheduler's process dies. */
+  restarts?: readonly Restart[]
 }
 
 type PartEvents = { at: Seconds; act: (world: World) => void }[]
@@ -41,6 +48,8 @@ export interface Scenario {
   name: string
   title: string
   parameters: (keyof ScenarioParameters)[]
+  /** Who can run it; absent: everybody. */
+  policies?: readonly Policy[]
   parts: (parameters: ScenarioParameters) => Part[]
   figures: (run: measure.Run) => Record<string, number | null>
   /** By figure, `<= 0.3` or `>= 0.85`; a number may depend on the parameters. */

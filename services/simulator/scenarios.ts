@@ -12,6 +12,7 @@ import {
   giants,
 } from './scenarios-beyond.ts'
 import { S11 } from './scenarios-days.ts'
+import { besideBacklog, restarts } from './scenarios-jobs.ts'
 import { S10, S2, S3, S4, S5, S6, S7, S8, slow, soft } from './scenarios-laws.ts'
 import { overloads } from './scenarios-overload.ts'
 import { S1 } from './scenarios-turmoil.ts'
@@ -37,6 +38,8 @@ export const SCENARIOS: readonly Scenario[] = [
   draining,
   tokens,
   giants,
+  besideBacklog,
+  restarts,
   ...overloads,
 ]
 

@@ -29,6 +29,8 @@ export function sdkCaller<Inner extends Asker>(
   const dice = seeded(of.seed, 'sdk jitter')
   let waiting = 0
   const submit = (request: SimRequest): void => {
+    // Whoever stores a job waits for no answer.
+    if (request.durable) return inner.submit(request)
     let retries = 0
     /** Takes the next try back; null: none waits. */
     let stop: (() => void) | null = null
@@ -75,5 +77,6 @@ export function sdkCaller<Inner extends Asker>(
       return inner.tenants
     },
     facts: inner.facts,
+    settled: () => inner.settled?.() ?? null,
   }
 }

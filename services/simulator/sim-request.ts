@@ -42,11 +42,15 @@ export class SimRequest implements Incoming, Reply {
   readonly headers = NO_HEADERS
   readonly reply: Reply
   readonly index: number
+  /** A durable job: its caller is a stream, and need not wait. */
+  readonly durable: boolean
   readonly work: Work
   readonly arrivedAt: Millis
   /** -1: never. */
   startedAt: Millis = -1
   starts = 0
+  /** Calls of a job that ran to their end, or would have if nobody had died. */
+  ran = 0
   /** Of its attempts, answered 429 or 529. */
   refusedUpstream = 0
   /** Its caller's, who may ask again; true: it will, and this was not the end. */
@@ -58,6 +62,7 @@ export class SimRequest implements Incoming, Reply {
   constructor(of: {
     index: number
     asked: Asked
+    durable?: boolean
     work: Work
     body: Uint8Array
     arrivedAt: Millis
@@ -71,6 +76,7 @@ export class SimRequest implements Incoming, Reply {
     this.maxTokens = asked.maxTokens
     this.deadlineMs = asked.deadlineMs
     this.index = of.index
+    this.durable = of.durable ?? false
     this.id = `r${of.index}`
     this.work = of.work
     this.body = of.body

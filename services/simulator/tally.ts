@@ -7,6 +7,9 @@ import type { OverloadRow } from './overload.ts'
 import { Samples } from './samples.ts'
 import type { How, SimRequest } from './sim-request.ts'
 
+/** Jobs are counted beside the requests of their lane. */
+export const jobsOf = (lane: string): string => `${lane} jobs`
+
 export class Tally {
   readonly until: Seconds
   readonly lanes = new Map<string, LaneTally>()
@@ -55,7 +58,7 @@ export class Tally {
   }
 
   arrived(request: SimRequest): void {
-    const lane = this.lane(request.lane)
+    const lane = this.lane(request.durable ? jobsOf(request.lane) : request.lane)
     const tenant = lane.tenant(request.tenant)
     request.counted = { lane, tenant }
     lane.offered++
@@ -99,6 +102,7 @@ export class Tally {
       this.perSecond.ok.add(startedAt, 1)
       return
     }
+    lane.lost += Math.max(0, seconds)
     if (verdict.status === 429 || verdict.status === 529) request.refusedUpstream++
     if (verdict.status === 429) {
       this.answers429++
@@ -183,6 +187,8 @@ export class LaneTally {
   inTime = 0
   inTimeInRun = 0
   inflight = 0
+  /** Slot-seconds of attempts that did not end well, in the window. */
+  lost: Seconds = 0
   /** Arrival to first start, in seconds; in the order of `starts`. */
   readonly waits = new Samples()
   readonly starts = new Moments()

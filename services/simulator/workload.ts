@@ -14,6 +14,8 @@ const MAX_OVER_MEAN = 24
 
 export interface Arrival {
   at: Millis
+  /** It is stored as a durable job. */
+  durable?: true
   asked: Asked
   work: Work
 }

@@ -48,7 +48,8 @@ export class World implements Wire {
   readonly #arrivalTimer = new Timer(() => this.#arrive())
   readonly #secondTimer = new Timer(() => this.#second())
   #next = 0
-  #settled = 0
+  /** Callers without an answer; of jobs their policy knows. */
+  #open = 0
   #checkAt: Seconds = CHECK.every
   #arrivals: ReturnType<Source['next']>
 
@@ -66,13 +67,27 @@ export class World implements Wire {
 
   /** Runs to the end of the last request. */
   run(): this {
-    const { until } = this.#options
-    const last = (until + PATIENCE) * 1_000
-    while (this.clock.next(last)) {
-      if (this.#arrivals === null && this.policy.live === 0 && this.clock.instant >= until * 1_000)
-        break
+    while (this.clock.next(this.#last)) if (this.#isOver()) break
+    return this.rest()
+  }
+
+  /** The same for a policy in which promises are kept between two instants. */
+  async runThrough(): Promise<this> {
+    await this.policy.settled?.()
+    while (this.clock.next(this.#last)) {
+      await this.policy.settled?.()
+      if (this.#isOver()) break
     }
     return this.rest()
+  }
+
+  get #last(): Millis {
+    return (this.#options.until + PATIENCE) * 1_000
+  }
+
+  #isOver(): boolean {
+    if (this.#arrivals !== null || this.policy.live > 0) return false
+    return this.clock.instant >= this.#options.until * 1_000
   }
 
   /** Runs to an instant. */
@@ -84,10 +99,8 @@ export class World implements Wire {
   rest(): this {
     if (this.policy.live > 0)
       this.found([`I9: ${this.policy.live} requests had no outcome ${PATIENCE} s after the last`])
-    else if (this.#settled < this.#next)
-      this.found([
-        `I9: ${this.#next - this.#settled} requests had no outcome, and their policy forgot them`,
-      ])
+    else if (this.#open > 0)
+      this.found([`I9: ${this.#open} requests had no outcome, and their policy forgot them`])
     this.found(this.policy.atRest())
     if (this.provider.inflight !== 0)
       this.found([`I9: ${this.provider.inflight} attempts are still with the provider`])
@@ -142,15 +155,17 @@ export class World implements Wire {
   }
 
   /** Somebody asks now, beside those of the source. */
-  arrive(arrival: Pick<Arrival, 'asked' | 'work'>): SimRequest {
+  arrive(arrival: Pick<Arrival, 'asked' | 'work' | 'durable'>): SimRequest {
     const request = new SimRequest({
       index: this.#next++,
       asked: arrival.asked,
+      durable: arrival.durable ?? false,
       work: arrival.work,
       body: this.#bodyOf(arrival.work.inputTokens),
       arrivedAt: this.clock.instant,
       onEnd: this.#onEnd,
     })
+    if (!request.durable) this.#open++
     this.tally.arrived(request)
     this.policy.submit(request)
     return request
@@ -159,7 +174,7 @@ export class World implements Wire {
   readonly #onEnd = (request: SimRequest, how: How, code: string | null): void => {
     const now = this.clock.instant
     this.#hash.add(how === 'completed' ? 3 : how === 'failed' ? 4 : 5, now, request.index)
-    if (request.answers === 1) this.#settled++
+    if (request.answers === 1 && !request.durable) this.#open--
     if (request.answers > 1) this.found([`I9: ${request.id} has ${request.answers} outcomes`])
     this.tally.settled(request, how, code, now)
     this.#options.onEnd?.(request, how, code)

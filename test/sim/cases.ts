@@ -60,6 +60,8 @@ export const CASES: readonly Case[] = [
   one('drain'),
   one('tokens'),
   one('giants'),
+  one('backlog'),
+  one('restarts'),
   one('slow'),
   one('soft'),
   one('overload'),

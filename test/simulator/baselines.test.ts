@@ -186,10 +186,10 @@ describe('slots', () => {
     expect(bench.policy.atRest()).toEqual([])
   })
 
-  test('fixed has 64 of them, under twice the load that fills them', () => {
+  test('fixed has 64 of them, under twice the load that fills them', async () => {
     const job = { label: 'fixed', policy: 'fixed', config: null } as const
     const what = { name: 'overload-200', part: 0.1, load: null, reserved: null, noise: null }
-    const { series } = simulateScenario(job, what, [1], { record: null, series: true })
+    const { series } = await simulateScenario(job, what, [1], { record: null, series: true })
     expect(Math.max(...series.inflight)).toBe(64)
     expect(new Set(series.limit.slice(1))).toEqual(new Set([64]))
   })

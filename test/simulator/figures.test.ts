@@ -5,7 +5,8 @@ import { ProviderModel, verdictOf } from '../../services/simulator/provider-mode
 import { seriesOf } from '../../services/simulator/series.ts'
 import type { How, SimRequest } from '../../services/simulator/sim-request.ts'
 import { PerSecond, Tally } from '../../services/simulator/tally.ts'
-import { noFacts, requestOf, type ArrivalSketch } from '../support/simulated.ts'
+import { noFacts } from '../../services/simulator/policy.ts'
+import { requestOf, type ArrivalSketch } from '../support/simulated.ts'
 
 describe('numbers by second', () => {
   test('add up, are set, and are zero where nothing was said', () => {
@@ -83,6 +84,7 @@ const partOf = (tally: Tally, of: Partial<PartRun> = {}): PartRun => ({
   tenantsLeft: 0,
   overAt: 0,
   lowestLimit: () => 0,
+  ...{ backlog: null, without: null, unbroken: null },
   ...of,
 })
 const preempted = { ...verdictOf('ended', null), cause: 'preempt' }

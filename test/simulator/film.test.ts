@@ -5,11 +5,11 @@ import { simulateScenario } from '../../services/simulator/simulate.ts'
 
 const what = { name: 'S4', part: 0.2, load: null, reserved: null, noise: null }
 
-test('a film is a hello and a frame for each second, and the run is the same run', () => {
+test('a film is a hello and a frame for each second, and the run is the same run', async () => {
   const lines: { hello?: unknown; frame?: unknown }[] = []
   const job = { label: '', policy: 'headgate', config: null } as const
-  const plain = simulateScenario(job, what, [3])
-  const filmed = simulateScenario(job, what, [3], {
+  const plain = await simulateScenario(job, what, [3])
+  const filmed = await simulateScenario(job, what, [3], {
     record: (line) => lines.push(line),
     series: false,
   })
@@ -25,9 +25,9 @@ test('a film is a hello and a frame for each second, and the run is the same run
   expect(storm).toBeLessThan(30)
 })
 
-test('there is no film of what has no machines', () => {
+test('there is no film of what has no machines', async () => {
   const job = { label: '', policy: 'naive', config: null } as const
-  expect(() => simulateScenario(job, what, [3], { record: () => {}, series: false })).toThrow(
-    '--record shows the machines of headgate or classic; naive has none',
-  )
+  await expect(
+    simulateScenario(job, what, [3], { record: () => {}, series: false }),
+  ).rejects.toThrow('--record shows the machines of headgate or classic; naive has none')
 })

@@ -123,9 +123,10 @@ describe('the figures', () => {
   })
 })
 
-test('the scenario gives the SDK alone what it gets on real parts', () => {
+test('the scenario gives the SDK alone what it gets on real parts', async () => {
   const what = { name: 'overload', part: 1, load: null, reserved: null, noise: null }
-  const { figures } = simulateScenario({ label: '', policy: 'sdk', config: null }, what, [1])
+  const job = { label: '', policy: 'sdk', config: null } as const
+  const { figures } = await simulateScenario(job, what, [1])
   // Two thirds fit, and three tries of a tenth each get through a storm.
   expect(figures['in_time_before']).toBeCloseTo(48 / 72, 1)
   expect(figures['in_time_storm']).toBeCloseTo(1 - 0.9 ** 3, 1)

@@ -1,6 +1,7 @@
 /** What control-laws §17 asks must be met, for the scenarios that a test can afford whole; and the report in
  *  docs/ says what the code does. All of them, with every baseline: `npm run sim`. */
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { RunResult } from '../../services/simulator/job.ts'
 import { number } from '../../services/simulator/report-text.ts'
 import { simulateScenario } from '../../services/simulator/simulate.ts'
 import { CASES, SEEDS } from '../sim/cases.ts'
@@ -10,7 +11,12 @@ const AFFORDABLE = ['S2', 'S4', 'S5', 'S6', 'S7', 'S8', 'S10', 'steady', 'swingi
 const report = read('docs/simulation.md')
 
 describe.each(CASES.filter((one) => AFFORDABLE.includes(one.name)))('$job', (one) => {
-  const result = simulateScenario({ label: '', policy: 'headgate', config: null }, one.job, SEEDS)
+  let result: RunResult
+
+  beforeAll(async () => {
+    const run = { label: '', policy: 'headgate', config: null } as const
+    result = await simulateScenario(run, one.job, SEEDS)
+  }, 600_000)
 
   test('meets what must be met, and breaks no law', () => {
     expect(result.findings).toEqual([])

@@ -23,6 +23,8 @@ const SIMULATOR = [
   ...PURE,
   '#scheduler/fleet/*',
   '#scheduler/loop/*',
+  '#scheduler/jobs/*',
+  '#scheduler/memory/*',
   '#scheduler/observability/*',
   '#scheduler/compose/snapshot',
   '#platform/config/load',
@@ -230,7 +232,7 @@ export const rooms: readonly Room[] = [
   {
     at: 'services/simulator/',
     may: SIMULATOR,
-    why: 'simulator runs the same core, machines and loop in virtual time; it may not touch the world.',
+    why: 'simulator runs the same core, machines, loop and room of jobs in virtual time; it may not touch the world.',
   },
   ...['main', 'trace-file'].map((name) => ({
     at: `services/simulator/${name}.ts`,

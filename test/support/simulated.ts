@@ -1,9 +1,9 @@
 /** Arrivals, requests and policies for tests of the simulator, each with what the test leaves unsaid. */
-import type {
-  Attempt,
-  PolicyFacts,
-  SchedulingPolicy,
-  Wire,
+import {
+  noFacts,
+  type Attempt,
+  type SchedulingPolicy,
+  type Wire,
 } from '../../services/simulator/policy.ts'
 import { SimRequest, type Asked, type Work } from '../../services/simulator/sim-request.ts'
 import type { Arrival, Source } from '../../services/simulator/workload.ts'
@@ -50,8 +50,6 @@ export function drawn(source: Source): Arrival[] {
   for (let one = source.next(); one !== null; one = source.next()) all.push(one)
   return all
 }
-
-export const noFacts = (): PolicyFacts => ({ decreases: 0, trips: 0, lowered: [] })
 
 /** Sends every request at once and passes on what comes; tests break one method of it. */
 export class PlainPolicy implements SchedulingPolicy {

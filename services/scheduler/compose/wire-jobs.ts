@@ -18,7 +18,8 @@ import type {
 import type { Gatherer } from '#scheduler/jobs/gather'
 import { JobsDesk } from '#scheduler/jobs/desk'
 import { jobsOperator } from '#scheduler/jobs/operator-desk'
-import { JobsRoom, type RoomLimits } from '#scheduler/jobs/room'
+import { JobsRoom } from '#scheduler/jobs/room'
+import { roomLimits } from '#scheduler/jobs/room-limits'
 import { deferLane } from '#core/laws/jobs'
 import { JobsWatch } from '#scheduler/jobs/watch'
 import type { Loop } from '#scheduler/loop/loop'
@@ -62,7 +63,7 @@ export function wireJobs(of: {
       watch.note(news)
       of.news(news)
     },
-    limits: () => limitsOf(file()),
+    limits: () => roomLimits(file()),
     words: { answer: accountingHeaders, error: errorMessage, message: messageOf },
     read: (job) => requestOf(job, file()),
   })
@@ -108,18 +109,6 @@ const expectedOf = ({ state }: Loop): { lane: string; expectedMs: number }[] =>
     lane: name,
     expectedMs: timeoutMs * OLD_PART,
   }))
-
-const limitsOf = ({ jobs }: ConfigFile): RoomLimits => ({
-  window: jobs.window,
-  windowTotal: jobs.window_total,
-  windowBytes: jobs.window_bytes,
-  claimsMax: jobs.claims_max,
-  delayedMax: jobs.delayed_max,
-  flowsMax: jobs.flows_max,
-  submitsMax: jobs.submits_max,
-  fetchesMax: jobs.fetches_max,
-  sweepPerSecond: jobs.sweep_per_second,
-})
 
 /** The stored body, read as a request's is; null: the bounds of a body have become narrower since. */
 function requestOf(

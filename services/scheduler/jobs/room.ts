@@ -30,19 +30,8 @@ import { JobReply, type Answered, type JobReplyOptions } from './job-reply.ts'
 import { LiveJob } from './live-job.ts'
 import { Members } from './members.ts'
 import type { Notes } from './noted-provider.ts'
+import type { RoomLimits } from './room-limits.ts'
 import { Sweep } from './sweep.ts'
-
-export interface RoomLimits {
-  window: number
-  windowTotal: number
-  windowBytes: number
-  claimsMax: number
-  delayedMax: number
-  flowsMax: number
-  submitsMax: number
-  fetchesMax: number
-  sweepPerSecond: number
-}
 
 export interface RoomOptions {
   store: JobStore

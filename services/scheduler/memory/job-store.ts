@@ -12,6 +12,7 @@ import {
   type NewJob,
   type StoredJob,
 } from '#ports'
+import { Places } from './places.ts'
 
 interface Kept {
   head: JobHead
@@ -37,8 +38,9 @@ export function memoryJobStore(of: {
   /** By place, in order: what is put in later has a larger one. */
   const jobs = new Map<number, Kept>()
   const byKey = new Map<string, number>()
-  /** Places of each flow that may start, in order. */
-  const byFlow = new Map<string, number[]>()
+  const places = new Places()
+  /** Of each flow, those that may start. */
+  const byFlow = new Map<string, Places>()
   const claims = new Map<string, { claim: JobClaim; revision: number }>()
   const revisions = new Map<number, string>()
   const results = new Map<string, JobResult>()
@@ -51,20 +53,19 @@ export function memoryJobStore(of: {
     const kept = jobs.get(seq)
     return kept === undefined ? null : { ...kept.head, body: kept.body, behind }
   }
-  const placesOf = (flow: JobFlow): number[] => {
+  const placesOf = (flow: JobFlow): Places => {
     const key = requestKey(flow.lane, flow.tenant)
-    const places = byFlow.get(key) ?? []
-    byFlow.set(key, places)
-    return places
+    const found = byFlow.get(key) ?? new Places()
+    byFlow.set(key, found)
+    return found
   }
   const drop = (seq: number): void => {
     const kept = jobs.get(seq)
     if (kept === undefined) return
     jobs.delete(seq)
     byKey.delete(requestKey(kept.head.tenant, kept.head.id))
-    const places = placesOf(kept.head)
-    const at = firstFrom(places, seq)
-    if (places[at] === seq) places.splice(at, 1)
+    places.drop(seq)
+    placesOf(kept.head).drop(seq)
   }
   const unclaim = (revision: number): void => {
     const key = revisions.get(revision)
@@ -92,15 +93,14 @@ export function memoryJobStore(of: {
       const seq = ++last
       jobs.set(seq, { head: { ...job, seq }, body })
       byKey.set(key, seq)
+      places.push(seq)
       if (job.notBeforeMs === 0) placesOf(job).push(seq)
       return { seq }
     }),
 
     next: act((flow: JobFlow, from: number) => {
-      const places = placesOf(flow)
-      const at = firstFrom(places, from)
-      const seq = places[at]
-      return seq === undefined ? null : stored(seq, places.length - at - 1)
+      const found = placesOf(flow).next(from)
+      return found === null ? null : stored(found.place, found.behind)
     }),
 
     at: act((seq: number) => stored(seq)),
@@ -163,10 +163,11 @@ export function memoryJobStore(of: {
     heads: act(
       (when: 'now' | 'later' | '*', from: number, count: number, of: Partial<JobFlow> = {}) => {
         const heads: JobHead[] = []
-        for (const [seq, { head }] of jobs) {
+        for (const seq of places.from(from)) {
           if (heads.length >= count) break
+          const { head } = jobs.get(seq)!
           const fits = when === '*' || (when === 'later') === head.notBeforeMs > 0
-          if (seq >= from && fits && isOf(head, of)) heads.push(head)
+          if (fits && isOf(head, of)) heads.push(head)
         }
         return heads
       },
@@ -235,15 +236,3 @@ export function memoryJobStore(of: {
 
 const isOf = (head: JobFlow, of: Partial<JobFlow>): boolean =>
   (of.lane ?? head.lane) === head.lane && (of.tenant ?? head.tenant) === head.tenant
-
-/** Index of the first place that is not before `from`. */
-function firstFrom(places: readonly number[], from: number): number {
-  let low = 0
-  let high = places.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (places[middle]! < from) low = middle + 1
-    else high = middle
-  }
-  return low
-}

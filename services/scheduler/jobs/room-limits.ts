@@ -1,0 +1,26 @@
+/** The bounds of the room of jobs, as the configuration has them. */
+import type { ConfigFile } from '#contracts/config'
+
+export interface RoomLimits {
+  window: number
+  windowTotal: number
+  windowBytes: number
+  claimsMax: number
+  delayedMax: number
+  flowsMax: number
+  submitsMax: number
+  fetchesMax: number
+  sweepPerSecond: number
+}
+
+export const roomLimits = ({ jobs }: ConfigFile): RoomLimits => ({
+  window: jobs.window,
+  windowTotal: jobs.window_total,
+  windowBytes: jobs.window_bytes,
+  claimsMax: jobs.claims_max,
+  delayedMax: jobs.delayed_max,
+  flowsMax: jobs.flows_max,
+  submitsMax: jobs.submits_max,
+  fetchesMax: jobs.fetches_max,
+  sweepPerSecond: jobs.sweep_per_second,
+})
