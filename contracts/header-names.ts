@@ -5,10 +5,11 @@ import { HEADER } from './messages.ts'
 /** Over HTTP the lane is a header; over NATS it is in the subject. */
 export const LANE_HEADER = 'Headgate-Lane'
 
-const ASKED: readonly string[] = [HEADER.id, HEADER.deadline, HEADER.degrade, HEADER.maxAttempts]
+const OF_ANY: readonly string[] = [HEADER.id, HEADER.deadline, HEADER.degrade, HEADER.maxAttempts]
+const ASKED: readonly string[] = [...OF_ANY, HEADER.again]
 const ASKED_OVER_HTTP: readonly string[] = [LANE_HEADER, ...ASKED]
 /** A job's, which is asked for over NATS. */
-const ASKED_OF_JOBS: readonly string[] = [...ASKED, HEADER.notBefore, HEADER.batch]
+const ASKED_OF_JOBS: readonly string[] = [...OF_ANY, HEADER.notBefore, HEADER.batch]
 const KNOWN = { http: ASKED_OVER_HTTP, nats: ASKED, job: ASKED_OF_JOBS } as const
 const ANSWERED: ReadonlySet<string> = new Set(
   [
@@ -24,6 +25,7 @@ const ANSWERED: ReadonlySet<string> = new Set(
     HEADER.inputTokens,
     HEADER.outputTokens,
     HEADER.events,
+    HEADER.instance,
   ].map((name) => name.toLowerCase()),
 )
 const PREFIX = 'headgate-'
@@ -48,7 +50,7 @@ export function unknownHeader(names: Iterable<string>, over: keyof typeof KNOWN)
  *  know. Headers of others are theirs. */
 export function doubledHeaders(names: Iterable<string>): string[] {
   const lower = [...names].map((name) => name.toLowerCase())
-  return ASKED_OF_JOBS.filter((one) => {
+  return [...ASKED_OF_JOBS, HEADER.again].filter((one) => {
     const at = lower.indexOf(one.toLowerCase())
     return at >= 0 && lower.includes(one.toLowerCase(), at + 1)
   })

@@ -13,6 +13,8 @@ export const HEADER = {
   deadline: 'Headgate-Deadline-Ms',
   degrade: 'Headgate-Degrade',
   maxAttempts: 'Headgate-Max-Attempts',
+  again: 'Headgate-Again',
+  only: 'Headgate-Only',
   waitMs: 'Headgate-Wait-Ms',
   notBefore: 'Headgate-Not-Before-Ms',
   batch: 'Headgate-Batch',
@@ -33,6 +35,7 @@ export const HEADER = {
   inputTokens: 'Headgate-Input-Tokens',
   outputTokens: 'Headgate-Output-Tokens',
   events: 'Headgate-Events',
+  instance: 'Headgate-Instance',
   errorCode: 'Nats-Service-Error-Code',
   error: 'Nats-Service-Error',
 } as const
@@ -78,6 +81,11 @@ export type DegradeStep = (typeof DEGRADE_STEPS)[number]
 const DEGRADE_CHARS_MAX = 64
 const DEGRADE_SHAPE = `expected a comma list of ${DEGRADE_STEPS.join(', ')}, each at most once`
 
+/** `Headgate-Again`: a call that may have run is not asked a second time by whoever asks for its caller. */
+export const NEVER_AGAIN = 'never'
+/** `Headgate-Only` of a `status`: who has the request, and nothing that must be reckoned or looked up. */
+export const ONLY_HOLDER = 'holder'
+
 /** The scheduling headers, as text; absent ones undefined. */
 export const requestHeaders = z.object({
   id: z
@@ -111,6 +119,7 @@ export const requestHeaders = z.object({
     .transform(Number)
     .pipe(z.int().min(1, ATTEMPTS_SHAPE).max(ATTEMPTS_MAX, ATTEMPTS_SHAPE))
     .optional(),
+  again: z.literal(NEVER_AGAIN, { error: `expected ${NEVER_AGAIN}, or no such header` }).optional(),
   notBeforeMs: z
     .string()
     .regex(/^[0-9]{1,9}$/, { error: NOT_BEFORE_SHAPE })
@@ -252,6 +261,10 @@ export const statusAnswer = z.object({
     .optional()
     .describe('What holds it; null: neither queued nor in back-off.'),
   enqueued_at: z.string().describe('RFC 3339.'),
+  instance: z
+    .string()
+    .optional()
+    .describe('Which instance has it, or had it; absent: it waits in the store of jobs.'),
 })
 export type StatusAnswer = z.infer<typeof statusAnswer>
 

@@ -12,6 +12,8 @@ export interface ReplyFields {
   model: string | null
   attempts: number
   preemptions: number
+  /** Runs of the call that may have been beside the one that is told, since who had them died. */
+  ambiguous: number
   queueMs: Millis
   upstreamMs: Millis
   totalMs: Millis
@@ -38,6 +40,7 @@ export const replyFields = (of: Accounting, events: number | null): ReplyFields 
   model: of.model === null ? null : oneLine(of.model),
   attempts: of.attempts,
   preemptions: of.preemptions,
+  ambiguous: 0,
   queueMs: whole(of.queueMs),
   upstreamMs: whole(of.upstreamMs),
   totalMs: whole(of.totalMs),
@@ -67,6 +70,7 @@ export function writeReply(of: ReplyFields): [name: string, value: string][] {
     [HEADER.upstreamMs, String(of.upstreamMs)],
     [HEADER.totalMs, String(of.totalMs)],
   )
+  if (of.ambiguous > 0) headers.push([HEADER.ambiguous, String(of.ambiguous)])
   if (of.model !== null) headers.push([HEADER.model, of.model])
   if (of.requestId !== null) headers.push([HEADER.requestId, of.requestId])
   if (of.inputTokens !== null) headers.push([HEADER.inputTokens, String(of.inputTokens)])
@@ -91,6 +95,7 @@ export function readReply(header: (name: string) => string | undefined): ReplyFi
     model: text(HEADER.model),
     attempts: number(HEADER.attempts) ?? 0,
     preemptions: number(HEADER.preemptions) ?? 0,
+    ambiguous: number(HEADER.ambiguous) ?? 0,
     queueMs: number(HEADER.queueMs) ?? 0,
     upstreamMs: number(HEADER.upstreamMs) ?? 0,
     totalMs: number(HEADER.totalMs) ?? 0,

@@ -10,6 +10,7 @@ import {
   DEADLINE_MAX_MS,
   DEGRADE_STEPS,
   HEADER,
+  ONLY_HOLDER,
   cancelAnswer,
   requestHeaders,
   statusAnswer,
@@ -40,6 +41,9 @@ export const requestHeaderBlock = z.object({
   [HEADER.maxAttempts]: requestHeaders.shape.maxAttempts.describe(
     `Tries in all, the first included; from 1 to ${ATTEMPTS_MAX}. Absent: the lane's max_attempts.`,
   ),
+  [HEADER.again]: requestHeaders.shape.again.describe(
+    'For the HTTP door and the client library: a call whose instance died before it said a word is not asked again, since it may have run. Absent: it is, once.',
+  ),
   [HEADER.version]: upstreamText('Sent upstream as it is. Absent: the version of the upstream.'),
   [HEADER.beta]: upstreamText('Sent upstream as it is.'),
   [HEADER.traceparent]: z
@@ -49,8 +53,8 @@ export const requestHeaderBlock = z.object({
   [HEADER.tracestate]: z.string().optional().describe('W3C trace context.'),
 })
 
-/** A job has two more. */
-export const jobHeaderBlock = requestHeaderBlock.extend({
+/** A job is taken over by itself, and has two more. */
+export const jobHeaderBlock = requestHeaderBlock.omit({ [HEADER.again]: true }).extend({
   [HEADER.notBefore]: requestHeaders.shape.notBeforeMs.describe(
     'Ms from its acceptance before which it must not start; less than its deadline. Absent: 0.',
   ),
@@ -72,6 +76,20 @@ export const auxRequestHeaderBlock = requestHeaderBlock.pick({
   [HEADER.beta]: true,
   [HEADER.traceparent]: true,
   [HEADER.tracestate]: true,
+})
+
+export const statusHeaderBlock = z.object({
+  [HEADER.only]: z
+    .literal(ONLY_HOLDER)
+    .optional()
+    .describe(
+      'Only which instance has the live request: nothing is reckoned and no job is looked for. Absent: all of it.',
+    ),
+})
+
+/** Beside the answer to a status. */
+export const statusAnswerHeaderBlock = z.object({
+  [HEADER.instance]: z.string().regex(TOKEN).optional().describe('Which instance says so.'),
 })
 
 export const fetchHeaderBlock = z.object({
@@ -102,7 +120,7 @@ export const accountingHeaderBlock = z.object({
   [HEADER.attempts]: whole('Attempts that were made.'),
   [HEADER.preemptions]: whole('Attempts that were ended for someone more urgent.'),
   [HEADER.ambiguous]: whole(
-    'Of a job: attempts whose instance died under them, so that each may have run beside the one that is told. Absent: none.',
+    'Attempts whose instance died under them, so that each may have run beside the one that is told: of a job, and of a request that its client or the HTTP door asked again. Absent: none.',
   ).optional(),
   [HEADER.queueMs]: whole('Milliseconds of waiting.'),
   [HEADER.upstreamMs]: whole('Milliseconds of attempts.'),
@@ -125,6 +143,11 @@ export const errorHeaderBlock = accountingHeaderBlock.extend({
     .string()
     .regex(/^[\x20-\x7e]{1,512}$/)
     .describe('One line: the code, and what was wrong.'),
+  [HEADER.instance]: z
+    .string()
+    .regex(TOKEN)
+    .optional()
+    .describe('Of `unknown_id`: which instance does not know it.'),
 })
 
 export const auxHeaderBlock = z.object({

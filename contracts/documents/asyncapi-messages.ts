@@ -44,6 +44,7 @@ function asked(): Json {
       headers: schema('aux-request-headers'),
     },
     fetch: { summary: 'No body is read.', headers: schema('fetch-headers') },
+    status: { summary: 'No body is read.', headers: schema('status-headers') },
     auxRequest: {
       summary: 'What the upstream takes.',
       headers: schema('aux-request-headers'),
@@ -80,7 +81,11 @@ function answered(): Json {
       ...bare,
       payload: schema('cancel-answer'),
     },
-    statusAnswer: { summary: 'Where it stands.', ...bare, payload: schema('status-answer') },
+    statusAnswer: {
+      summary: 'Where it stands.',
+      headers: schema('status-answer-headers'),
+      payload: schema('status-answer'),
+    },
     auxAnswer: {
       summary: "The upstream's own answer.",
       headers: noError('aux-headers'),

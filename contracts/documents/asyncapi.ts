@@ -95,7 +95,7 @@ const asksOf = (on: Subjects): Ask[] => [
     address: on.status('{tenant}', '{id}'),
     says: 'Where a request or a job stands; an ended one is remembered for a while.',
     parameters: ['tenant', 'id'],
-    message: 'question',
+    message: 'status',
     replies: ['statusAnswer', 'error'],
   },
   {

@@ -96,6 +96,11 @@ export const shapes: Readonly<Record<string, Shape>> = {
     schema: modelsAsk,
   },
   'fetch-headers': { says: 'Headers of a fetch.', schema: wire.fetchHeaderBlock },
+  'status-headers': { says: 'Headers of a status.', schema: wire.statusHeaderBlock },
+  'status-answer-headers': {
+    says: 'Headers of the answer to a status.',
+    schema: wire.statusAnswerHeaderBlock,
+  },
   'accounting-headers': {
     says: 'Headers of every answer to a request.',
     schema: wire.accountingHeaderBlock,

@@ -1,19 +1,27 @@
 /** What goes out with a call, checked before it becomes a subject or a header. */
 import { isToken, makeId, TOKEN_SHAPE } from '#contracts/ids'
 import { meant } from '#contracts/known-names'
-import { ATTEMPTS_MAX, DEADLINE_MAX_MS, HEADER } from '#contracts/messages'
-import type { RawBody, SubmitOptions } from './contract.ts'
+import { ATTEMPTS_MAX, DEADLINE_MAX_MS, HEADER, NEVER_AGAIN } from '#contracts/messages'
+import type { CallOptions, RawBody, SubmitOptions } from './contract.ts'
 import { checkNames } from './options.ts'
 import type { ClientSystem } from './system.ts'
 import { traceHeaders } from './trace-headers.ts'
 import type { TransportHeaders } from './transport.ts'
 
+export interface PreparedCall {
+  lane: string
+  id: string
+  headers: TransportHeaders
+  /** It may be asked a second time where it may have run. */
+  again: boolean
+}
+
 /** Lane, id and headers. `where`: the function that was called. */
 export function prepareCall(
   where: 'request' | 'stream' | 'relay' | 'submit',
-  options: SubmitOptions,
+  options: SubmitOptions & Pick<CallOptions, 'again'>,
   by: { lane?: string; system: ClientSystem },
-): { lane: string; id: string; headers: TransportHeaders } {
+): PreparedCall {
   checkNames(where === 'relay' || where === 'submit' ? where : 'call', where, options)
   checkOptions(options)
   const lane = options.lane ?? by.lane ?? 'interactive'
@@ -31,14 +39,28 @@ export function prepareCall(
     headers.push([HEADER.maxAttempts, String(options.maxAttempts)])
   if (options.notBeforeMs !== undefined)
     headers.push([HEADER.notBefore, String(Math.ceil(options.notBeforeMs))])
-  return { lane, id, headers: [...headers, ...ownHeaders(options.headers)] }
+  const own = ownHeaders(options.headers)
+  const said = own.find(([name]) => isAgain(name))
+  if (said !== undefined && (where === 'submit' || said[1] !== NEVER_AGAIN))
+    throw new TypeError(
+      `headers.${said[0]}: expected ${where === 'submit' ? 'none, of a job' : NEVER_AGAIN}`,
+    )
+  // Whoever asks is meant, and that is this client.
+  const rest = own.filter(([name]) => !isAgain(name))
+  const again = options.again !== false && said === undefined
+  return { lane, id, headers: [...headers, ...rest], again }
 }
+
+const isAgain = (name: string): boolean => name.toLowerCase() === HEADER.again.toLowerCase()
 
 /** What cannot be a call is told to who made it, before anything of it is anywhere. */
 export function checkOptions(
-  of: Pick<SubmitOptions, 'deadlineMs' | 'degrade' | 'maxAttempts' | 'notBeforeMs' | 'signal'>,
+  of: Pick<SubmitOptions, 'deadlineMs' | 'degrade' | 'maxAttempts' | 'notBeforeMs' | 'signal'> &
+    Pick<CallOptions, 'again'>,
 ): void {
-  const { deadlineMs, degrade, maxAttempts, notBeforeMs, signal } = of
+  const { deadlineMs, degrade, maxAttempts, again, notBeforeMs, signal } = of
+  if (again !== undefined && typeof again !== 'boolean')
+    throw new TypeError('again: expected true or false')
   if (deadlineMs !== undefined && !(deadlineMs >= 1 && deadlineMs <= DEADLINE_MAX_MS))
     throw new TypeError(`deadlineMs: expected a number from 1 to ${DEADLINE_MAX_MS}`)
   if (degrade !== undefined && !Array.isArray(degrade))
@@ -69,7 +91,13 @@ export function ownHeaders(given: Readonly<Record<string, string>> = {}): Transp
 }
 
 /** What a caller may say to Headgate in a header. */
-const OURS: readonly string[] = [HEADER.id, HEADER.deadline, HEADER.degrade, HEADER.maxAttempts]
+const OURS: readonly string[] = [
+  HEADER.id,
+  HEADER.deadline,
+  HEADER.degrade,
+  HEADER.maxAttempts,
+  HEADER.again,
+]
 
 export function checkToken(what: string, text: string): void {
   if (!isToken(text)) throw new TypeError(`${what}: expected ${TOKEN_SHAPE}`)

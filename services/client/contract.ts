@@ -51,6 +51,10 @@ export interface HeadgateOptions {
   waitMs?: number
   /** A stream that says nothing for so long, not even a ping, has failed; default 15 s. */
   silenceMs?: number
+  /** How often, in ms, Headgate is asked whether those who have our silent calls are alive; default 1,500, with
+   *  which a death is known within 5 s; Infinity: never. One question for all calls of this connection, and one
+   *  for each call that says nothing for so long. */
+  watchMs?: number
   system?: ClientSystem
 }
 
@@ -65,6 +69,10 @@ export interface CallOptions {
   degrade?: readonly DegradeStep[] | undefined
   /** Tries in all, 1 to 10; absent: the lane's own number. */
   maxAttempts?: number | undefined
+  /** False: the call is never asked a second time where it may have run. Absent: once, of another instance, where
+   *  the one that had it died before it said a word; `accounting.ambiguous` is 1 then. So is nothing with
+   *  `maxAttempts: 1`. A stopping instance's refusal of what never ran is asked elsewhere in any case. */
+  again?: boolean | undefined
   /** `anthropic-version`, `anthropic-beta`, `traceparent`, `tracestate`. The last two come of themselves
    *  where OpenTelemetry is registered in this process and neither is given. */
   headers?: Readonly<Record<string, string>> | undefined
@@ -75,9 +83,11 @@ export interface CallOptions {
 export interface RelayOptions extends CallOptions {
   /** When the call is given up for good, whatever has come of it: for a door that must answer in any case. */
   endWithinMs?: number | undefined
+  /** The deadline that a call has which names none, ms: what is left of it goes with a call that is asked again. */
+  laneMs?: number | undefined
 }
 
-export interface SubmitOptions extends CallOptions {
+export interface SubmitOptions extends Omit<CallOptions, 'again'> {
   /** The job does not start before so many ms have passed: 0 (the default) to 604,800,000 (7 days), and less than
    *  its deadline, which counts from the same moment. */
   notBeforeMs?: number | undefined

@@ -17,6 +17,49 @@ export interface Question {
   left?: (why: 'aborted' | 'late') => void
   /** What to say when nobody listens; default: that no Headgate does. */
   nobody?: string
+  /** How it is asked and heard; absent: once. */
+  open?: (ears: Ears) => Line
+}
+
+/** Who hears what comes back. */
+export interface Ears {
+  on(message: TransportMessage): void
+  /** Nothing will come. */
+  fail(error: HeadgateError): void
+  /** It is given up, though somebody may still work for it. */
+  giveUp(error: HeadgateError): void
+}
+
+/** A question on its way. */
+export interface Line {
+  /** It has left. */
+  readonly left: boolean
+  /** Nothing more is heard, and it shall not leave any more; true if it has. */
+  close(): boolean
+}
+
+/** Asked once. Throws where the mailbox takes no more. */
+export function openOnce(
+  of: {
+    transport: Transport
+    box: Mailbox
+    subject: string
+    data: RawBody
+    headers?: TransportHeaders
+  },
+  { on, fail }: Ears,
+): Line {
+  const slot = of.box.open({ subject: of.subject, on, fail })
+  const posted = post(of.transport, { ...of, reply: slot.address, fail })
+  return {
+    get left() {
+      return posted.left
+    },
+    close() {
+      slot.close()
+      return posted.withdraw()
+    },
+  }
 }
 
 export function exchange(of: { transport: Transport; box: Mailbox; system: ClientSystem }) {
@@ -29,19 +72,22 @@ export function exchange(of: { transport: Transport; box: Mailbox; system: Clien
       /** True: the question had left. */
       const end = (settle: () => void): boolean => {
         over = true
-        slot.close()
+        const left = line.close()
         stopWaiting()
         signal?.removeEventListener('abort', onAbort)
         settle()
-        return posted.withdraw()
+        return left
       }
       const fail = (error: unknown) => end(() => reject(error))
       const onAbort = () => {
         if (fail(signal?.reason)) question.left?.('aborted')
       }
-      const slot = box.open({
-        subject,
+      const open = question.open ?? ((ears) => openOnce({ transport, box, ...question }, ears))
+      const line = open({
         fail,
+        giveUp(error) {
+          if (fail(error)) question.left?.('late')
+        },
         on(message) {
           const error = message.nobody ? nobodyAt(subject, question.nobody) : errorIn(message)
           if (error === null) end(() => resolve(message))
@@ -49,10 +95,10 @@ export function exchange(of: { transport: Transport; box: Mailbox; system: Clien
         },
       })
       const giveUp = (waitedMs: number) => {
-        if (fail(unanswered(posted, waitedMs))) question.left?.('late')
+        if (fail(unanswered(line, waitedMs))) question.left?.('late')
       }
       const onTime = async (waitedMs: number) => {
-        if (question.goOn === undefined || !posted.left) return giveUp(waitedMs)
+        if (question.goOn === undefined || !line.left) return giveUp(waitedMs)
         const goOn = await question.goOn(waitedMs)
         if (over) return
         if (goOn) wait(waitedMs)
@@ -64,7 +110,6 @@ export function exchange(of: { transport: Transport; box: Mailbox; system: Clien
       let stopWaiting = () => {}
       wait(0)
       signal?.addEventListener('abort', onAbort)
-      const posted = post(transport, { ...question, reply: slot.address, fail })
     })
   return { ask }
 }
@@ -85,21 +130,24 @@ export function post(
     headers?: TransportHeaders
     reply?: string
     fail?: (error: HeadgateError) => void
+    /** It has left. */
+    sent?: () => void
   },
 ): Posted {
-  const { subject, data, headers = [], reply, fail = () => {} } = of
+  const { subject, data, headers = [], reply, fail = () => {}, sent = () => {} } = of
   let at: 'waiting' | 'left' | 'withdrawn' = 'waiting'
   const send = () => {
     if (at !== 'waiting') return
     checkSize(transport, { data, headers })
     transport.publish(subject, data, { headers, ...(reply === undefined ? {} : { reply }) })
     at = 'left'
+    sent()
   }
-  const sent = async () => {
+  const leave = async () => {
     if (transport.isReady?.() !== true) await transport.ready()
     send()
   }
-  sent().catch((error: unknown) => {
+  leave().catch((error: unknown) => {
     if (error instanceof HeadgateError) return fail(error)
     fail(clientError('unreachable', messageOf(error), error))
   })
@@ -130,7 +178,11 @@ function checkSize(
 }
 
 /** Why nothing came within `ms`: what never left was heard by nobody. */
-export const unanswered = (posted: Posted | null, ms: number, how = `${ms} ms`): HeadgateError =>
+export const unanswered = (
+  posted: { left: boolean } | null,
+  ms: number,
+  how = `${ms} ms`,
+): HeadgateError =>
   posted?.left === true
     ? clientError('no_answer', how)
     : clientError('unreachable', `no connection within ${ms} ms`)

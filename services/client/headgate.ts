@@ -15,6 +15,7 @@ import { questions } from './questions.ts'
 import { listenTo } from './request-events.ts'
 import { clientSystem, type ClientSystem } from './system.ts'
 import { borrowed, busTransport, type Transport } from './transport.ts'
+import { watchCalls } from './watch.ts'
 
 /** Connects first, and fails first: with `unreachable`. */
 export async function connectHeadgate(options: HeadgateOptions): Promise<Headgate> {
@@ -47,7 +48,8 @@ export function openHeadgate(
     box.close()
     await transport.close()
   }
-  return headgate({ ...options, transport, box, system, to, release, isOpen: () => true })
+  const watch = bus === undefined ? watchCalls({ system, everyMs: options.watchMs }) : null
+  return headgate({ ...options, transport, box, system, watch, to, release, isOpen: () => true })
 }
 
 const overNats = (options: HeadgateOptions, system: ClientSystem): Transport =>

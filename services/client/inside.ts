@@ -4,11 +4,14 @@ import type { HeadgateOptions } from './contract.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { ClientSystem } from './system.ts'
 import type { Transport } from './transport.ts'
+import type { Watch } from './watch.ts'
 
 export interface Inside extends HeadgateOptions {
   transport: Transport
   box: Mailbox
   system: ClientSystem
+  /** Over who has our calls; null: whoever serves them is in this process. */
+  watch: Watch | null
   to: ReturnType<typeof subjects>
   /** Whether what it hangs on is open. */
   isOpen: () => boolean

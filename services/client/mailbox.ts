@@ -9,11 +9,13 @@ export interface MailboxSlot {
 }
 
 export interface Mailbox {
-  /** `subject` is what will be asked, so that a refusal to carry it finds its way here. */
+  /** `subject` is what will be asked, so that a refusal to carry it finds its way here. `beside`: it belongs to a
+   *  call that waits already, and is no other one. */
   open(of: {
     subject: string
     on: (message: TransportMessage) => void
     fail: (error: HeadgateError) => void
+    beside?: true
   }): MailboxSlot
   /** The same inbox and the same bound; closed alone, or with the whole. */
   part(): Mailbox
@@ -21,32 +23,36 @@ export interface Mailbox {
   close(): void
 }
 
-interface Call {
-  subject: string
-  on: (message: TransportMessage) => void
-  fail: (error: HeadgateError) => void
+type Call = Parameters<Mailbox['open']>[0]
+interface Waiting {
+  call: Call
+  whose: object
 }
 
 export function mailbox(of: { transport: Transport; inbox: string; callsMax: number }): Mailbox {
   const { transport, inbox } = of
-  const waiting = new Map<string, { call: Call; whose: object }>()
+  const waiting = new Map<string, Waiting>()
+  /** What belongs to those that wait: a few for each. */
+  const beside = new Map<string, Waiting>()
   let count = 0
   let closed = false
   const everywhere = `${inbox}.*`
 
   const listen = () =>
     transport.subscribe(everywhere, (message) => {
-      waiting.get(message.subject)?.call.on(message)
+      const one = waiting.get(message.subject) ?? beside.get(message.subject)
+      one?.call.on(message)
     })
   let subscription = listen()
   /** A server that refused it once may have learnt better since. */
   let refused = false
-  const failAll = (error: HeadgateError, which: (of: { call: Call; whose: object }) => boolean) => {
-    for (const [address, one] of waiting) {
-      if (!which(one)) continue
-      waiting.delete(address)
-      one.call.fail(error)
-    }
+  const failAll = (error: HeadgateError, which: (of: Waiting) => boolean) => {
+    for (const places of [beside, waiting])
+      for (const [address, one] of places) {
+        if (!which(one)) continue
+        places.delete(address)
+        one.call.fail(error)
+      }
   }
   const stopFaults = transport.onFault(({ subject, detail }) => {
     const inboxRefused = subject === everywhere
@@ -60,15 +66,17 @@ export function mailbox(of: { transport: Transport; inbox: string; callsMax: num
     return {
       open(call) {
         if (closed || own.closed) throw clientError('closed', 'make another one')
-        if (waiting.size >= of.callsMax) throw clientError('client_full', `${of.callsMax} calls`)
+        const places = call.beside === true ? beside : waiting
+        if (waiting.size >= of.callsMax && places === waiting)
+          throw clientError('client_full', `${of.callsMax} calls`)
         if (refused) {
           refused = false
           subscription.close()
           subscription = listen()
         }
         const address = `${inbox}.${(count++).toString(36)}`
-        waiting.set(address, { call, whose: own })
-        return { address, close: () => void waiting.delete(address) }
+        places.set(address, { call, whose: own })
+        return { address, close: () => void places.delete(address) }
       },
       part,
       close() {

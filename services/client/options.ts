@@ -30,6 +30,7 @@ const headgate: OptionNames<HeadgateOptions> = {
   bufferBytesMax: true,
   waitMs: true,
   silenceMs: true,
+  watchMs: true,
   system: true,
 }
 
@@ -51,12 +52,14 @@ const call: OptionNames<CallOptions> = {
   deadlineMs: true,
   degrade: true,
   maxAttempts: true,
+  again: true,
   headers: true,
   signal: true,
 }
 
-const relay: OptionNames<RelayOptions> = { ...call, endWithinMs: true }
-const submit: OptionNames<SubmitOptions> = { ...call, notBeforeMs: true }
+const relay: OptionNames<RelayOptions> = { ...call, endWithinMs: true, laneMs: true }
+const { again: _, ...ofAny } = call
+const submit: OptionNames<SubmitOptions> = { ...ofAny, notBeforeMs: true }
 const wait: OptionNames<JobWaitOptions> = { timeoutMs: true, signal: true }
 const result: OptionNames<ResultOptions> = { waitMs: true, signal: true }
 const aux: OptionNames<AuxOptions> = { headers: true, signal: true, waitMs: true }
@@ -70,7 +73,7 @@ export function checkNames(kind: keyof typeof TABLES, where: string, given: unkn
   checkOptionNames({ where, given, known: TABLES[kind] })
 }
 
-const NUMBERS = ['callsMax', 'bufferBytesMax', 'waitMs', 'silenceMs'] as const
+const NUMBERS = ['callsMax', 'bufferBytesMax', 'waitMs', 'silenceMs', 'watchMs'] as const
 
 /** What cannot be is told when the client is made, and not by the first call that stumbles over it. */
 export function checkValues(options: HeadgateOptions): void {

@@ -4,11 +4,9 @@ import { isPing } from '#contracts/messages'
 import { isLast, readAccounting, type AnswerAccounting } from './accounting.ts'
 import { errorIn, type HeadgateError } from './errors.ts'
 import { endless, wrongEnd } from './stream-end.ts'
-import { nobodyAt, post, unanswered, type Posted } from './exchange.ts'
-import type { RawBody } from './contract.ts'
-import type { Mailbox } from './mailbox.ts'
+import { nobodyAt, unanswered, type Ears, type Line } from './exchange.ts'
 import type { ClientSystem } from './system.ts'
-import type { Transport, TransportHeaders, TransportMessage } from './transport.ts'
+import type { TransportMessage } from './transport.ts'
 
 /** Who is told. After `answer`, `end` or `fail` nothing more comes; after `leave` nothing at all. */
 export interface RelaySink {
@@ -30,13 +28,10 @@ export interface Relayed {
 }
 
 export interface RelayOptions {
-  transport: Transport
-  box: Mailbox
   system: ClientSystem
   id: string
   subject: string
-  data: RawBody
-  headers: TransportHeaders
+  open: (ears: Ears) => Line
   sink: RelaySink
   /** Longest wait for the first word, and for a whole answer. */
   waitMs: number
@@ -51,34 +46,32 @@ export interface RelayOptions {
 export function openRelay(of: RelayOptions): Relayed {
   const { sink } = of
   let over = false
-  let posted: Posted | null = null
 
   /** True: the call had left. */
   const close = (): boolean => {
     over = true
-    slot?.close()
     waits.stop()
-    return posted?.withdraw() === true
+    return line?.close() === true
   }
   const fail = (error: HeadgateError) => {
     if (over) return
     close()
     sink.fail(error)
   }
-  const waits = patience(of, (waitedMs, why) => {
-    const error = unanswered(posted, waitedMs, why)
+  const giveUp = (error: HeadgateError) => {
+    if (over) return
     if (close()) of.forget()
     sink.fail(error)
-  })
+  }
+  const waits = patience(of, (waitedMs, why) => giveUp(unanswered(line, waitedMs, why)))
   const read = readerOf(of, { begun: waits.begun, close, fail })
-  const hear = (message: TransportMessage) => {
+  const on = (message: TransportMessage) => {
     if (over) return
     waits.heard()
     read(message)
   }
 
-  const slot = openSlot(of, hear, fail)
-  if (slot !== null) posted = post(of.transport, { ...of, reply: slot.address, fail })
+  const line = openLine(of, { on, fail, giveUp })
   return {
     id: of.id,
     leave() {
@@ -152,15 +145,11 @@ function readerOf(
 }
 
 /** Null: there is none to be had, and it was said why, a moment later as everything else is. */
-function openSlot(
-  of: { box: Mailbox; subject: string },
-  on: (message: TransportMessage) => void,
-  fail: (error: HeadgateError) => void,
-) {
+function openLine(of: Pick<RelayOptions, 'open'>, ears: Ears): Line | null {
   try {
-    return of.box.open({ subject: of.subject, on, fail })
+    return of.open(ears)
   } catch (error) {
-    queueMicrotask(() => fail(error as HeadgateError))
+    queueMicrotask(() => ears.fail(error as HeadgateError))
     return null
   }
 }

@@ -4,6 +4,8 @@ export interface ClientSystem {
   after(ms: number, call: () => void): () => void
   /** 0 to below 1. */
   random(): number
+  /** Milliseconds since some beginning; absent: as this machine has them. */
+  now?(): number
 }
 
 const TIMER_MS_MAX = 2_147_483_647

@@ -28,6 +28,7 @@ export function accountingHeaders(of: AnswerAccounting): HttpHeaders {
     'headgate-upstream-ms': String(of.upstreamMs),
     'headgate-total-ms': String(of.totalMs),
   }
+  if (of.ambiguous > 0) headers['headgate-ambiguous'] = String(of.ambiguous)
   if (of.outcome !== null) headers['headgate-outcome'] = of.outcome
   if (of.model !== null) headers['headgate-model'] = word(of.model)
   if (of.inputTokens !== null) headers['headgate-input-tokens'] = String(of.inputTokens)

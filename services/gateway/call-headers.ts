@@ -2,7 +2,7 @@
  *  as they are where the scheduler reads them. Pure. */
 import { LANE_HEADER } from '#contracts/header-names'
 import { isToken, TOKEN_SHAPE } from '#contracts/ids'
-import { DEADLINE_MAX_MS, HEADER, type Refusal } from '#contracts/messages'
+import { DEADLINE_MAX_MS, HEADER, NEVER_AGAIN, type Refusal } from '#contracts/messages'
 import type { CallOptions } from '#client'
 import { invalid } from './answer.ts'
 
@@ -19,6 +19,7 @@ const PASSED = [
   HEADER.tracestate,
 ].map((name) => [name, name.toLowerCase()] as const)
 const ID = HEADER.id.toLowerCase()
+const AGAIN = HEADER.again.toLowerCase()
 
 /** The lane of a call that names none. */
 export const LANE_DEFAULT = 'interactive'
@@ -58,7 +59,11 @@ export function readCall(headers: IncomingHeaders): ReadCall {
   ] as const)
     if (value !== undefined && !isToken(value))
       return { ok: false, refusal: invalid(`${name}: expected ${TOKEN_SHAPE}`) }
-  return { ok: true, options: { lane, id, headers: passedOn(headers) } }
+  const again = textOf(headers, AGAIN)
+  if (again !== undefined && again !== NEVER_AGAIN)
+    return { ok: false, refusal: invalid(`${HEADER.again}: expected ${NEVER_AGAIN}`) }
+  const options = { lane, id, headers: passedOn(headers) }
+  return { ok: true, options: again === undefined ? options : { ...options, again: false } }
 }
 
 export function passedOn(headers: IncomingHeaders): Record<string, string> {

@@ -41,11 +41,11 @@ const KEYS = ['x-api-key', 'authorization'] as const
 
 function hashOf(
   who: readonly string[],
-  { lane, id, headers = {} }: CallOptions,
+  { lane, id, again, headers = {} }: CallOptions,
   body: Uint8Array,
 ): string {
   const said = Object.entries(headers).filter(([name]) => !BESIDE.includes(name))
-  const head = JSON.stringify([who, lane ?? null, id ?? null, said.sort()])
+  const head = JSON.stringify([who, lane ?? null, id ?? null, again ?? true, said.sort()])
   return createHash('sha256').update(head).update('\n').update(body).digest('base64')
 }
 

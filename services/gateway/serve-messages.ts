@@ -66,9 +66,10 @@ export function serveMessages(scope: FastifyInstance, of: MessagesDoor): () => v
     })
     const known = refusals.recall(call)
     if (known !== null && 'refused' in known) return refuse(reply, known.refused, known.attempts)
-    const time = timeOf(request.headers, { known, laneMs: of.timeoutOf?.(lane) ?? null })
+    const laneMs = of.timeoutOf?.(lane) ?? null
+    const time = timeOf(request.headers, { known, laneMs })
     const client = of.client.as(tenant)
-    const options = within(read.options, time)
+    const options = { ...within(read.options, time), laneMs: laneMs ?? undefined }
     reply.hijack()
     const answering = new MessagesCall({
       to: reply.raw,

@@ -634,8 +634,9 @@ export interface Scheduler {
   cancel(tenant: string, id: string): CancelAnswer | null
   /** The caller's address is dead: nobody wants the answer any more. */
   gone(tenant: string, id: string): void
-  /** Null: this instance does not know the id. */
-  status(tenant: string, id: string): StatusAnswer | null
+  /** Null: this instance does not know the id. `brief`: what must be reckoned, as its place in the queue, is
+   *  left out. */
+  status(tenant: string, id: string, brief?: boolean): StatusAnswer | null
   /** Why it would be refused whenever it came; null: it would not. */
   check(of: Pick<Incoming, 'tenant' | 'lane' | 'model'>): Refusal | null
 }

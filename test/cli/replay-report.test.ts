@@ -12,6 +12,7 @@ const accounting = (more: Partial<AnswerAccounting> = {}): AnswerAccounting => (
   model: 'claude-x',
   attempts: 1,
   preemptions: 0,
+  ambiguous: 0,
   queueMs: 10,
   upstreamMs: 100,
   totalMs: 110,

@@ -27,7 +27,7 @@ describe('deadline_unreachable', () => {
 
 describe('retries_exhausted', () => {
   const tried = refusal('retries_exhausted', 'm', { retryAfterMs: 2_000 })
-  const rest = { requestId: null, servedBy: 'none', events: null } as const
+  const rest = { requestId: null, servedBy: 'none', ambiguous: 0, events: null } as const
   const after = (totalMs: number) => ({ ...unattempted('r_1', 'm'), ...rest, totalMs })
 
   test('is asked again where its caller has more time than Headgate used and the wait takes', () => {

@@ -176,6 +176,7 @@ describe('pure parts', { timeout: 60_000 }, () => {
     model: fc.option(anyText),
     attempts: count,
     preemptions: count,
+    ambiguous: count,
     queueMs: count,
     upstreamMs: count,
     totalMs: count,

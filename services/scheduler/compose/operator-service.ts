@@ -96,6 +96,7 @@ export function operatorService(of: {
 
 /** What is asked, by whatever door. */
 function operatorOf(of: {
+  instance: string
   loop: Loop
   jobs: KeptJobs | null
   log: Log
@@ -131,8 +132,11 @@ function operatorOf(of: {
         throw new OperatorError(`upstream: no such upstream; there are ${names.join(', ')}`)
       return { upstream: name, testing: loop.testUpstream(name) }
     },
-    status: async ({ tenant, id }) =>
-      loop.status(tenant, id) ?? (await jobs?.desk.status(tenant, id)) ?? null,
+    async status({ tenant, id }) {
+      const here = loop.status(tenant, id)
+      if (here !== null) return { ...here, instance: of.instance }
+      return (await jobs?.desk.status(tenant, id)) ?? null
+    },
     async cancel({ tenant, id }) {
       const done = loop.cancel(tenant, id) ?? (await jobs?.desk.cancel(tenant, id)) ?? null
       if (done === 'elsewhere') return null

@@ -72,6 +72,16 @@ export function statusOf(live: LiveRequest, core: State, now: Millis): StatusAns
   return statusAnswer({ ...live.incoming, ...queued, waitsFor, state, attempts, arrivedWall })
 }
 
+/** The same without what must be reckoned. */
+export const briefStatusOf = (live: LiveRequest): StatusAnswer =>
+  statusAnswer({
+    ...live.incoming,
+    ...NOT_QUEUED,
+    state: live.cell.state,
+    attempts: spentBy(live)?.attempts ?? 0,
+    arrivedWall: live.arrivedWall,
+  })
+
 /** Where a waiting request stands in its tenant's queue, and what it will still wait; null: not known. */
 interface Queued {
   waitsFor?: StatusAnswer['waits_for'] | undefined

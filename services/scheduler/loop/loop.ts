@@ -38,7 +38,14 @@ import { Attempts } from './attempts.ts'
 import { inputOf, newsOf, type FleetNews } from './fleet-news.ts'
 import { KeptAnswers } from './kept-answers.ts'
 import { Ladder } from './ladder.ts'
-import { requestsOf, statusOf, weightOf, type LiveRequest, type RequestsAsked } from './live.ts'
+import {
+  briefStatusOf,
+  requestsOf,
+  statusOf,
+  weightOf,
+  type LiveRequest,
+  type RequestsAsked,
+} from './live.ts'
 import { RequestEvents } from './request-events.ts'
 import { RouteControllers } from './route-controllers.ts'
 import { SettledIds } from './settled-ids.ts'
@@ -238,10 +245,11 @@ export class Loop implements Scheduler {
     if (live !== undefined) this.#enter(() => this.#withdraw(live))
   }
 
-  status(tenant: string, id: string): StatusAnswer | null {
+  status(tenant: string, id: string, brief = false): StatusAnswer | null {
     const key = requestKey(tenant, id)
     const live = this.#live.get(key)
-    return live === undefined ? this.#recall(key) : statusOf(live, this.state, this.#now())
+    if (live === undefined) return this.#recall(key)
+    return brief ? briefStatusOf(live) : statusOf(live, this.state, this.#now())
   }
 
   check(of: Parameters<Scheduler['check']>[0]): Refusal | null {

@@ -7,6 +7,7 @@ import { TOKEN, TOKEN_SHAPE } from '#contracts/ids'
 import { LONGEST_MS } from '#contracts/jobs'
 import {
   HEADER,
+  ONLY_HOLDER,
   refusal,
   type CancelAnswer,
   type Refusal,
@@ -19,6 +20,7 @@ import type {
   Jobs,
   Reply,
   Bus,
+  BusHeaders,
   BusMessage,
   Clock,
   Millis,
@@ -299,9 +301,11 @@ function serveSubmit(desk: Desk, jobs: Jobs): Subscription {
 /** Cancel, status and fetch: questions about one id, which one instance holds, or the store of jobs. */
 function serveQueries(desk: Desk): void {
   const { scheduler, outbox, jobs = null } = desk
+  // Who hears all answers knows who is there.
+  const headers: BusHeaders = [[HEADER.instance, desk.instance]]
   const unknownId = (to: string, id: string) => {
     const message = 'no live instance and no store knows this id'
-    outbox.error({ to, id, refusal: refusal('unknown_id', message) })
+    outbox.error({ to, id, refusal: refusal('unknown_id', message), headers })
   }
   serveQuery(desk, 'cancel', {
     ask: (tenant, id) => desk.aux.cancel(tenant, id) ?? scheduler.cancel(tenant, id),
@@ -309,7 +313,11 @@ function serveQueries(desk: Desk): void {
     unknown: (to) => outbox.json(to, { cancelled: false, reason: 'unknown_id' }),
   })
   serveQuery(desk, 'status', {
-    ask: (tenant, id) => scheduler.status(tenant, id),
+    ask(tenant, id, brief) {
+      const found = scheduler.status(tenant, id, brief)
+      return found === null ? null : { ...found, instance: desk.instance }
+    },
+    headers,
     stored: jobs === null ? null : (tenant, id) => jobs.status(tenant, id),
     unknown: unknownId,
   })
@@ -348,8 +356,10 @@ function serveQuery(
   desk: Desk,
   name: 'cancel' | 'status',
   how: {
-    /** Null: this instance does not know the id. */
-    ask: (tenant: string, id: string) => CancelAnswer | StatusAnswer | null
+    /** Null: this instance does not know the id. `brief`: only whether it has it. */
+    ask: (tenant: string, id: string, brief: boolean) => CancelAnswer | StatusAnswer | null
+    /** Of the answer. */
+    headers?: BusHeaders
     /** What the store of jobs says; null: it does not know the id; `elsewhere`: another instance answers. */
     stored: ((tenant: string, id: string) => Promise<unknown>) | null
     unknown: (to: string, id: string) => void
@@ -357,9 +367,10 @@ function serveQuery(
 ): void {
   const { outbox } = desk
   serveOfId(desk, { name, queue: null }, ({ message, tenant, id, to }) => {
-    const answer = how.ask(tenant, id)
+    const brief = name === 'status' && message.header(HEADER.only) === ONLY_HOLDER
+    const answer = how.ask(tenant, id, brief)
     const say = (said: unknown): void => {
-      if (to !== null) outbox.json(to, said)
+      if (to !== null) outbox.json(to, said, how.headers)
     }
     const unknown = (): void => {
       if (answer !== null) say(answer)
@@ -367,7 +378,7 @@ function serveQuery(
     }
     // Over here, a job may have gone back to the store, or into a batch of the provider's.
     if (answer !== null && !isOver(answer)) return say(answer)
-    if (how.stored === null) return unknown()
+    if (brief || how.stored === null) return unknown()
     const done = how.stored(tenant, id).then((stored) => {
       if (stored === null) unknown()
       else if (stored !== 'elsewhere') say(stored)

@@ -20,9 +20,9 @@ export interface Outbox {
   /** Where the outcome of one request goes. Streamed: pings start now and stop with the outcome. */
   reply(of: { tenant: string; id: string; to: string; stream: boolean }): Reply
   /** One answer of JSON that is no request's outcome: cancel, status, admin. */
-  json(to: string, value: unknown): void
+  json(to: string, value: unknown, headers?: BusHeaders): void
   /** One error that is no request's outcome. */
-  error(of: { to: string; id: string; refusal: Refusal }): void
+  error(of: { to: string; id: string; refusal: Refusal; headers?: BusHeaders }): void
   /** The bus's word that nobody heard this probe: whose callers are gone for it. A probe speaks of the one reply
    *  that it left with, and of none that came later under the same id. */
   gone(probe: string): readonly Caller[]
@@ -79,18 +79,19 @@ export function outbox(of: {
       return stream === undefined ? [] : [stream.caller]
     },
 
-    json(to, value) {
+    json(to, value, headers) {
       const body = JSON.stringify(value)
       try {
-        bus.publish(to, body)
+        bus.publish(to, body, headers === undefined ? {} : { headers })
       } catch (error) {
         const refused = unsendable(error, 'the answer')
         sendError({ bus, to, refusal: refused, accounting: unattempted(''), upstreamBody: null })
       }
     },
 
-    error({ to, id, refusal }) {
-      sendError({ bus, to, refusal, accounting: unattempted(id), upstreamBody: null })
+    error({ to, id, refusal, headers }) {
+      const accounting = unattempted(id)
+      sendError({ bus, to, refusal, accounting, upstreamBody: null, ...(headers && { headers }) })
     },
   }
 }
@@ -227,9 +228,9 @@ function attempt(publish: () => void): void {
 }
 
 /** Error headers, accounting, and the API's error JSON with one more key. */
-function sendError(of: { bus: Bus; to: string } & SaidError): void {
-  const { bus, to, refusal: said, accounting } = of
-  const last = lastWords({ accounting, error: said })
+function sendError(of: { bus: Bus; to: string; headers?: BusHeaders } & SaidError): void {
+  const { bus, to, refusal: said, accounting, headers } = of
+  const last = lastWords({ accounting, error: said, ...(headers && { more: headers }) })
   try {
     bus.publish(to, bodyOfError(of), last)
   } catch {
@@ -251,16 +252,22 @@ export const errorMessage = (of: SaidError): { headers: BusHeaders; body: Uint8A
 })
 
 /** What the last message says beside its body; its headers are written where they are read. */
-function lastWords(of: { accounting: Accounting; events?: number; error?: Refusal }): {
+function lastWords(of: {
+  accounting: Accounting
+  events?: number
+  error?: Refusal
+  more?: BusHeaders
+}): {
   last: LastWords
   readonly headers: BusHeaders
 } {
-  const { error, events = null } = of
+  const { error, events = null, more = [] } = of
   const accounting = replyFields(of.accounting, events)
   return {
     last: { accounting, errorStatus: error?.status ?? null },
     get headers() {
-      return [...(error === undefined ? [] : errorHeaders(error)), ...writeReply(accounting)]
+      const said = error === undefined ? [] : errorHeaders(error)
+      return [...said, ...writeReply(accounting), ...more]
     },
   }
 }

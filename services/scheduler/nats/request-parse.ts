@@ -86,6 +86,7 @@ const FIELD_HEADER = {
   deadlineMs: HEADER.deadline,
   degrade: HEADER.degrade,
   maxAttempts: HEADER.maxAttempts,
+  again: HEADER.again,
   notBeforeMs: HEADER.notBefore,
   batch: HEADER.batch,
 } as const
@@ -125,7 +126,7 @@ export function readHeaders(
     degrade: message.header(HEADER.degrade),
     maxAttempts: message.header(HEADER.maxAttempts),
     ...(as === 'request'
-      ? {}
+      ? { again: message.header(HEADER.again) }
       : {
           notBeforeMs: message.header(HEADER.notBefore),
           batch: message.header(HEADER.batch),
