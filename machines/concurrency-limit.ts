@@ -5,6 +5,7 @@ import { assign, setup, type SnapshotFrom } from 'xstate'
 import type { Millis } from '#contracts/units'
 import * as aimd from './aimd.ts'
 import type { Aimd, LimitSettings } from './aimd.ts'
+import { heard, type Heard } from './fleet-word.ts'
 
 export interface LimitInput {
   settings: LimitSettings
@@ -35,7 +36,7 @@ export type LimitEvent =
   | { type: 'breaker.ramped'; at: Millis; earned: number }
   | { type: 'ramp.limited'; at: Millis; retryAfterMs: Millis }
   /** What another instance of the fleet says of the limit; `cut`: it met a refusal that we have not heard of. */
-  | ({ type: 'fleet.heard' } & aimd.Heard)
+  | ({ type: 'fleet.heard' } & Heard)
   | { type: 'settings.changed'; settings: LimitSettings; at: Millis }
 
 type Mode = 'steady' | 'recovering' | 'held'
@@ -213,7 +214,7 @@ function apply(context: LimitContext, event: LimitEvent): aimd.Change {
     case 'ramp.limited':
       return { next: aimd.slowed(now, event), reason: 'ramp_limit_exceeded' }
     case 'fleet.heard':
-      return aimd.heard(now, event, settings)
+      return heard(now, event, settings)
     case 'settings.changed':
       return { next: aimd.configured(now, event.settings), reason: 'settings_changed' }
   }

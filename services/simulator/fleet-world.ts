@@ -327,7 +327,7 @@ class Member {
 
 /** All that waits for what has just happened has run. */
 async function settled(): Promise<void> {
-  for (let i = 0; i < 12; i++) await null
+  for (let i = 0; i < 12; i++) await Promise.resolve()
 }
 
 const NONE = { join: 0, crash: 0, leave: 0, cutOff: 0, freeze: 0, redraw: 0, away: 0, lose: 0 }

@@ -104,11 +104,11 @@ test('whatever one member decides, all together hold no more than the whole', ()
         const taken = others.reduce((sum, one) => sum + heldBy(one, whole), 0)
         fc.pre(taken + held <= whole && inUse <= held)
         const own = { name: 'me', held, want }
-        const { use, write, then } = decideShare({ whole, unit, own, inUse, others })
+        const { use, write, later } = decideShare({ whole, unit, own, inUse, others })
         expect(taken + write).toBeLessThanOrEqual(whole)
         // Shrinks before it writes, grows after.
         expect(use).toBeLessThanOrEqual(held)
-        expect(then).toBeLessThanOrEqual(write)
+        expect(later).toBeLessThanOrEqual(write)
         expect(write).toBeGreaterThanOrEqual(Math.min(inUse, held))
       },
     ),

@@ -1,20 +1,11 @@
 /** One instance's part in a fleet (control-laws §14): reads the record, runs the law on it, writes its own line by
  *  compare-and-set, and says what may be used. What shrinks is obeyed before it is written, what grows after. */
 import type { Clock, Dice, FleetStore, Millis } from '#ports'
-import {
-  decideShare,
-  type Decision,
-  GUARD,
-  LEASE,
-  LEASE_ALONE,
-  MOVE,
-  OUTLIVES,
-  safePart,
-  SAFE_FOR,
-  WANT_HALVES,
-} from '#core/laws/shares'
+import { LEASE, LEASE_ALONE, MOVE, safePart, SAFE_FOR, WANT_HALVES } from '#core/laws/shares'
 import { slotsOf, type LimitWord, type Portion, type Share } from '#core/model/share'
-import { holderOf, Observed, swept, type SeenMember } from './observed.ts'
+import { Observed, type SeenMember } from './observed.ts'
+import { planOf, wantOf, type Demand, type Plan } from './plan.ts'
+import { viewOf, type FleetView, type MembershipNews } from './view.ts'
 import { newRecord, readRecord, type FleetLine, type FleetRecord } from './record.ts'
 
 /** A lease is renewed about so often; the jitter keeps members apart. */
@@ -26,18 +17,6 @@ export const POLL: Millis = 500
 export const SPACING: Millis = 200
 /** After somebody was faster, and before everybody answers one write: up to so long, by chance. */
 export const APART: Millis = 40
-
-/** What this instance could use now. */
-export interface Demand {
-  readonly inflight: number
-  readonly queued: number
-  /** The global limit of the configuration. */
-  readonly whole: number
-  /** What of it all instances together can use, by the limits of the routes. */
-  readonly capacity: number
-  readonly config: string
-  readonly limits: ReadonlyMap<string, LimitWord>
-}
 
 export interface MembershipOptions {
   store: FleetStore
@@ -54,22 +33,6 @@ export interface MembershipOptions {
   /** Whether any other instance answers that has joined; asked where there is no record yet. */
   anybody: () => Promise<boolean>
   news: (news: MembershipNews) => void
-}
-
-export type MembershipNews =
-  | { kind: 'joined' | 'left' | 'dead'; member: string }
-  | { kind: 'lapsed' | 'renewed'; member: string }
-  /** Another process has the same name. */
-  | { kind: 'superseded'; member: string }
-  | { kind: 'trouble'; member: string; reason: string }
-
-/** What operators see. */
-export interface FleetView {
-  readonly name: string
-  readonly lapses: number
-  readonly whole: number
-  readonly reason: string | null
-  readonly members: readonly (SeenMember & { readonly own: boolean })[]
 }
 
 export class Membership {
@@ -115,21 +78,12 @@ export class Membership {
   }
 
   get view(): FleetView {
-    const { record } = this.#seen ?? {}
-    const now = this.#of.clock.now()
-    const own = record?.members[this.#name]
-    const others = record === undefined ? [] : this.#observed.others(record, this.#name, now)
-    const mine =
-      own === undefined
-        ? []
-        : [{ name: this.#name, line: own, standing: 'alive' as const, silentFor: 0, own: true }]
-    const { name, lapses, reason } = {
-      name: this.#name,
-      lapses: this.#lapses,
-      reason: this.#trouble,
-    }
-    const members = [...mine, ...others.map((one) => ({ ...one, own: false }))]
-    return { name, lapses, whole: this.#of.demand().whole, reason, members }
+    return viewOf({
+      record: this.#seen?.record ?? null,
+      observed: this.#observed,
+      now: this.#of.clock.now(),
+      ...{ name: this.#name, lapses: this.#lapses, whole: this.#whole, reason: this.#trouble },
+    })
   }
 
   /** Whether it has ever been written down: then it may hold something still. */
@@ -197,8 +151,7 @@ export class Membership {
   /** Rises at once, falls by half in `WANT_HALVES`. */
   #wanted(): number {
     const now = this.#of.clock.now()
-    const { inflight, queued, whole, capacity } = this.#of.demand()
-    const wanted = this.#leaving ? 0 : (inflight + queued) * unitOf(whole, capacity)
+    const wanted = this.#leaving ? 0 : wantOf(this.#of.demand())
     const faded = this.#want * 2 ** -((now - this.#wantAt) / WANT_HALVES)
     this.#want = Math.max(wanted, faded)
     this.#wantAt = now
@@ -274,34 +227,20 @@ export class Membership {
 
   #plan(): Plan | null {
     if (this.#seen === null) return null
-    const { record, since } = this.#seen
-    const now = this.#of.clock.now()
-    const others = this.#observed.others(record, this.#name, now)
-    const demand = this.#of.demand()
-    const whole = wholeOf(demand.whole, others)
-    this.#whole = whole
-    const line = record.members[this.#name]
-    const mine = line?.incarnation === this.#of.incarnation || this.#takesOver(line)
-    // A record that was made anew does not know us yet: we hold what we may use.
-    const held = mine && line !== undefined ? line.held : this.#valid ? this.#use : 0
-    const decided = decideShare({
-      whole,
-      unit: unitOf(whole, demand.capacity),
-      own: { name: this.#name, held, want: this.#wanted() },
-      inUse: demand.inflight,
-      others: others.map(holderOf),
+    const plan = planOf({
+      ...this.#seen,
+      now: this.#of.clock.now(),
+      observed: this.#observed,
+      name: this.#name,
+      incarnation: this.#of.incarnation,
+      joined: this.joined,
+      mayUse: this.#valid ? this.#use : 0,
+      leaving: this.#leaving,
+      demand: this.#of.demand(),
+      want: this.#wanted(),
     })
-    const settled = record.settled || now - since >= LEASE + GUARD + OUTLIVES
-    const swepts = { record: swept({ ...record, settled }, others, whole), others }
-    if (this.#leaving) return { ...swepts, use: 0, then: 0, write: Math.min(held, demand.inflight) }
-    if (settled || decided.write <= held) return { ...swepts, ...decided }
-    return { ...swepts, use: held, write: held, then: held }
-  }
-
-  /** The line of our name is of a process that is gone: whoever has its place has proved that. Once we have written
-   *  ourselves, another's line means that two have one name. */
-  #takesOver(line: FleetLine | undefined): boolean {
-    return line !== undefined && this.#sentAt === -Infinity
+    this.#whole = plan.whole
+    return plan
   }
 
   // ---- writing ----
@@ -341,7 +280,7 @@ export class Membership {
     const record = { ...plan.record, members: { ...plan.record.members, [this.#name]: next } }
     const revision = await this.#of.store.write(JSON.stringify(record), this.#seen!.revision)
     if (revision === null) return this.#slower()
-    this.#confirmed({ record, revision, sentAt: now, use: plan.then })
+    this.#confirmed({ record, revision, sentAt: now, use: plan.later })
   }
 
   #confirmed(of: { record: FleetRecord; revision: number; sentAt: Millis; use: number }): void {
@@ -453,20 +392,3 @@ export class Membership {
     this.#trouble = reason
   }
 }
-
-/** What to do next, on a record in which the dead hold less. */
-interface Plan extends Decision {
-  readonly record: FleetRecord
-  readonly others: readonly SeenMember[]
-}
-
-/** Of several configured limits the smallest holds. */
-const wholeOf = (own: number, others: readonly SeenMember[]): number =>
-  Math.min(
-    own,
-    ...others.filter(({ standing }) => standing === 'alive').map(({ line }) => line.whole),
-  )
-
-/** Units of the whole that one slot in use takes. */
-const unitOf = (whole: number, capacity: number): number =>
-  capacity <= 0 ? 1 : Math.max(1, whole / Math.min(whole, capacity))

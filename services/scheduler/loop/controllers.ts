@@ -8,24 +8,16 @@ import {
 } from '#machines/breaker'
 import type { BreakerSettings } from '#machines/breaker'
 import { peakOf, type LimitSettings } from '#machines/aimd'
-import { clearTimers, compile, type Cell, type Heard } from '#machines/compile'
+import { compile } from '#machines/compile'
 import { limitMachine, type LimitEvent, type LimitSnapshot } from '#machines/concurrency-limit'
-import type { Inspection, Subject } from '#machines/inspection'
+import type { Inspection } from '#machines/inspection'
 import type { After } from '#machines/run'
 import type { Config, RouteConfig } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
 import { portionOf, WHOLE, type LimitWord, type Portion } from '#core/model/share'
 import type { Gate, RouteControl } from '#core/model/inputs'
 import type { HeadgateEvent, Millis, Verdict } from '#ports'
-
-/** A machine that runs. */
-interface Machine<Snapshot, Event> {
-  send(event: Event): void
-  get(): Snapshot
-  /** How often each edge of its chart was taken. */
-  readonly counts: readonly number[]
-  stop(): void
-}
+import { cellOf, type Machine } from './machine-cell.ts'
 
 /** Where a machine stands, for who draws it. */
 export interface MachineView {
@@ -370,40 +362,3 @@ export const breakerSettings = (config: Config): BreakerSettings => ({
 
 const breakerTable = compile(breakerMachine)
 const limitTable = compile(limitMachine)
-
-function cellOf<S extends string, C extends object, Event, Input>(
-  table: Subject['table'] & {
-    readonly edges: readonly string[]
-    start(input: Input, after: After): Cell<C, S>
-    send(cell: Cell<C, S>, event: Event, after: After): boolean
-  },
-  input: Input,
-  { name, after, inspection }: { name: string; after: After; inspection: Inspection | null },
-): Machine<{ value: S; context: C }, Event> {
-  const cell = table.start(input, after)
-  const watched = inspection?.watch({ name, table, cell }) ?? null
-  const counts = table.edges.map(() => 0)
-  cell.heard = heardBy(counts, watched?.heard ?? null)
-  // Asked many times for each move: a new one only when the cell has moved.
-  let view = { value: cell.state, context: cell.context }
-  return {
-    send: (event) => void table.send(cell, event, after),
-    get() {
-      if (view.value !== cell.state || view.context !== cell.context)
-        view = { value: cell.state, context: cell.context }
-      return view
-    },
-    counts,
-    stop() {
-      clearTimers(cell)
-      watched?.end()
-    },
-  }
-}
-
-const heardBy =
-  (counts: number[], watching: Heard | null): Heard =>
-  (event, edge) => {
-    if (edge !== null) counts[edge]!++
-    watching?.(event, edge)
-  }

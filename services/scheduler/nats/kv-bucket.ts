@@ -1,6 +1,6 @@
 /** A key-value bucket that may be absent, full, frozen or away at any time: every act ends within `STORE_WITHIN_MS`, the
  *  next one tries from the beginning, and a watch begins again wherever it has to. */
-import { Kvm, KvWatchInclude, type KV, type KvWatchEntry } from '@nats-io/kv'
+import { KvWatchInclude, type Kvm, type KV, type KvWatchEntry } from '@nats-io/kv'
 import { JetStreamApiError } from '@nats-io/jetstream'
 import type { Clock, Millis } from '#ports'
 

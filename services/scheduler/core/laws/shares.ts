@@ -74,7 +74,7 @@ export interface Decision {
   /** What it should hold: more only of what is free. */
   readonly write: number
   /** What it may use once that is written. */
-  readonly then: number
+  readonly later: number
 }
 
 /** A part that shrinks is not used any more at once, and is held for as long as attempts still run on it; one that
@@ -85,8 +85,8 @@ export function decideShare(of: ShareCase): Decision {
   const free = Math.max(0, whole - taken)
   // A whole that has become smaller binds at once.
   const target = Math.min(targetOf(of), free)
-  if (target > own.held) return { use: own.held, write: target, then: target }
-  return { use: target, write: Math.min(own.held, Math.max(target, inUse)), then: target }
+  if (target > own.held) return { use: own.held, write: target, later: target }
+  return { use: target, write: Math.min(own.held, Math.max(target, inUse)), later: target }
 }
 
 function targetOf({ whole, unit, own, others }: ShareCase): number {
