@@ -3,7 +3,7 @@
 import type { Clock, Dice, FleetStore, Millis } from '#ports'
 import { LEASE, LEASE_ALONE, MOVE, safePart, SAFE_FOR, WANT_HALVES } from '#core/laws/shares'
 import { slotsOf, type LimitWord, type Portion, type Share } from '#core/model/share'
-import { Observed, type SeenMember } from './observed.ts'
+import { Observed } from './observed.ts'
 import { planOf, wantOf, type Demand, type Plan } from './plan.ts'
 import { viewOf, type FleetView, type MembershipNews } from './view.ts'
 import { newRecord, readRecord, type FleetLine, type FleetRecord } from './record.ts'
