@@ -7,7 +7,7 @@ import { env, httpTls, misspelt, natsCreds, natsTls, portOf } from '#platform/co
 import { loadConfig } from '#platform/config/load'
 import { memoryBus } from './memory/bus.ts'
 import { memorySettings } from './memory/settings.ts'
-import { openFleet, placeOf } from './compose/open-fleet.ts'
+import { isGone, openFleet, placeOf, processOf } from './compose/open-fleet.ts'
 import { openJobs } from './compose/open-jobs.ts'
 import { openCache } from './compose/open-cache.ts'
 import { natsBus } from './nats/connection.ts'
@@ -85,6 +85,7 @@ async function main(): Promise<void> {
     fleet: fleet.store && {
       store: fleet.store,
       name: file.fleet.member ?? placeOf(portOf('HEADGATE_HTTP_PORT', 8780)),
+      ...{ process: processOf(process.pid), isGone },
     },
     batches: anthropicBatches({ clock: systemClock }),
     provider: anthropicProvider({

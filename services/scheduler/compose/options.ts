@@ -16,6 +16,16 @@ import type {
 import type { JobsKept } from './open-jobs.ts'
 import type { GatewayAddress } from './wire-gateway.ts'
 
+/** Where the record of a fleet is, and who we are in it. */
+export interface FleetPlace {
+  store: FleetStore
+  /** Null: the instance's own id. */
+  name: string | null
+  /** This process, for others on its host; and whether one of theirs has ended for certain. Absent: nobody knows. */
+  process?: string
+  isGone?: (process: string) => boolean
+}
+
 export interface WireOptions {
   bus: Bus
   settings: KeptSettings
@@ -24,7 +34,7 @@ export interface WireOptions {
   /** Where durable jobs are kept; null or absent: there are none. */
   jobs?: JobsKept | null
   /** Where instances divide their limits; null or absent: it works alone. */
-  fleet?: { store: FleetStore; name: string | null } | null
+  fleet?: FleetPlace | null
   /** The provider's own batches, for jobs that can wait; null or absent: none is made. */
   batches?: ProviderBatches | null
   provider: Provider

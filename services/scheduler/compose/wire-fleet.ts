@@ -37,6 +37,8 @@ export function wireFleet(of: {
   instance: string
   name: string
   version: string
+  process?: string
+  isGone?: (process: string) => boolean
   record: (event: HeadgateEvent) => void
   warn: (words: string) => void
 }): WiredFleet {
@@ -45,6 +47,8 @@ export function wireFleet(of: {
     store: of.store,
     ...{ clock, dice: of.dice },
     ...{ name: of.name, incarnation: instance, version: of.version },
+    ...(of.process === undefined ? {} : { process: of.process }),
+    ...(of.isGone === undefined ? {} : { isGone: of.isGone }),
     demand: () => demandOf(of.loop()),
     onShare: (share) => of.loop().share(share),
     onLimit: (route, word) => of.loop().hear({ kind: 'limit', route, word }),

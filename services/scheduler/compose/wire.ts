@@ -156,7 +156,7 @@ const fleetOf = (
     : wireFleet({
         ...to,
         ...{ bus: of.bus, clock: of.clock, dice: of.dice, version: of.version },
-        store: of.fleet.store,
+        ...of.fleet,
         name: of.fleet.name ?? to.instance,
         record: (event) => to.seen.recording.record(event),
         warn: (words) => of.log.warn(words),

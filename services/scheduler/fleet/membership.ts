@@ -26,6 +26,10 @@ export interface MembershipOptions {
   name: string
   incarnation: string
   version: string
+  /** This process, as others on its host can look for it; absent: they cannot. */
+  process?: string
+  /** Whether another member's process has ended for certain; absent: nobody can know. */
+  isGone?: (process: string) => boolean
   demand: () => Demand
   onShare: (share: Share) => void
   /** Another member's word on a route's limit. */
@@ -37,7 +41,7 @@ export interface MembershipOptions {
 
 export class Membership {
   readonly #of: MembershipOptions
-  readonly #observed = new Observed()
+  readonly #observed: Observed
   #name: string
   #seen: { record: FleetRecord; revision: number; since: Millis } | null = null
   #seq = 0
@@ -65,6 +69,7 @@ export class Membership {
 
   constructor(of: MembershipOptions) {
     this.#of = of
+    this.#observed = new Observed(of.isGone)
     this.#name = of.name
     this.#wantAt = of.clock.now()
     this.#whole = of.demand().whole
@@ -126,12 +131,11 @@ export class Membership {
     for (const stop of this.#stops.splice(0)) stop()
   }
 
-  // ---- time ----
-
   #poll(): void {
     if (this.#closed) return
     this.#after(POLL, () => {
       this.#wanted()
+      if (this.#seen !== null) this.#observed.look(this.#seen.record)
       this.#review()
       void this.#act()
       this.#poll()
@@ -147,7 +151,6 @@ export class Membership {
   }
 
   #jittered = (): Millis => RENEW * (1 + RENEW_JITTER * (this.#of.dice.next() - 0.5))
-
   /** Rises at once, falls by half in `WANT_HALVES`. */
   #wanted(): number {
     const now = this.#of.clock.now()
@@ -187,8 +190,6 @@ export class Membership {
     this.#alive = alive
   }
 
-  // ---- the record ----
-
   #found(found: { text: string; revision: number }): void {
     if (this.#closed || !this.#observe(found)) return
     this.#review()
@@ -208,6 +209,7 @@ export class Membership {
     const now = this.#of.clock.now()
     this.#seen = { record, revision: found.revision, since: same ? this.#seen!.since : now }
     this.#observed.note(record, now)
+    this.#observed.look(record)
     for (const [name, line] of Object.entries(record.members)) {
       if (name === this.#name) continue
       for (const [route, word] of Object.entries(line.limits)) this.#of.onLimit(route, word)
@@ -242,8 +244,6 @@ export class Membership {
     this.#whole = plan.whole
     return plan
   }
-
-  // ---- writing ----
 
   async #act(): Promise<void> {
     if (this.#closed) return
@@ -360,6 +360,7 @@ export class Membership {
       ...{ lease, held, inflight, whole, config },
       want: this.#wanted(),
       version: this.#of.version,
+      ...(this.#of.process === undefined ? {} : { process: this.#of.process }),
       leaving: this.#leaving,
       limits: Object.fromEntries(limits),
     }

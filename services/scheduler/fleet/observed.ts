@@ -12,6 +12,22 @@ export interface SeenMember {
 
 export class Observed {
   readonly #heard = new Map<string, { incarnation: string; seq: number; at: Millis }>()
+  readonly #isGone: (process: string) => boolean
+  /** Lives whose process is gone for certain: their calls went with it. */
+  #gone = new Set<string>()
+
+  /** `isGone`: whether a process is known to have ended; false where nobody can know. */
+  constructor(isGone: (process: string) => boolean = () => false) {
+    this.#isGone = isGone
+  }
+
+  /** Looks again whose process is there. */
+  look(record: FleetRecord): void {
+    const gone = Object.values(record.members).filter(
+      (line) => line.process !== undefined && this.#isGone(line.process),
+    )
+    this.#gone = new Set(gone.map(({ incarnation }) => incarnation))
+  }
 
   /** First sight is a change: who was written down long ago is given the time to say something. */
   note(record: FleetRecord, now: Millis): void {
@@ -30,7 +46,9 @@ export class Observed {
       .filter(([name]) => name !== own)
       .map(([name, line]) => {
         const silentFor = now - (this.#heard.get(name)?.at ?? now)
-        return { name, line, silentFor, standing: standingOf(silentFor, line.lease) }
+        const gone = this.#gone.has(line.incarnation)
+        const standing = gone ? 'gone' : standingOf(silentFor, line.lease)
+        return { name, line, silentFor, standing }
       })
       .toSorted((a, b) => (a.name < b.name ? -1 : 1))
   }

@@ -22,6 +22,8 @@ const line = z.looseObject({
   /** Of what must be equal in all configurations. */
   config: z.string(),
   version: z.string(),
+  /** Its process: whoever runs on the same host can see that it is gone. Absent: nobody can. */
+  process: z.string().max(500).optional(),
   /** It takes nothing new. */
   leaving: z.boolean(),
   /** What it knows of the routes' limits. */
