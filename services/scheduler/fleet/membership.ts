@@ -1,7 +1,7 @@
 /** One instance's part in a fleet (control-laws §14): reads the record, runs the law on it, writes its own line by
  *  compare-and-set, and says what may be used. What shrinks is obeyed before it is written, what grows after. */
 import type { Clock, Dice, FleetStore, Millis } from '#ports'
-import { LEASE, LEASE_ALONE, MOVE, safePart, SAFE_FOR, WANT_HALVES } from '#core/laws/shares'
+import { LEASE, MOVE, safePart, SAFE_FOR, WANT_HALVES } from '#core/laws/shares'
 import { slotsOf, type LimitWord, type Portion, type Share } from '#core/model/share'
 import { Observed } from './observed.ts'
 import { planOf, wantOf, type Demand, type Plan } from './plan.ts'
@@ -275,8 +275,7 @@ export class Membership {
     if (now - this.#triedAt < SPACING && line !== undefined && plan.write >= line.held)
       return this.#soon()
     this.#triedAt = now
-    const others = Object.keys(plan.record.members).some((name) => name !== this.#name)
-    const next = this.#line(plan.write, others ? LEASE : LEASE_ALONE)
+    const next = this.#line(plan.write, LEASE)
     const record = { ...plan.record, members: { ...plan.record.members, [this.#name]: next } }
     const revision = await this.#of.store.write(JSON.stringify(record), this.#seen!.revision)
     if (revision === null) return this.#slower()

@@ -4,9 +4,8 @@
  *  nobody uses more than the record says. Who is silent keeps what it may still be using, for as long as it may. */
 import type { Millis } from '#contracts/units'
 
-/** A part is valid for so long after the write that renewed it was sent; longer where nobody else is there to want it. */
+/** A part is valid for so long after the write that renewed it was sent. */
 export const LEASE: Millis = 10_000
-export const LEASE_ALONE: Millis = 30_000
 /** How much longer others wait: clocks and stores are never exact. */
 export const GUARD: Millis = 3_000
 /** The longest that an attempt outlives the lease it started under. */
