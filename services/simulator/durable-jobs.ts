@@ -78,8 +78,8 @@ export class DurableJobs {
     void this.#submit(request)
   }
 
-  /** A process takes its place: what it needs to note its calls. `clock` is its own, and `alive` tells whether it lives. */
-  begin(of: { loop: Loop; clock: Clock; dice: Dice; name: string; alive: () => boolean }): Notes {
+  /** A process takes its place: what it needs to note its calls. `clock` is its own, and stands when it dies. */
+  begin(of: { loop: Loop; clock: Clock; dice: Dice; name: string }): Notes {
     const { loop, dice, name: instance } = of
     const entered = this.#marked
     const clock: Clock = {
@@ -90,10 +90,7 @@ export class DurableJobs {
     const room = new JobsRoom({
       ...{ store: this.#kept(), clock, dice, instance },
       scheduler: schedulerOf(loop, entered),
-      members: {
-        ...this.#members,
-        watch: (on) => this.#members.watch((key, value) => void (of.alive() && on(key, value))),
-      },
+      members: this.#members,
       limits: () => roomLimits(loop.state.config.file),
       words: {
         answer: () => [],

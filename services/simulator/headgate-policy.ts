@@ -75,7 +75,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     this.#instance = this.#begun()
     this.#film = write === null ? null : film({ loop: () => this.loop, config, clock, write })
     for (const { atS, forS } of options.restarts ?? [])
-      clock.after(atS * 1_000, () => this.#die(forS))
+      clock.after(Math.round(atS * 1_000), () => this.#die(forS))
     const until = jobs?.until ?? null
     if (until !== null) clock.after(until * 1_000, () => this.#jobs?.close())
   }
@@ -176,7 +176,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
         request.ended('failed', 'connection_lost')
       }
     }
-    clock.after(forS * 1_000, () => this.#return())
+    clock.after(Math.round(forS * 1_000), () => this.#return())
   }
 
   #return(): void {

@@ -44,7 +44,6 @@ export class Instance {
     notes = jobs.begin({
       ...{ loop: this.loop, clock, name: `i${number}` },
       dice: seededDice((seed ^ APART.rooms) >>> 0),
-      alive: () => !this.#dead,
     })
   }
 
