@@ -13,34 +13,13 @@ import type { TransportHeaders } from './transport.ts'
 const SHORT_WAIT_MS = 2_000
 const AUX_WAIT_MS = 65_000
 
-type Questions =
-  'result' | 'cancel' | 'status' | 'aux' | 'batch' | 'countTokens' | 'models' | 'admin'
+type UpstreamQuestions = 'aux' | 'batch' | 'countTokens' | 'models'
+type Questions = 'result' | 'cancel' | 'status' | 'admin' | UpstreamQuestions
 
 export function questions(inside: Inside): Pick<Headgate, Questions> {
   const { tenant, to } = inside
   const { ask } = exchange(inside)
   const query = (subject: string) => ask({ subject, data: '', waitMs: SHORT_WAIT_MS })
-  const forget = (id: string) =>
-    void post(inside.transport, { subject: to.cancel(tenant, id), data: '' })
-
-  const aux: Headgate['aux'] = async (kind, body = '', options = {}) => {
-    checkNames('aux', kind, options)
-    const { headers, signal, waitMs } = options
-    const given = headers?.[HEADER.id]
-    const id = given ?? makeId(() => inside.system.random())
-    const own: TransportHeaders = given === undefined ? [[HEADER.id, id]] : []
-    const message = await ask({
-      subject: to.aux(kind, tenant),
-      data: encode(body),
-      headers: [...own, ...ownHeaders(headers)],
-      waitMs: waitMs ?? AUX_WAIT_MS,
-      signal,
-      // Nobody should work for who has left.
-      left: () => isToken(id) && forget(id),
-    })
-    return answerOf<unknown>(message)
-  }
-
   return {
     async result(id, options = {}) {
       checkNames('result', 'result', options)
@@ -69,6 +48,41 @@ export function questions(inside: Inside): Pick<Headgate, Questions> {
       return shaped(statusAnswer, await query(to.status(tenant, id)))
     },
 
+    ...upstreamQuestions(inside, ask),
+
+    admin: async (op, body = {}) =>
+      json(await ask({ subject: to.admin(op), data: encode(body), waitMs: GRACE_MS })),
+  }
+}
+
+/** What Headgate asks the upstream for the caller, or answers in the upstream's place. */
+function upstreamQuestions(
+  inside: Inside,
+  ask: ReturnType<typeof exchange>['ask'],
+): Pick<Headgate, UpstreamQuestions> {
+  const { tenant, to } = inside
+  const forget = (id: string) =>
+    void post(inside.transport, { subject: to.cancel(tenant, id), data: '' })
+
+  const aux: Headgate['aux'] = async (kind, body = '', options = {}) => {
+    checkNames('aux', kind, options)
+    const { headers, signal, waitMs } = options
+    const given = headers?.[HEADER.id]
+    const id = given ?? makeId(() => inside.system.random())
+    const own: TransportHeaders = given === undefined ? [[HEADER.id, id]] : []
+    const message = await ask({
+      subject: to.aux(kind, tenant),
+      data: encode(body),
+      headers: [...own, ...ownHeaders(headers)],
+      waitMs: waitMs ?? AUX_WAIT_MS,
+      signal,
+      // Nobody should work for who has left.
+      left: () => isToken(id) && forget(id),
+    })
+    return answerOf<unknown>(message)
+  }
+
+  return {
     aux,
 
     async batch(op, data, options = {}) {
@@ -88,8 +102,5 @@ export function questions(inside: Inside): Pick<Headgate, Questions> {
       (await aux('count_tokens', params, options)) as Answer<MessageTokensCount>,
 
     models: async (options) => (await aux('models', '', options)) as Answer<ModelList>,
-
-    admin: async (op, body = {}) =>
-      json(await ask({ subject: to.admin(op), data: encode(body), waitMs: GRACE_MS })),
   }
 }

@@ -1,5 +1,6 @@
-/** The page's files, read once and compressed once: what stands in `page/`, and uPlot. From the source tree
- *  a `.ts` file is served as JavaScript, its types taken out; in `dist/` the build has done so. */
+/** The page's files, read once: what stands in `page/`, and uPlot. From the source tree a `.ts` file is served as
+ *  JavaScript, its types taken out; in `dist/` the build has done so. That, and compressing, is done for the first
+ *  who asks: most schedulers start without a reader. */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -8,11 +9,11 @@ import { pageScript } from './page-script.ts'
 import { runbookPage } from './runbook-page.ts'
 
 export interface PageFile {
-  type: string
-  etag: string
-  plain: Buffer
-  gzip: Buffer
-  br: Buffer
+  readonly type: string
+  readonly etag: string
+  readonly plain: Buffer
+  readonly gzip: Buffer
+  readonly br: Buffer
 }
 /** By path. */
 export type PageFiles = ReadonlyMap<string, PageFile>
@@ -33,29 +34,51 @@ export function pageFiles(): PageFiles {
   const { resolve } = createRequire(import.meta.url)
   const files = new Map<string, PageFile>()
   for (const name of readdirSync(PAGE).sort()) {
-    const text = (): string => readFileSync(new URL(name, PAGE), 'utf8')
     const [, stem = '', kind = ''] = /^([\w-]+)\.(ts|js|css|html|svg)$/.exec(name) ?? []
     if (stem === '' || name.endsWith('.d.ts')) continue
-    if (kind === 'html') files.set(stem === 'index' ? '/' : `/page/${name}`, fileOf(text(), kind))
-    else if (kind === 'ts') files.set(`/page/${stem}.js`, fileOf(pageScript(text(), name), 'js'))
-    else files.set(`/page/${name}`, fileOf(text(), kind))
+    const text = readFileSync(new URL(name, PAGE), 'utf8')
+    if (kind === 'ts')
+      files.set(`/page/${stem}.js`, new LazyFile('js', () => pageScript(text, name)))
+    else files.set(name === 'index.html' ? '/' : `/page/${name}`, new LazyFile(kind, () => text))
   }
-  const vendored = (from: string): string => readFileSync(resolve(from), 'utf8')
-  files.set('/runbook', fileOf(runbookPage(), 'html'))
-  files.set('/vendor/uplot.js', fileOf(vendored('uplot/dist/uPlot.iife.min.js'), 'js'))
-  files.set('/vendor/uplot.css', fileOf(vendored('uplot/dist/uPlot.min.css'), 'css'))
+  const vendored = (kind: string, from: string): PageFile => {
+    const text = readFileSync(resolve(from), 'utf8')
+    return new LazyFile(kind, () => text)
+  }
+  files.set('/runbook', new LazyFile('html', runbookPage))
+  files.set('/vendor/uplot.js', vendored('js', 'uplot/dist/uPlot.iife.min.js'))
+  files.set('/vendor/uplot.css', vendored('css', 'uplot/dist/uPlot.min.css'))
   return files
 }
 
-function fileOf(text: string, kind: string): PageFile {
-  const plain = Buffer.from(text)
-  return {
-    type: TYPES[kind] ?? 'application/octet-stream',
-    etag: `"${createHash('sha256').update(plain).digest('base64url').slice(0, 22)}"`,
-    plain,
-    gzip: gzipSync(plain, { level: 9 }),
-    br: brotliCompressSync(plain, {
-      params: { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY },
-    }),
+class LazyFile implements PageFile {
+  readonly type: string
+  readonly #text: () => string
+  #plain: Buffer | null = null
+  #etag: string | null = null
+  #gzip: Buffer | null = null
+  #br: Buffer | null = null
+
+  constructor(kind: string, text: () => string) {
+    this.type = TYPES[kind] ?? 'application/octet-stream'
+    this.#text = text
+  }
+
+  get plain(): Buffer {
+    return (this.#plain ??= Buffer.from(this.#text()))
+  }
+
+  get etag(): string {
+    const hash = (): string => createHash('sha256').update(this.plain).digest('base64url')
+    return (this.#etag ??= `"${hash().slice(0, 22)}"`)
+  }
+
+  get gzip(): Buffer {
+    return (this.#gzip ??= gzipSync(this.plain, { level: 9 }))
+  }
+
+  get br(): Buffer {
+    const params = { [constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY }
+    return (this.#br ??= brotliCompressSync(this.plain, { params }))
   }
 }

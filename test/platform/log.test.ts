@@ -3,13 +3,8 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
-import {
-  createLog,
-  LOG_LEVELS,
-  logLevel,
-  logRecorder,
-  type LogLevel,
-} from '../../services/platform/log.ts'
+import { createLog, LOG_LEVELS, logLevel, type LogLevel } from '../../services/platform/log.ts'
+import { logRecorder } from '../../services/scheduler/observability/event-lines.ts'
 import { manualClock } from '../support/manual-clock.ts'
 import { event, EVENT_NAMES } from '../scheduler/observability/events.ts'
 

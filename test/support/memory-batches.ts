@@ -1,10 +1,7 @@
 /** Stores of batches and jobs in memory, beside each other. */
 import { requestKey } from '#contracts/ids'
 import type { JobResult, Millis } from '#ports'
-import {
-  memoryBatchStore,
-  type MemoryBatchStore,
-} from '../../services/scheduler/memory/batch-store.ts'
+import { MemoryBatchStore } from '../../services/scheduler/memory/batch-store.ts'
 import { memoryJobStore, type MemoryJobStore } from '../../services/scheduler/memory/job-store.ts'
 
 export function memoryBatches(of: { wall?: () => Millis; pageBytesMax?: number } = {}): {
@@ -13,7 +10,7 @@ export function memoryBatches(of: { wall?: () => Millis; pageBytesMax?: number }
 } {
   const jobs = memoryJobStore({})
   const results = jobs.results as Map<string, JobResult>
-  const store = memoryBatchStore({
+  const store = new MemoryBatchStore({
     results,
     forget: ({ tenant, id }) => results.delete(requestKey(tenant, id)),
     wall: of.wall ?? (() => 0),

@@ -18,11 +18,11 @@ interface Reader {
 }
 
 interface PageFile {
-  type: string
-  etag: string
-  plain: Buffer
-  gzip: Buffer
-  br: Buffer
+  readonly type: string
+  readonly etag: string
+  readonly plain: Buffer
+  readonly gzip: Buffer
+  readonly br: Buffer
 }
 
 export interface DashboardSource {
