@@ -17,7 +17,7 @@ export const MEMBERS = 10
 /** What every member has that wants as much, in slots. */
 export const FLOOR = 2
 /** Smaller moves are not made: each takes two writes. */
-export const MOVE = { slots: 2, part: 0.1 }
+export const MOVE = { slots: 1, part: 0.05 }
 /** What is wanted rises at once and falls by half in so long. */
 export const WANT_HALVES: Millis = 10_000
 
