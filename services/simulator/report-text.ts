@@ -62,7 +62,8 @@ const GOODPUT = [
   'after its deadline is not useful. Then by lane the share of calls that were answered by their deadline, or at all',
   'where they have none. A provider has a hard capacity unless its title says otherwise; `soft` ones serve more than',
   'their capacity to whoever pushes, and so does a storm that lets a share of calls through, so that there more than 1',
-  'is possible.',
+  'is possible. `batch jobs` are durable jobs, which only Headgate has; those that are left in the store when the traffic',
+  'ends are not answered.',
 ].join('\n')
 
 const FAIRNESS = [

@@ -48,7 +48,7 @@ export interface Scenario {
   name: string
   title: string
   parameters: (keyof ScenarioParameters)[]
-  /** Who can run it; absent: everybody. */
+  /** Whose columns a report has; absent: everybody's. */
   policies?: readonly Policy[]
   parts: (parameters: ScenarioParameters) => Part[]
   figures: (run: measure.Run) => Record<string, number | null>

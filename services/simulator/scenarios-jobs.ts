@@ -1,14 +1,12 @@
 /** Durable jobs beside callers who wait: who pays for a backlog, and what a process that dies costs it. */
 import { backlogFigures, lostJobs, restartFigures, rise } from './backlog-figures.ts'
 import type { Run } from './figures.ts'
-import { POLICIES, type Policy } from './job.ts'
+import type { Policy } from './job.ts'
 import type { JobFacts } from './policy.ts'
 import { atLoad, callers, sixty, type Part, type Scenario } from './scenario.ts'
 
-/** Who has durable jobs. */
-const WITH_JOBS: readonly Policy[] = POLICIES.filter(
-  (one) => one === 'headgate' || one === 'classic',
-)
+/** Nobody else has durable jobs. */
+const WITH_JOBS: readonly Policy[] = ['headgate']
 
 /** Interactive and premium calls that come and go as a morning does, between three and seven tenths of the slots. */
 const tide = callers({
@@ -16,7 +14,7 @@ const tide = callers({
   P: { per: (at) => 2.5 * tideAt(at), ttft: 0.5, deadline: 120 },
   most: 5.25,
 })
-const tideAt = (at: number): number => 0.5 - 0.2 * Math.cos((2 * Math.PI * at) / 1_800)
+const tideAt = (at: number): number => 0.5 - 0.2 * Math.cos((2 * Math.PI * at) / 900)
 
 /** Times what it is without the backlog. */
 const ratio = (run: Run, lane: string): number | null => {
@@ -26,19 +24,19 @@ const ratio = (run: Run, lane: string): number | null => {
 
 const beside = (name: string, config: NonNullable<Part['config']>): Part => ({
   name,
-  until: 1_800,
+  until: 900,
   config,
   source: tide,
   provider: sixty,
   unit: 'work',
   // More than the slots that are left free could do.
-  backlog: { jobs: 12_000, tenants: 5, lane: 'batch', deadlineS: null, overS: 0 },
+  backlog: { jobs: 5_500, tenants: 5, lane: 'batch', deadlineS: null, overS: 0 },
 })
 
 export const besideBacklog: Scenario = {
   name: 'backlog',
   title:
-    'interactive beside a full batch backlog, as shipped; and `full_`, with `preemption.max_per_request` and `scheduling.headroom` 0',
+    'interactive beside a batch backlog without end; `full_`: with `preemption.max_per_request` and `scheduling.headroom` 0',
   parameters: [],
   policies: WITH_JOBS,
   parts: () => [
@@ -73,7 +71,7 @@ export const restarts: Scenario = {
   parts: () => [
     {
       name: 'all',
-      until: 1_800,
+      until: 1_200,
       source: callers(atLoad(0.6)),
       provider: sixty,
       unit: 'work',
