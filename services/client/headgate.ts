@@ -48,7 +48,9 @@ export function openHeadgate(
     box.close()
     await transport.close()
   }
-  const watch = bus === undefined ? watchCalls({ system, everyMs: options.watchMs }) : null
+  const onReturn = transport.onReturn?.bind(transport)
+  const watch =
+    bus === undefined ? watchCalls({ system, everyMs: options.watchMs, onReturn }) : null
   return headgate({ ...options, transport, box, system, watch, to, release, isOpen: () => true })
 }
 

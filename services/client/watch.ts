@@ -17,6 +17,8 @@ const TICK_MS = 250
 const QUESTIONS_MAX = 256
 /** So often in a row it must be so. */
 const MISSES = 2
+/** After the connection was lost and is there again: the instances' own may return later. */
+const RETURN_MS = 3_000
 /** Calls of an instance that died are not asked again all at once, and large ones not faster than a server and
  *  the instances that are left take them. */
 const SPREAD_MS = 250
@@ -55,9 +57,15 @@ export interface Watch {
   begin(call: WatchedCall): Watched
 }
 
-/** `everyMs`: Infinity: nothing is ever asked. */
-export const watchCalls = (of: { system: ClientSystem; everyMs?: number | undefined }): Watch =>
-  new CallWatch(of.system, of.everyMs ?? WATCH_MS)
+export interface WatchOptions {
+  system: ClientSystem
+  /** Infinity: nothing is ever asked. */
+  everyMs?: number | undefined
+  /** The connection was lost, and is there again: silence means nothing for a while. The answer ends it. */
+  onReturn?: ((listener: () => void) => () => void) | undefined
+}
+
+export const watchCalls = (of: WatchOptions): Watch => new CallWatch(of)
 
 interface Entry {
   readonly call: WatchedCall
@@ -85,6 +93,8 @@ interface Holder {
 class CallWatch implements Watch {
   readonly #system: ClientSystem
   readonly #everyMs: number
+  readonly #onReturn: NonNullable<WatchOptions['onReturn']>
+  #stopReturns: (() => void) | null = null
   readonly #entries = new Set<Entry>()
   readonly #holders = new Map<string, Holder>()
   #questions = 0
@@ -92,10 +102,13 @@ class CallWatch implements Watch {
   /** Ends the question for all. */
   #looking: (() => void) | null = null
   #lookAt = 0
+  /** Until then nobody is missed. */
+  #calmUntil = 0
 
-  constructor(system: ClientSystem, everyMs: number) {
+  constructor({ system, everyMs = WATCH_MS, onReturn = () => () => {} }: WatchOptions) {
     this.#system = system
     this.#everyMs = everyMs
+    this.#onReturn = onReturn
   }
 
   begin(call: WatchedCall): Watched {
@@ -114,11 +127,18 @@ class CallWatch implements Watch {
       question: null,
     }
     this.#entries.add(entry)
+    this.#stopReturns ??= this.#onReturn(() => this.#returned())
     this.#tickLater()
     return {
       heard: () => this.#heard(entry),
       close: () => this.#drop(entry),
     }
+  }
+
+  #returned(): void {
+    this.#calmUntil = this.#now() + RETURN_MS
+    for (const entry of this.#entries) entry.misses = 0
+    for (const holder of this.#holders.values()) holder.misses = 0
   }
 
   #now(): number {
@@ -158,7 +178,7 @@ class CallWatch implements Watch {
       // The answer is on its way, or was lost: who died is no matter of it.
       over: () => {
         if (heard.settled) this.#drop(entry)
-        else if (heard.nothing) this.#missed(entry)
+        else if (heard.nothing && this.#now() >= this.#calmUntil) this.#missed(entry)
         else entry.askAt = this.#now() + this.#everyMs
       },
     })
@@ -202,7 +222,7 @@ class CallWatch implements Watch {
         this.#lookAt = now + this.#everyMs
         // It has ended there, and its answer is on its way or was lost.
         if (has !== 'live' && entry.holder === holder) this.#drop(entry)
-        if (answers > 0) this.#judge(now)
+        if (answers > 0 && this.#now() >= this.#calmUntil) this.#judge(now)
       },
     })
   }
@@ -279,6 +299,8 @@ class CallWatch implements Watch {
     this.#ticking = null
     this.#looking?.()
     this.#looking = null
+    this.#stopReturns?.()
+    this.#stopReturns = null
   }
 }
 

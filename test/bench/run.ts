@@ -1,9 +1,10 @@
 /** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
  *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
- *  than numbers, `-- half-price` a day in virtual time, `-- batches` what message batches weigh. */
+ *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- half-price` a day in virtual time, `-- batches` what message batches weigh. */
 import { benchBatches } from './batches.ts'
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
+import { benchFleetKills } from './fleet-kills.ts'
 import { benchHalfPrice } from './half-price.ts'
 import { benchJobsSoak } from './jobs-soak.ts'
 import { benchMachines } from './machines.ts'
@@ -27,13 +28,14 @@ if (only === 'half-price') {
   await benchHalfPrice()
   process.exit(0)
 }
+if (only === 'fleet-kills') process.exit((await benchFleetKills(options)) ? 0 : 1)
 if (only === 'jobs-soak') process.exit((await benchJobsSoak(options)) ? 0 : 1)
 if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
 const runs = (name: string): boolean => only === undefined || only === name
 const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
 if (only !== undefined && !among.includes(only)) {
   console.error(
-    `no bench ${only}; there are ${among.join(', ')}, overload, streams, batches, jobs-soak, half-price`,
+    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price`,
   )
   process.exit(2)
 }

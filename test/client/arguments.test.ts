@@ -18,6 +18,8 @@ describe('a call that cannot be one', () => {
     ['a deadline of 0', { deadlineMs: 0 }, /^deadlineMs: expected a number from 1 to/],
     ['a deadline that is no number', { deadlineMs: Number.NaN }, /^deadlineMs/],
     ['a ladder that is text', { degrade: 'cache' }, /^degrade: expected a list/],
+    ['an again that is a word', { again: 'never' }, /^again: expected true or false/],
+    ['another again', { headers: { 'Headgate-Again': 'often' } }, /expected never$/],
     ['a header that is no text', { headers: { traceparent: 7 } }, /^headers\.traceparent/],
   ])('%s is a TypeError, and the client closes all the same', async (_, options, says) => {
     const { client, server } = opened()
@@ -27,6 +29,14 @@ describe('a call that cannot be one', () => {
     }) as Error
     await expect(client.request(body, options as CallOptions)).rejects.toEqual(error)
     expect(() => client.stream(streamed, options as CallOptions)).toThrow(error)
+    expect(server.sent.all).toEqual([])
+    await client.close()
+  })
+
+  test('a job is taken over by itself: whether it is asked again nobody can say', async () => {
+    const { client, server } = opened()
+    const options = { headers: { 'headgate-again': 'never' } }
+    await expect(client.submit(body, options)).rejects.toThrow('headgate-again: expected none')
     expect(server.sent.all).toEqual([])
     await client.close()
   })

@@ -270,6 +270,23 @@ describe.each(WAYS)('a call whose instance stood still, by %s', (way) => {
   })
 })
 
+test('who was away with the server is not taken for dead before it can be back', async () => {
+  fleet.next('a')
+  const told = ask('request', 'mine')
+  await fleet.pass(4_000)
+  const first = fleet.named('a')
+  // Others are back before it.
+  first.is = 'dead'
+  server.returned()
+  await fleet.pass(2_900)
+  first.is = 'alive'
+  await fleet.pass(30_000)
+  expect([told, fleet.sent('request').length]).toEqual([[], 1])
+  first.is = 'dead'
+  await fleet.pass(NOTICED_MS)
+  expect(fleet.sent('request').length).toBe(2)
+})
+
 describe('what it costs', () => {
   test('a thousand calls that wait are asked about once each, and then one in 1.5 s for all', async () => {
     open({ callsMax: 1_000 })

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { refusal, unattempted, type Refusal } from '#contracts/messages'
 import { HeadgateError, type AnswerAccounting } from '#client'
-import { errorAnswer } from '../../services/gateway/answer.ts'
+import { accountingHeaders, errorAnswer, trailersOf } from '../../services/gateway/answer.ts'
 
 const toldOf = (said: Refusal, deadlineMs: number | null, accounting?: AnswerAccounting) =>
   errorAnswer(new HeadgateError({ ...said, ...(accounting && { accounting }) }), 'r_1', deadlineMs)
@@ -39,6 +39,15 @@ describe('retries_exhausted', () => {
     expect(toldOf(tried, null, after(1_000))).toBe('false')
     expect(toldOf(tried, 60_000)).toBe('false')
   })
+})
+
+test('a call that may have run twice is told so, in its headers and its trailers', () => {
+  const rest = { requestId: null, servedBy: 'upstream', events: null } as const
+  const told = { ...unattempted('r_1', 'm'), ...rest }
+  for (const headersOf of [accountingHeaders, trailersOf]) {
+    expect(headersOf({ ...told, ambiguous: 1 })['headgate-ambiguous']).toBe('1')
+    expect(headersOf({ ...told, ambiguous: 0 })).not.toHaveProperty('headgate-ambiguous')
+  }
 })
 
 test('what the upstream says not again of keeps the wait that it told', () => {

@@ -1,7 +1,7 @@
 /** What a caller says of its own time. */
 import { expect, test } from 'vitest'
 import { DEADLINE_MAX_MS } from '#contracts/messages'
-import { deadlineOf, ownDeadlineOf } from '../../services/gateway/call-headers.ts'
+import { deadlineOf, ownDeadlineOf, readCall } from '../../services/gateway/call-headers.ts'
 
 const said = (text: string) => ({ 'headgate-deadline-ms': text })
 
@@ -24,4 +24,18 @@ test('who says none, or none that fits, has its lane’s, else the longest', () 
     expect(deadlineOf(headers, null)).toBe(DEADLINE_MAX_MS)
   }
   expect(deadlineOf(said('1000'), 5_000)).toBe(1_000)
+})
+
+test('headgate-again is for the door itself, and says never or nothing', () => {
+  const read = readCall({ 'headgate-again': 'never', 'headgate-max-attempts': '2' })
+  const headers = { 'Headgate-Max-Attempts': '2' }
+  expect(read).toMatchObject({ ok: true, options: { again: false, headers } })
+  expect(readCall({})).toMatchObject({
+    ok: true,
+    options: expect.not.objectContaining({ again: false }),
+  })
+  expect(readCall({ 'headgate-again': 'yes' })).toMatchObject({
+    ok: false,
+    refusal: { code: 'invalid_request', message: 'Headgate-Again: expected never' },
+  })
 })

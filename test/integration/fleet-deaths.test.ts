@@ -2,7 +2,7 @@
  *  through the client, or through the door that stands apart, is spared whatever could be spared. */
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { clientSystem } from '#client'
-import { openFleet, type Call, type Fleet, type Member } from '../support/fleet.ts'
+import { openFleet, type Call, type Fleet, type Member, type Way } from '../support/fleet.ts'
 import { heldUpstream, type HeldUpstream } from '../support/held-upstream.ts'
 import { standStill } from '../support/stand-still.ts'
 
@@ -26,7 +26,7 @@ afterAll(async () => {
   await upstream.close()
 })
 
-const WAYS = ['client', 'door'] as const
+const WAYS = ['client', 'door'] as const satisfies readonly Way[]
 let asked = 0
 const ask = (count: number, stream: boolean): Call[] =>
   WAYS.flatMap((way) =>

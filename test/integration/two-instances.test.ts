@@ -1,5 +1,6 @@
 /** Several instances on one bus: who takes, who answers. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { HEADER } from '#contracts/messages'
 import {
   caller,
   errorOf,
@@ -63,8 +64,29 @@ for (const kind of ['memory', 'nats'] as const) {
         state: 'queued',
       })
       const asked = await theirs.ask(LLM.status('acme', 'x'), '')
-      expect(jsonOf((await asked.messages.take(1))[0])).toEqual(status)
+      expect(jsonOf((await asked.messages.take(1))[0])).toEqual({ ...status, instance: 'two' })
       expect(one.scheduler.cancelled.all).toContain('acme/x')
+    })
+
+    test('whoever answers a status says its name, also who does not know the id', async () => {
+      two.scheduler.known.set('acme/x', { cancel: { cancelled: true, state: 'queued' }, status })
+      const named = async (id: string) => {
+        const only = [[HEADER.only, 'holder']] as const
+        const asked = await theirs.ask(LLM.status('acme', id), '', only)
+        const said = await asked.messages.take(2)
+        return said.map((message) => [
+          message.header(HEADER.instance),
+          message.header(HEADER.errorCode) ?? jsonOf(message)['state'],
+        ])
+      }
+      expect(await named('x')).toEqual([
+        ['two', 'queued'],
+        ['one', '404'],
+      ])
+      expect((await named('nope')).toSorted()).toEqual([
+        ['one', '404'],
+        ['two', '404'],
+      ])
     })
 
     test('an id that nobody knows is said to be unknown within 500 ms', async () => {
@@ -109,7 +131,7 @@ for (const kind of ['memory', 'nats'] as const) {
       await one.scheduler.requests.find(({ id }) => id === 'd-9')
       expect(two.scheduler.requests.all.length).toBe(before)
       const asked = await theirs.ask(LLM.status('acme', 'x'), '')
-      expect(jsonOf((await asked.messages.take(1))[0])).toEqual(status)
+      expect(jsonOf((await asked.messages.take(1))[0])).toEqual({ ...status, instance: 'two' })
     })
   })
 }

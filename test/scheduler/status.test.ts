@@ -115,3 +115,14 @@ describe('estimated_wait_ms', () => {
     expect(statusOf(world, 'a', 'a199')).toMatchObject({ state: 'queued', estimated_wait_ms: null })
   })
 })
+
+test('asked in brief it says whose and in which state, and reckons nothing', async () => {
+  const world = await taught()
+  backlog(world, 20)
+  await world.settle()
+  const whole = statusOf(world, 'a', 'a19')
+  expect(whole).toMatchObject({ state: 'queued', position: expect.any(Number) as number })
+  const nothing = { position: null, estimated_wait_ms: null, waits_for: null }
+  expect(world.loop.status('a', 'a19', true)).toEqual({ ...whole, ...nothing })
+  expect(world.loop.status('a', 'nobody', true)).toBe(null)
+})

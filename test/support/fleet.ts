@@ -28,13 +28,23 @@ export interface Ended {
   ambiguous: number
 }
 
+/** The client's `request` and `stream`, its `relay`, which every door stands on, or the door. */
+export type Way = 'client' | 'relay' | 'door'
+
 export interface Call {
   readonly id: string
-  readonly way: 'client' | 'door'
+  readonly way: Way
   readonly stream: boolean
   /** Its first event; of a whole answer never. */
   readonly begun: Promise<void>
   readonly ended: Promise<Ended>
+  /** How often it was told that it has ended. */
+  readonly ends: () => number
+}
+
+export interface Asked {
+  id: string
+  stream: boolean
 }
 
 export interface Fleet {
@@ -45,7 +55,7 @@ export interface Fleet {
   start(): Promise<Member>
   /** It is none of the members any more. */
   end(of: Member, signal: 'SIGKILL' | 'SIGTERM'): void
-  ask(of: { id: string; way: 'client' | 'door'; stream: boolean }): Call
+  ask(of: Asked & { way: Way }): Call
   close(): Promise<void>
 }
 
@@ -97,8 +107,10 @@ export async function openFleet(of: {
       members.splice(members.indexOf(member), 1)
       member.program.child.kill(signal)
     },
-    ask: ({ id, way, stream }) =>
-      way === 'client' ? byClient(client, id, stream) : byDoor(url, id, stream),
+    ask({ way, ...asked }) {
+      if (way === 'client') return byClient(client, asked)
+      return way === 'relay' ? byRelay(client, asked) : byDoor(url, asked)
+    },
     async close() {
       await client.close()
       await nc.close()
@@ -127,7 +139,7 @@ export const bodyOf = (name: string, stream: boolean) => ({
   ...(stream ? { stream: true as const } : {}),
 })
 
-function byClient(client: Headgate, id: string, stream: boolean): Call {
+function byClient(client: Headgate, { id, stream }: Asked): Call {
   const begun = Promise.withResolvers<void>()
   const ended = async (): Promise<Ended> => {
     try {
@@ -143,10 +155,33 @@ function byClient(client: Headgate, id: string, stream: boolean): Call {
       return { how: error.code, ambiguous: error.accounting?.ambiguous ?? 0 }
     }
   }
-  return { id, way: 'client', stream, begun: begun.promise, ended: ended() }
+  return { id, way: 'client', stream, begun: begun.promise, ended: ended(), ends: () => 1 }
 }
 
-function byDoor(url: string, id: string, stream: boolean): Call {
+function byRelay(client: Headgate, { id, stream }: Asked): Call {
+  const begun = Promise.withResolvers<void>()
+  const ended = Promise.withResolvers<Ended>()
+  let ends = 0
+  const end = (how: string, ambiguous: number): void => {
+    ends += 1
+    ended.resolve({ how, ambiguous })
+  }
+  client.relay(
+    JSON.stringify(bodyOf(id, stream)),
+    {
+      answer: (_, { ambiguous }) => end('completed', ambiguous),
+      event: () => begun.resolve(),
+      ping() {},
+      end: ({ ambiguous }) => end('completed', ambiguous),
+      fail: ({ code, accounting }) => end(code, accounting?.ambiguous ?? 0),
+    },
+    { id },
+  )
+  return { id, way: 'relay', stream, begun: begun.promise, ended: ended.promise, ends: () => ends }
+}
+
+function byDoor(url: string, { id, stream }: Asked): Call {
+  let ends = 0
   const begun = Promise.withResolvers<void>()
   const ended = async (): Promise<Ended> => {
     const answer = await fetch(`${url}/v1/messages`, {
@@ -162,8 +197,9 @@ function byDoor(url: string, id: string, stream: boolean): Call {
     }
     const code = /"headgate":\{"code":"(\w+)"/.exec(text)?.[1]
     const whole = stream ? text.includes('message_stop') : answer.status === 200
+    ends = stream ? text.split('event: message_stop').length - 1 : 1
     const ambiguous = Number(answer.headers.get('headgate-ambiguous') ?? 0)
     return { how: code ?? (whole ? 'completed' : 'cut short'), ambiguous }
   }
-  return { id, way: 'door', stream, begun: begun.promise, ended: ended() }
+  return { id, way: 'door', stream, begun: begun.promise, ended: ended(), ends: () => ends }
 }

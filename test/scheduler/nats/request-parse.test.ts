@@ -128,6 +128,16 @@ test.each([
   if (!parsed.ok) expect(parsed.refusal.message).not.toContain('Zqxj')
 })
 
+test('request: Headgate-Again says never or nothing', () => {
+  const text = JSON.stringify(good)
+  expect(parse(text, { 'Headgate-Again': 'never' }).ok).toBe(true)
+  expect(parse(text, { 'Headgate-Again': 'often', 'Headgate-Id': 'mine' })).toMatchObject({
+    ok: false,
+    id: 'mine',
+    refusal: { message: 'Headgate-Again: expected never, or no such header' },
+  })
+})
+
 test('request: headers that only look a little like ours are none of ours', () => {
   const odd = { headgate: 'x', 'X-Other': 'x', 'Nats-Msg-Id': 'x', 'my-headgate-id': 'x' }
   expect(parse(JSON.stringify(good), odd).ok).toBe(true)
@@ -139,7 +149,13 @@ test('request: one that is too large is told the bound and whose it is', () => {
   expect(parsed).toMatchObject({ ok: false, refusal: { code: 'payload_too_large', message } })
 })
 
-const OURS = ['Headgate-Id', 'Headgate-Deadline-Ms', 'Headgate-Degrade', 'Headgate-Max-Attempts']
+const OURS = [
+  'Headgate-Id',
+  'Headgate-Deadline-Ms',
+  'Headgate-Degrade',
+  'Headgate-Max-Attempts',
+  'Headgate-Again',
+]
 
 test('request: one of our headers twice, in whatever case, is refused by name; others are let be', () => {
   const values: Record<string, string> = {
@@ -147,6 +163,7 @@ test('request: one of our headers twice, in whatever case, is refused by name; o
     'headgate-deadline-ms': '5000',
     'headgate-degrade': 'cache',
     'headgate-max-attempts': '2',
+    'headgate-again': 'never',
   }
   const cased = (name: string) => fc.constantFrom(name, name.toLowerCase(), name.toUpperCase())
   const name = fc.constantFrom(...OURS, 'anthropic-beta', 'traceparent', 'Other').chain(cased)
