@@ -146,9 +146,9 @@ class Asking implements Line {
 
   #refused(message: TransportMessage): void {
     const error = errorIn(message)
-    if (error?.code === 'draining' && error.accounting?.attempts === 0) return this.#drain(message)
-    if (message.nobody === true && this.#refusal !== null) return this.#pass(this.#refusal)
-    if (!this.#second) return this.#pass(message)
+    if (error?.code === 'draining' && this.#mayDrain(error)) return this.#drain(message)
+    if (!this.#second)
+      return this.#pass(message.nobody === true ? (this.#refusal ?? message) : message)
     if (error?.code === 'duplicate_id' && this.#sent[0]?.slot !== this.#ended)
       return this.#backToFirst()
     if (error !== null && error.accounting?.outcome !== 'refused') return this.#pass(message)
@@ -165,9 +165,12 @@ class Asking implements Line {
 
   // ---- asked elsewhere ----
 
+  /** It never ran there, and there is time. */
+  #mayDrain({ accounting }: HeadgateError): boolean {
+    return accounting?.attempts === 0 && this.#drained < DRAINED_MAX && this.#leftNow(null) !== null
+  }
+
   #drain(message: TransportMessage): void {
-    const headers = this.#leftNow(null)
-    if (this.#drained === DRAINED_MAX || headers === null) return this.#pass(message)
     this.#refusal = message
     this.#watched?.close()
     this.#closeLatest()
@@ -175,7 +178,7 @@ class Asking implements Line {
     this.#drained += 1
     const send = (): void => {
       try {
-        this.#send(headers)
+        this.#send(this.#leftNow(null) ?? this.#of.headers)
       } catch {
         // Its place among the calls is taken.
         this.#pass(message)

@@ -421,6 +421,20 @@ describe.each(WAYS)('a call that a stopping instance refuses, by %s', (way) => {
     expect([told, fleet.sent('request').length]).toEqual([['draining'], 1])
   })
 
+  test('and that was asked again has no answer where all stop: the first may have run', async () => {
+    fleet.next('a')
+    const told = ask(way, 'mine')
+    await fleet.pass(2_000)
+    fleet.named('a').is = 'dead'
+    await fleet.pass(NOTICED_MS)
+    for (let n = 1; n <= 4; n++) {
+      expect([told, fleet.sent('request').length]).toEqual([[], n + 1])
+      drain(n)
+      await fleet.pass(500)
+    }
+    expect(told).toEqual(['no_answer'])
+  })
+
   test('and whose next instance dies is asked again all the same', async () => {
     fleet.next('a')
     const told = ask(way, 'mine')

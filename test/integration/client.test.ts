@@ -201,7 +201,7 @@ for (const kind of ['memory', 'nats'] as const) {
       const cancel = { cancelled: true, state: 'queued' } as const
       ours.scheduler.known.set('acme/k', { cancel, status })
       expect(await client.cancel('k')).toEqual(cancel)
-      expect(await client.status('k')).toEqual(status)
+      expect(await client.status('k')).toEqual({ ...status, instance: 'one' })
       expect(await client.cancel('nope')).toEqual({ cancelled: false, reason: 'unknown_id' })
       await expect(client.status('nope')).rejects.toMatchObject({ code: 'unknown_id', status: 404 })
       await expect(client.status('no.pe')).rejects.toThrow('expected 1 to 64')
