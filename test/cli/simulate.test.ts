@@ -53,6 +53,20 @@ describe('headgate simulate', () => {
     [['--trace', trace, '--for', '0'], 'expected a number above 0'],
     [['--trace', trace, '--storm', '300'], 'expected FROM:FOR in seconds'],
     [['--trace', trace, '--storm', '300:0'], 'expected FROM:FOR in seconds'],
+    [['--trace', trace, '--backlog', '0'], 'expected a whole number from 1 to 1000000'],
+    [['--trace', trace, '--backlog-tenants', '2'], '--backlog-tenants: needs --backlog N'],
+    [['--trace', trace, '--backlog', '1', '--backlog-lane', 'a.b'], 'expected 1 to 64 characters'],
+    [['--trace', trace, '--backlog', '1', '--backlog-lane', 'x'], 'no lane x in the configuration'],
+    [['--trace', trace, '--backlog', '1', '--backlog-deadline', '0'], 'expected a number above 0'],
+    [['--trace', trace, '--backlog', '1', '--policy', 'sdk'], 'sdk has no jobs and no process'],
+    [
+      ['--trace', trace, '--baseline', 'naive', '--restart', '9'],
+      'naive has no jobs and no process',
+    ],
+    [['--scenario', 'S3', '--backlog', '1'], 'S3 is made of 4, each with traffic of its own'],
+    [['--trace', trace, '--restart', '10:0'], 'expected AT or AT:FOR in seconds'],
+    [['--trace', trace, '--restart', '10,12'], 'one after the other: at 12 s'],
+    [['--trace', trace, '--restart', '31'], '--restart: 31 s is after the end, which is at 31 s'],
     [['--trace', trace, '--report', 'a', '--record', 'a'], 'expected two files'],
     [['--trace', trace, '--report', trace], 'is what is read; give another file'],
     [['--trace', trace, '--record', trace], 'is what is read; give another file'],
@@ -136,6 +150,34 @@ describe('headgate simulate', () => {
       expect(JSON.parse(line)).toBeTypeOf('object')
   })
 
+  test('says of a backlog when it is done and who paid, and what a death cost', () => {
+    const asked = ['--trace', trace, '--backlog', '40', '--restart', '5,12:3']
+    const report = join(dir, 'backlog.html')
+    const recording = join(dir, 'backlog.ndjson')
+    const { status, stdout, stderr } = run(...asked, '--report', report, '--record', recording)
+    expect(stderr).toBe('')
+    expect(status).toBe(0)
+    expect(stdout).toContain('- the backlog (40 jobs of 1 tenant in batch) is done after ')
+    expect(stdout).toContain('- the process died at 12 s for 3 s: ')
+    expect(Math.max(...stdout.split('\n').map((line) => [...line].length))).toBeLessThanOrEqual(100)
+    const page = readFileSync(report, 'utf8')
+    expect(page).toContain('<h2>Beside the traffic</h2><ul><li>the backlog (40 jobs of 1 tenant')
+    expect(readFileSync(recording, 'utf8').trimEnd().split('\n').length).toBeGreaterThan(20)
+    const found = JSON.parse(run(...asked, '--json').stdout) as Record<string, unknown>
+    expect(found['backlog']).toMatchObject({ jobs: 40, completed: 40, left: 0, expired: 0 })
+    expect(found['restarts']).toMatchObject({ deaths: [{ at_s: 5, for_s: 5 }, { for_s: 3 }] })
+    expect(found).not.toHaveProperty('said')
+  })
+
+  test('puts a backlog and a death beside a scenario of one part', () => {
+    const backlog = ['--backlog', '30', '--backlog-tenants', '3', '--backlog-deadline', '20']
+    const over = ['--backlog-over', '10', '--backlog-lane', 'interactive', '--restart', '30']
+    const { stdout } = run('--scenario', 'S6', '--part', '0.05', '--json', ...backlog, ...over)
+    const found = JSON.parse(stdout) as Record<string, unknown>
+    expect(found).toMatchObject({ scenario: 'S6', violations: 0 })
+    expect(found['backlog']).toMatchObject({ jobs: 30, tenants: 3, lane: 'interactive', left: 0 })
+  })
+
   test('has a column for each run, in the order in which they were asked for', () => {
     const config = join(dir, 'other.yaml')
     writeFileSync(config, '')
@@ -193,6 +235,17 @@ describe('its tables', () => {
     expect(said).toMatch(/│ recovery_s +│ 44\.12 +│ <= 30 +│ missed +│/)
     expect(said).toMatch(/│ lowest_limit +│ - /)
     expect(said).toMatch(/12345 requests in 0\.8125 s: 15194 per second; violations: 0$/)
+  })
+
+  test('begin with what is said in words, of each run', () => {
+    const sentence = `a sentence ${'of many words '.repeat(12)}that ends`
+    const said = tablesOf([runResult({ said: [sentence] })]).split('\n')
+    expect(said.slice(1, 4).map((line) => line.slice(0, 14))).toEqual([
+      ...['- a sentence o', '  many words o', '┌─────────────'],
+    ])
+    const both = tablesOf([runResult({ said: ['one'] }), runResult({ label: 'b', said: ['two'] })])
+    expect(both).toContain('\nheadgate:\n- one\nb:\n- two\n')
+    expect(widest(tablesOf([runResult({ said: [sentence] })]))).toBeLessThanOrEqual(100)
   })
 
   test('fit 100 columns, with five runs and long names too', () => {

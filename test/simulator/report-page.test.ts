@@ -94,6 +94,7 @@ describe('the report of a simulation', () => {
       acceptance: [{ figure: evil, must: evil, value: 1, met: true }],
       violations: 1,
       findings: [evil],
+      said: [evil],
     })
     const lane = bad.series.lanes.premium
     bad.series.lanes = lane === undefined ? {} : { [evil]: lane }
@@ -104,6 +105,14 @@ describe('the report of a simulation', () => {
       '&lt;/script&gt;&lt;img src=x onerror=&quot;alert(&#39;1&#39;)&quot;&gt;&amp;',
     )
     expect(plotsIn(html)[0]?.charts[0]?.run).toBe(evil)
+  })
+
+  test('says what was asked beside the traffic, of each run where there are several', () => {
+    expect(page(runResult())).not.toContain('Beside the traffic')
+    const said = { said: ['one', 'two'] }
+    expect(page(runResult(said))).toContain('<h2>Beside the traffic</h2><ul><li>one</li><li>two')
+    const other = runResult({ label: 'b', said: ['three'] })
+    expect(page(runResult(said), other)).toContain('<h3>b</h3><ul><li>three</li></ul>')
   })
 
   test('says met and missed in words, and broken laws where there are some', () => {

@@ -26,11 +26,12 @@ let made = 0
 const body = new Uint8Array(0)
 
 export function requestOf(
-  of: ArrivalSketch = {},
+  of: ArrivalSketch & { durable?: boolean } = {},
   onEnd: ConstructorParameters<typeof SimRequest>[0]['onEnd'] = () => {},
 ): SimRequest {
   const { at: arrivedAt, asked, work } = arrivalOf(of)
-  return new SimRequest({ index: made++, asked, work, body, arrivedAt, onEnd })
+  const { durable = false } = of
+  return new SimRequest({ index: made++, asked, durable, work, body, arrivedAt, onEnd })
 }
 
 /** These arrivals in this order. */
