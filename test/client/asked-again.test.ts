@@ -123,7 +123,9 @@ describe.each(WAYS)('a call whose instance dies, by %s', (way) => {
     fleet.named('a').is = 'dead'
     await fleet.pass(NOTICED_MS)
     expect(told).toEqual(['no_answer'])
-    expect(fleet.sent('request').map((one) => headersOf(one).has(HEADER.again))).toEqual([false])
+    expect(fleet.sent('request').map(({ headers }) => JSON.stringify(headers))).toEqual([
+      expect.not.stringMatching(/again/i),
+    ])
   })
 
   test('has the tries that are left', async () => {
@@ -206,6 +208,14 @@ describe('a stream that has begun', () => {
     }
     await fleet.pass(25)
     expect([told.length, fleet.sent('status').length]).toEqual([50, 0])
+    await fleet.pass(4_000)
+    const asked = fleet.sent('status').length
+    expect(asked).toBeGreaterThan(0)
+    for (let n = 0; n < 50; n++) {
+      fleet.say(fleet.holder('mine')!, 'mine', EVENT)
+      await fleet.pass(500)
+    }
+    expect(fleet.sent('status').length).toBe(asked)
   })
 })
 
@@ -263,11 +273,83 @@ describe.each(WAYS)('a call whose instance stood still, by %s', (way) => {
     expect(first.mail.filter(({ subject }) => subject.includes('request')).length).toBe(1)
     await fleet.pass(3_000)
     fleet.goOn(first)
-    await fleet.pass(3_000)
+    for (let n = 0; n < 5; n++) {
+      await fleet.pass(5_000)
+      if (way === 'stream') fleet.say(first, 'mine', '{"type":"ping"}')
+    }
     answer(way, 'mine', first)
     await fleet.pass(100)
     expect(told).toEqual(whole(way, 0))
   })
+
+  test('and goes on before it has been asked again is not asked again', async () => {
+    const run = async (goOnAt: number): Promise<number[]> => {
+      open()
+      fleet.next('a')
+      ask(way, 'mine')
+      await fleet.pass(100)
+      const first = fleet.named('a')
+      first.is = 'still'
+      const asked: number[] = []
+      for (let at = 0; at < 8_000; at += 25) {
+        await fleet.pass(25)
+        if (at === goOnAt) {
+          fleet.goOn(first)
+          if (way === 'request') answer(way, 'mine', first)
+          else fleet.say(first, 'mine', EVENT)
+        }
+        if (fleet.sent('request').length > 1) asked.push(at)
+      }
+      return asked
+    }
+    const [when = 0] = await run(Infinity)
+    expect(when).toBeGreaterThan(2_000)
+    expect(when).toBeLessThan(NOTICED_MS)
+    expect(await run(when - 50)).toEqual([])
+  })
+})
+
+test('an instance that stands still for a moment is not taken for dead', async () => {
+  fleet.next('a')
+  const told = ask('request', 'mine')
+  const first = fleet.named('a')
+  for (const stillMs of [1_500, 1_500]) {
+    await fleet.pass(1_200)
+    first.is = 'still'
+    await fleet.pass(stillMs)
+    fleet.goOn(first)
+    await fleet.pass(4_000)
+  }
+  expect([told, fleet.sent('request').length]).toEqual([[], 1])
+})
+
+test('a door says what a call has that names no deadline of its own', async () => {
+  fleet.next('a')
+  const fail = () => {}
+  const sink = { answer() {}, event() {}, ping() {}, end() {}, fail }
+  client.relay('{"model":"m"}', sink, { id: 'mine', laneMs: 60_000 })
+  await fleet.pass(1_000)
+  expect(headersOf(fleet.sent('request')[0]).has(HEADER.deadline)).toBe(false)
+  fleet.named('a').is = 'dead'
+  await fleet.pass(NOTICED_MS)
+  const left = Number(headersOf(fleet.sent('request')[1]).get(HEADER.deadline))
+  expect(left).toBeGreaterThan(54_000)
+  expect(left).toBeLessThan(59_000)
+})
+
+test('a job that a stopping instance refuses goes to another one, and nobody is watched for it', async () => {
+  fleet.next('a')
+  const submitted = client.submit('{"model":"m"}', { id: 'j' })
+  await fleet.pass(5_000)
+  expect(fleet.sent('status')).toEqual([])
+  const [first] = fleet.sent('submit')
+  fleet.refuse(first?.reply ?? '', 'j', 'draining')
+  await fleet.pass(100)
+  const [, second] = fleet.sent('submit')
+  const said = { id: 'j', accepted: true, duplicate: false, result_subject: 's' }
+  const receipt = { ...said, position: null, estimated_wait_ms: null }
+  server.deliver(second?.reply ?? '', JSON.stringify(receipt))
+  expect(await submitted).toEqual(receipt)
 })
 
 test('who was away with the server is not taken for dead before it can be back', async () => {
@@ -285,6 +367,19 @@ test('who was away with the server is not taken for dead before it can be back',
   first.is = 'dead'
   await fleet.pass(NOTICED_MS)
   expect(fleet.sent('request').length).toBe(2)
+})
+
+test('nor is it where nobody has been asked about the call yet', async () => {
+  fleet.next('a')
+  const told = ask('request', 'mine')
+  await fleet.pass(500)
+  const first = fleet.named('a')
+  first.is = 'dead'
+  server.returned()
+  await fleet.pass(2_900)
+  first.is = 'alive'
+  await fleet.pass(30_000)
+  expect([told, fleet.sent('request').length]).toEqual([[], 1])
 })
 
 describe('what it costs', () => {
@@ -353,17 +448,31 @@ describe('what it costs', () => {
     expect(told).toEqual(whole('request', 0))
   })
 
-  test('a call that has ended where it was is waited for, not asked again', async () => {
+  test.each([
+    ['has ended where it was', 100, true],
+    ['has ended where it was known to be', 4_000, true],
+    ['is forgotten where it was known to be', 4_000, false],
+  ])('a call that %s is waited for, not asked again', async (_what, after, remembered) => {
     fleet.next('a')
-    const told = ask('request', 'mine', { deadlineMs: 30_000 })
-    await fleet.pass(100)
+    const told = ask('request', 'mine', { deadlineMs: 40_000 })
+    await fleet.pass(after)
     const first = fleet.named('a')
     first.has.delete('mine')
-    first.ended.add('mine')
+    if (remembered) first.ended.add('mine')
     await fleet.pass(4_000)
     first.is = 'dead'
     await fleet.pass(10_000)
     expect([told, fleet.sent('request').length]).toEqual([[], 1])
+  })
+
+  test('a call of which nobody says anything is asked about now and then', async () => {
+    const told = ask('request', 'mine')
+    await fleet.pass(100)
+    for (const one of fleet.instances) one.is = 'dead'
+    await fleet.pass(60_000)
+    expect(told).toEqual([])
+    expect(fleet.sent('status').length).toBeGreaterThan(15)
+    expect(fleet.sent('status').length).toBeLessThanOrEqual(25)
   })
 })
 

@@ -7,7 +7,7 @@ import { manualClock } from '../support/manual-clock.ts'
 function world() {
   const clock = manualClock()
   const watch = watchCalls({ system: { ...clock, random: () => 1 } })
-  const state = { alive: true, open: 0, openMost: 0 }
+  const state = { alive: true, attempts: 2, open: 0, openMost: 0 }
   const lost: { withinMs: number; attempts: number }[] = []
   const call = (bytes: number): WatchedCall => ({
     bytes,
@@ -15,7 +15,7 @@ function world() {
       state.open += 1
       state.openMost = Math.max(state.openMost, state.open)
       const say = (said: Said) => void clock.after(said.has === 'live' ? 5 : 255, () => hear(said))
-      if (state.alive) say({ who: 'mortal', has: 'live', attempts: 2 })
+      if (state.alive) say({ who: 'mortal', has: 'live', attempts: state.attempts })
       say({ who: 'other', has: 'nothing', attempts: 0 })
       return () => void (state.open -= 1)
     },
@@ -47,6 +47,17 @@ test('so many questions are open at once and no more, however many calls wait', 
   for (let n = 0; n < 2_000; n++) watch.begin(call(1))
   clock.advance(60_000)
   expect([state.openMost, lost.length]).toEqual([256, 2_000])
+})
+
+test('the tries that a call has had are those that were said last', () => {
+  const { clock, watch, state, lost, call } = world()
+  watch.begin(call(1))
+  clock.advance(3_000)
+  state.attempts = 5
+  clock.advance(3_000)
+  state.alive = false
+  clock.advance(5_000)
+  expect(lost).toEqual([{ withinMs: 250, attempts: 5 }])
 })
 
 test('what is heard of a call stands for its instance', () => {

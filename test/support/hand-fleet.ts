@@ -66,7 +66,7 @@ export function handFleet(of: {
     if (letter.subject.includes('.status.')) stand(instance, letter)
     else if (letter.subject.includes('.cancel.'))
       instance.has.delete(letter.subject.split('.').at(-1) ?? '')
-    else take(instance, letter)
+    else if (letter.subject.includes('.request.')) take(instance, letter)
   }
   function refuse(to: string, id: string, code: string, more: Record<string, string> = {}): void {
     const body = { error: { type: 'api_error', message: code }, headgate: { code } }
@@ -129,7 +129,7 @@ export function handFleet(of: {
         clock.advance(Math.min(STEP_MS, left))
       }
     },
-    sent: (kind: 'request' | 'status' | 'cancel'): Letter[] =>
+    sent: (kind: 'request' | 'submit' | 'status' | 'cancel'): Letter[] =>
       server.sent.all.filter(({ subject }) => subject.includes(`.${kind}.`)),
   }
 }
