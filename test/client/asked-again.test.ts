@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { HeadgateClient, type CallOptions, type HeadgateError, type HeadgateOptions } from '#client'
 import { HEADER } from '#contracts/messages'
-import { handFleet } from '../support/hand-fleet.ts'
+import { handFleet, type HandInstance } from '../support/hand-fleet.ts'
 import { handTransport, type HandTransport } from '../support/hand-transport.ts'
 import { manualClock, type ManualClock } from '../support/manual-clock.ts'
 
@@ -307,6 +307,22 @@ describe.each(WAYS)('a call whose instance stood still, by %s', (way) => {
     expect(when).toBeLessThan(NOTICED_MS)
     expect(await run(when - 50)).toEqual([])
   })
+})
+
+test('the only instance dies: whoever starts next is asked', async () => {
+  open({}, ['a', 'b'])
+  const [first, next] = fleet.instances as [HandInstance, HandInstance]
+  next.is = 'dead'
+  const told = ask('request', 'mine')
+  await fleet.pass(4_000)
+  first.is = 'dead'
+  await fleet.pass(60_000)
+  expect([told, fleet.sent('request').length]).toEqual([[], 1])
+  next.is = 'alive'
+  await fleet.pass(NOTICED_MS)
+  fleet.answer(next, 'mine')
+  await fleet.pass(25)
+  expect(told).toEqual(whole('request', 1))
 })
 
 test('an instance that stands still for a moment is not taken for dead', async () => {
