@@ -6,6 +6,7 @@ const READ = [
   'ADMIN_TOKEN',
   'BUS',
   'CONFIG',
+  'FLEET_MEMBER',
   'GATEWAY',
   'GATEWAY_PORT',
   'HOST',

@@ -12,9 +12,9 @@ export const serve = (): Command =>
       'Runs the scheduler until it is told to stop: SIGTERM or SIGINT drain it, a second one ' +
         'hurries. Everything else stands in the environment: NATS_URL, NATS_USER, ' +
         'NATS_PASSWORD, NATS_CREDS, NATS_CA, NATS_CERT, NATS_KEY, ANTHROPIC_API_KEY, ' +
-        'ANTHROPIC_BASE_URL, HEADGATE_CONFIG, HEADGATE_HOST, HEADGATE_HTTP_PORT, ' +
-        'HEADGATE_GATEWAY_PORT, HEADGATE_ADMIN_TOKEN, HEADGATE_TLS_CERT, HEADGATE_TLS_KEY, ' +
-        'LOG_LEVEL.',
+        'ANTHROPIC_BASE_URL, HEADGATE_CONFIG, HEADGATE_FLEET_MEMBER, HEADGATE_HOST, ' +
+        'HEADGATE_HTTP_PORT, HEADGATE_GATEWAY_PORT, HEADGATE_ADMIN_TOKEN, HEADGATE_TLS_CERT, ' +
+        'HEADGATE_TLS_KEY, LOG_LEVEL.',
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
     .option('--gateway', 'open the Anthropic-compatible HTTP door beside it, in the same process')

@@ -3,7 +3,15 @@
 import { readFileSync } from 'node:fs'
 import type { ConfigFile } from '#contracts/config'
 import { bridge } from './memory/bridge.ts'
-import { env, httpTls, misspelt, natsCreds, natsTls, portOf } from '#platform/config/environment'
+import {
+  env,
+  fleetMember,
+  httpTls,
+  misspelt,
+  natsCreds,
+  natsTls,
+  portOf,
+} from '#platform/config/environment'
 import { loadConfig } from '#platform/config/load'
 import { memoryBus } from './memory/bus.ts'
 import { memorySettings } from './memory/settings.ts'
@@ -84,7 +92,7 @@ async function main(): Promise<void> {
     jobs: jobs.kept,
     fleet: fleet.store && {
       store: fleet.store,
-      name: file.fleet.member ?? placeOf(portOf('HEADGATE_HTTP_PORT', 8780)),
+      name: fleetMember() ?? file.fleet.member ?? placeOf(portOf('HEADGATE_HTTP_PORT', 8780)),
       ...{ process: processOf(process.pid), isGone },
     },
     batches: anthropicBatches({ clock: systemClock }),
@@ -219,7 +227,7 @@ async function connect(file: ConfigFile, log: Log): Promise<Connected> {
   const settings = await natsSettings({
     connection: bus.connection,
     clock: systemClock,
-    bucket: storeNames(file.subject_prefix).config,
+    ...{ bucket: storeNames(file.subject_prefix).config, replicas: file.jobs.replicas },
     olderBucket: SHARED_CONFIG_BUCKET,
   })
   if (!settings.durable)

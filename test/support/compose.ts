@@ -1,4 +1,4 @@
-/** docker-compose.yml as data. */
+/** A compose file as data. */
 import { parse } from 'yaml'
 import { read } from './tree.ts'
 
@@ -30,7 +30,7 @@ export interface Compose {
   volumes: Record<string, unknown>
 }
 
-export const compose = (): Compose => parse(read('docker-compose.yml'), { merge: true })
+export const compose = (path = 'docker-compose.yml'): Compose => parse(read(path), { merge: true })
 
 /** What a service runs, with `$$` as compose reads it. */
 export const commandOf = ({ entrypoint = [], command = [] }: Service): string[] =>

@@ -2,6 +2,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { misspeltVariables } from '#contracts/environment-names'
+import { TOKEN, TOKEN_SHAPE } from '#contracts/ids'
 
 /** Empty is as good as absent. */
 export const env = (name: string): string | undefined => {
@@ -19,6 +20,15 @@ export function portOf(name: string, fallback: number): number {
   if (!/^\d+$/.test(text) || port > 65_535)
     throw new Error(`${name}: expected a port from 0 to 65535`)
   return port
+}
+
+/** This instance's name in the fleet; undefined where the environment gives none. It is of the environment as well as
+ *  of the file, since instances that are told apart by it share one file. */
+export function fleetMember(): string | undefined {
+  const name = env('HEADGATE_FLEET_MEMBER')
+  if (name !== undefined && !TOKEN.test(name))
+    throw new Error(`HEADGATE_FLEET_MEMBER: expected ${TOKEN_SHAPE}`)
+  return name
 }
 
 /** The text of the file that a variable names; undefined where it names none. */
