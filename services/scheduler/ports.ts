@@ -296,9 +296,19 @@ export interface HeldClaim extends FoundClaim {
   readonly claim: JobClaim
 }
 
+/** What a walk says of a job that it meets. */
+export interface MetJob extends JobFlow {
+  readonly id: string
+  readonly seq: number
+  /** Of one that was stored with a time to start, come or not: ms since 1970. */
+  readonly startsAt: Millis | null
+  /** Its deadline, ms since 1970; null: it was not asked. */
+  readonly endsAt: Millis | null
+}
+
 /** What stands at a place of the store. */
 export type Walked =
-  | { readonly kind: 'job'; readonly head: JobHead }
+  | ({ readonly kind: 'job' } & MetJob)
   | ({ readonly kind: 'claim' } & FoundClaim)
   /** It was noted that the flow has jobs; when, ms since 1970. */
   | { readonly kind: 'flow'; readonly flow: JobFlow; readonly seq: number; readonly notedAt: Millis }
@@ -337,7 +347,7 @@ export interface JobStore {
   /** Forgets what was noted at a place; noted again meanwhile, it stays. */
   forgetFlow(seq: number): Promise<void>
   /** All that is stored, from a place on: at most so much at once. Page after page it costs what it reads. */
-  walk(from: number, count: number): Promise<WalkPage>
+  walk(from: number, count: number, of?: { deadlines: boolean }): Promise<WalkPage>
   /** How much there is; with the jobs of these lanes counted, for which the store walks over them. */
   look(lanes: readonly string[] | null): Promise<JobStoreLook>
   /** Heads of stored jobs in their order, in pages: those that may start, those that may not yet, or both; of one

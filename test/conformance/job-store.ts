@@ -143,11 +143,16 @@ export function jobStoreConformance(
         const noted = await stampedBetween(() => store.noteFlow(flow))
         const found = await walked(from, count)
         expect(found).toEqual([
-          { kind: 'job', head: { ...now, seq: from } },
+          { kind: 'job', ...flow, id: now.id, seq: from, startsAt: null, endsAt: null },
           { kind: 'claim', tenant: now.tenant, id: now.id, revision },
-          { kind: 'job', head: { ...later, seq: laterSeq } },
+          {
+            ...{ kind: 'job', ...flow, id: later.id, seq: laterSeq, endsAt: null },
+            startsAt: later.acceptedAt + 9_000,
+          },
           { kind: 'flow', flow, seq: expect.any(Number), notedAt: expect.any(Number) },
         ])
+        const [first] = (await store.walk(from, 1, { deadlines: true })).found
+        expect(first).toMatchObject({ kind: 'job', endsAt: now.acceptedAt + now.deadlineMs })
         const { notedAt } = found[3] as Extract<Walked, { kind: 'flow' }>
         expect(notedAt).toBeGreaterThanOrEqual(noted.after)
         expect(notedAt).toBeLessThanOrEqual(noted.before)
@@ -161,7 +166,7 @@ export function jobStoreConformance(
       expect(await walked(from, 1)).toHaveLength(2)
       await store.remove({ seq: from, revision: null })
       const again = await walked(from, 1)
-      expect(again).toMatchObject([{ kind: 'job', head: { seq: second } }])
+      expect(again).toMatchObject([{ kind: 'job', seq: second }])
     })
 
     test('what comes while a walk is under way is met by it', async () => {
@@ -170,7 +175,7 @@ export function jobStoreConformance(
       await put(newJob(flow))
       const { next } = await store.walk(from, 1)
       const third = await put(newJob(flow))
-      expect(await walked(next!, 1)).toMatchObject([{ kind: 'job' }, { head: { seq: third } }])
+      expect(await walked(next!, 1)).toMatchObject([{ kind: 'job' }, { kind: 'job', seq: third }])
     })
 
     test('one that may not start yet has no turn, and is found by its place', async () => {

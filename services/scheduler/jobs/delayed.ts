@@ -1,6 +1,6 @@
 /** Jobs that may not start yet, by when they may. */
 import { IndexedHeap, type HeapItem } from '#core/estimators/indexed-heap'
-import type { Clock, JobFlow, JobHead, Millis } from '#ports'
+import type { Clock, JobFlow, Millis } from '#ports'
 
 /** A timer is asked for at most so far ahead: the wall clock may be set meanwhile. */
 const LOOK_AGAIN: Millis = 60_000
@@ -33,10 +33,11 @@ export class Delayed {
     return this.#heap.size
   }
 
-  add({ seq, lane, tenant, acceptedAt, notBeforeMs }: JobHead): void {
+  /** `at`: when it may start, ms since 1970. */
+  add({ seq, lane, tenant }: DueJob, at: Millis): void {
     if (this.#known.has(seq) || this.#stopped) return
     this.#known.add(seq)
-    this.#heap.push({ job: { seq, lane, tenant }, at: acceptedAt + notBeforeMs, heapAt: -1 })
+    this.#heap.push({ job: { seq, lane, tenant }, at, heapAt: -1 })
     this.#arm()
   }
 

@@ -260,7 +260,8 @@ export class JobsDesk implements Jobs, Deferrals {
     room.of.news({ kind: 'accepted', job, bytes: job.body.length, deadlineMs, notBeforeMs })
     const position = job.notBeforeMs > 0 ? null : flow.stored + flow.waiting
     const waitMs = position === null ? null : waitOf(flow, position, clock.now())
-    if (job.notBeforeMs > 0) room.delayed.add({ ...made, seq: added.seq })
+    if (job.notBeforeMs > 0)
+      room.delayed.add({ ...made, seq: added.seq }, made.acceptedAt + job.notBeforeMs)
     else this.#begin(flow, { ...made, seq: added.seq })
     return { receipt: this.#receipt(job, { duplicate: false, position, waitMs }) }
   }

@@ -5,8 +5,8 @@ import type {
   Clock,
   FoundClaim,
   HeldClaim,
-  JobHead,
   JobStore,
+  MetJob,
   Millis,
   StoredJob,
   Walked,
@@ -40,6 +40,8 @@ export interface LookoutOptions {
   expired: (job: StoredJob) => Promise<unknown>
   onError: (error: unknown) => void
 }
+
+type PlacedJob = Omit<MetJob, 'startsAt' | 'endsAt'>
 
 export class Lookout {
   readonly walk: Walk
@@ -78,10 +80,10 @@ export class Lookout {
   }
 
   /** A job is in the store, of which we may not have heard. */
-  noticed(head: JobHead): void {
-    if (this.#of.owned(head)) return
-    if (head.notBeforeMs > 0) this.#later(head)
-    else this.#place(head)
+  noticed(job: PlacedJob & Pick<MetJob, 'startsAt'>): void {
+    if (this.#of.owned(job)) return
+    if (job.startsAt !== null) this.#later(job, job.startsAt)
+    else this.#place(job)
   }
 
   #greet(): void {
@@ -103,36 +105,35 @@ export class Lookout {
   // ---- a fast walk ----
 
   #met(one: Walked): void {
-    if (one.kind !== 'job' || this.#of.owned(one.head)) return
-    const { head } = one
-    if (head.notBeforeMs > 0) this.#later(head)
-    else if (!this.#of.inBatch(head.seq)) this.#place(head, { reading: true })
+    if (one.kind !== 'job' || this.#of.owned(one)) return
+    if (one.startsAt !== null) this.#later(one, one.startsAt)
+    else if (!this.#of.inBatch(one.seq)) this.#place(one, { reading: true })
   }
 
-  #later(head: JobHead): void {
+  #later(job: PlacedJob, startsAt: Millis): void {
     const { delayed, backlog, clock, limits, onError } = this.#of
-    if (head.acceptedAt + head.notBeforeMs > clock.wall()) {
+    if (startsAt > clock.wall()) {
       // Where there is no room the slow walk meets it again.
-      if (delayed.size < limits().delayedMax) delayed.add(head)
+      if (delayed.size < limits().delayedMax) delayed.add(job, startsAt)
       return
     }
-    const flow = backlog.flow(head)
-    if (flow !== null && !flow.line.has(head.seq)) this.#stray(flow, head).catch(onError)
+    const flow = backlog.flow(job)
+    if (flow !== null && !flow.line.has(job.seq)) this.#stray(flow, job).catch(onError)
   }
 
-  #place(head: JobHead, of = { reading: false }): void {
+  #place(job: PlacedJob, of = { reading: false }): void {
     const { backlog, onError } = this.#of
-    const flow = backlog.flow(head)
+    const flow = backlog.flow(job)
     if (flow === null) return
-    if (backlog.met(flow, head.seq, of) === 'stray') this.#stray(flow, head).catch(onError)
+    if (backlog.met(flow, job.seq, of) === 'stray') this.#stray(flow, job).catch(onError)
   }
 
   /** It was taken from its line, and nobody here has it. */
-  async #stray(flow: Flow, head: JobHead): Promise<void> {
+  async #stray(flow: Flow, job: PlacedJob): Promise<void> {
     const { store, backlog, owned, held } = this.#of
-    const there = await store.claimOf(head.tenant, head.id)
-    if (owned(head) || (there !== null && held(there.claim.by))) return
-    backlog.again(flow, head)
+    const there = await store.claimOf(job.tenant, job.id)
+    if (owned(job) || (there !== null && held(there.claim.by))) return
+    backlog.again(flow, job)
     backlog.kick(flow)
   }
 
@@ -142,20 +143,20 @@ export class Lookout {
     let claims = 0
     for (const one of found) {
       if (this.#stopped) return
-      if (one.kind === 'job') await this.#look(one.head)
+      if (one.kind === 'job') await this.#look(one)
       else if (one.kind === 'flow') await this.#note(one)
       else if (++claims <= CLAIMS_LOOKED_AT) await this.#claim(one)
     }
   }
 
   /** Its time may be over before its turn came, and whoever stored it may have told nobody. */
-  async #look(head: JobHead): Promise<void> {
+  async #look(met: MetJob): Promise<void> {
     const { store, clock, owned, expired } = this.#of
-    if (owned(head)) return
-    if (clock.wall() - head.acceptedAt >= head.deadlineMs) {
-      const job = await store.at(head.seq)
+    if (owned(met)) return
+    if (met.endsAt !== null && clock.wall() >= met.endsAt) {
+      const job = await store.at(met.seq)
       if (job !== null) await expired(job)
-    } else if (!this.#of.inBatch(head.seq)) this.noticed(head)
+    } else if (!this.#of.inBatch(met.seq)) this.noticed(met)
   }
 
   /** A claim that came too late, or whose owner died in the end, has no job any more. */

@@ -539,8 +539,9 @@ export class JobsRoom implements Notes, Lender {
   }
 
   /** A job is in the store, of which we may not have heard. */
-  noticed(head: JobHead): void {
-    this.#lookout.noticed(head)
+  noticed({ acceptedAt, notBeforeMs, ...job }: JobHead): void {
+    const startsAt = notBeforeMs > 0 ? acceptedAt + notBeforeMs : null
+    this.#lookout.noticed({ ...job, startsAt })
   }
 
   /** Somebody else told of a job; null: from a version that does not say which. */

@@ -150,7 +150,7 @@ export class Walk {
       if (clock.now() - this.#roundAt < ROUND) return
       this.#roundAt = clock.now()
     }
-    const { found, next } = await store.walk(this.#slow, perSecond())
+    const { found, next } = await store.walk(this.#slow, perSecond(), { deadlines: true })
     this.#slow = next ?? 0
     await looked(found)
     if (next === null) round()
@@ -158,6 +158,5 @@ export class Walk {
 }
 
 const placeOf = (one: Walked): number => {
-  if (one.kind === 'job') return one.head.seq
   return one.kind === 'claim' ? one.revision : one.seq
 }

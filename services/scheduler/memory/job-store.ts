@@ -167,11 +167,15 @@ export function memoryJobStore(of: {
       for (const [key, noted] of flows) if (noted.seq === seq) flows.delete(key)
     }),
 
-    walk: act((from: number, count: number) => {
+    walk: act((from: number, count: number, { deadlines } = { deadlines: false }) => {
       const notes = new Map([...flows.values()].map((noted) => [noted.seq, noted]))
       const all: [number, Walked][] = []
-      for (const [seq, { head }] of firstOf(jobs, from, count))
-        all.push([seq, { kind: 'job', head }])
+      for (const [seq, { head }] of firstOf(jobs, from, count)) {
+        const { lane, tenant, id, acceptedAt, notBeforeMs, deadlineMs } = head
+        const startsAt = notBeforeMs > 0 ? acceptedAt + notBeforeMs : null
+        const endsAt = deadlines ? acceptedAt + deadlineMs : null
+        all.push([seq, { kind: 'job', lane, tenant, id, seq, startsAt, endsAt }])
+      }
       for (const [revision, key] of firstOf(revisions, from, count))
         all.push([revision, { kind: 'claim', ...claimOf(key), revision }])
       for (const [seq, noted] of firstOf(notes, from, count))

@@ -38,7 +38,7 @@ import {
   type Walked,
   type WalkPage,
 } from '#ports'
-import { StreamPages, type Placed } from './stream-pages.ts'
+import { StreamPages, type PageAsk, type Placed, type StreamPage } from './stream-pages.ts'
 
 /** A store that has not answered by then is away. */
 const WITHIN: Millis = 5_000
@@ -48,7 +48,6 @@ const COUNTED_WITHIN: Millis = 30_000
 const WRONG_LAST = 10_071
 const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077, 10_122, 10_123])
 const TOO_LARGE_CODE = 10_054
-const NS_PER_MS = 1_000_000
 /** What the headers of a stored message may take beside its body. */
 export const STORED_OVERHEAD_BYTES = 4_096
 
@@ -148,12 +147,14 @@ class NatsJobStore implements JobStore {
 
   async heldClaims(from: number, count: number): Promise<HeldClaim[]> {
     const filter = this.#of.subjects.stored.every.claim
-    const ask = { stream: this.#of.names.jobs, filter, from, count, whole: true }
-    const { found } = await this.#page(ask)
-    return found.map(({ message, subject, seq }) => ({
-      ...claimIn(subject),
-      ...{ claim: claimSaid(message), revision: seq },
-    }))
+    const { found } = await this.#page({
+      ...{ stream: this.#of.names.jobs, filter, from, count, whole: true },
+      read: ({ message, subject, seq }) => ({
+        ...claimIn(subject),
+        ...{ claim: claimSaid(message), revision: seq },
+      }),
+    })
+    return found
   }
 
   async release(revision: number): Promise<void> {
@@ -203,10 +204,11 @@ class NatsJobStore implements JobStore {
     await this.#delete(seq)
   }
 
-  async walk(from: number, count: number): Promise<WalkPage> {
-    const ask = { stream: this.#of.names.jobs, filter: EVERYTHING, from, count }
-    const { found, next } = await this.#page(ask)
-    return { found: found.flatMap((one) => this.#walked(one) ?? []), next }
+  walk(from: number, count: number, { deadlines } = { deadlines: false }): Promise<WalkPage> {
+    return this.#page({
+      ...{ stream: this.#of.names.jobs, filter: EVERYTHING, from, count },
+      read: (message) => this.#walked(message, deadlines),
+    })
   }
 
   async heads(
@@ -215,9 +217,12 @@ class NatsJobStore implements JobStore {
     count: number,
     { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
   ): Promise<JobHead[]> {
-    const filter = this.#of.subjects.stored.job(when, lane, tenant, '*')
-    const { found } = await this.#page({ stream: this.#of.names.jobs, filter, from, count })
-    return found.flatMap((message) => this.#headIn(message) ?? [])
+    const { found } = await this.#page({
+      ...{ stream: this.#of.names.jobs, from, count },
+      filter: this.#of.subjects.stored.job(when, lane, tenant, '*'),
+      read: (message) => this.#headIn(message),
+    })
+    return found
   }
 
   async graves(
@@ -225,9 +230,12 @@ class NatsJobStore implements JobStore {
     count: number,
     { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
   ): Promise<DeadHead[]> {
-    const filter = this.#of.subjects.stored.dead(lane, tenant, '*')
-    const { found } = await this.#page({ stream: this.#of.names.dead, filter, from, count })
-    return found.flatMap((message) => this.#graveIn(message) ?? [])
+    const { found } = await this.#page({
+      ...{ stream: this.#of.names.dead, from, count },
+      filter: this.#of.subjects.stored.dead(lane, tenant, '*'),
+      read: (message) => this.#graveIn(message),
+    })
+    return found
   }
 
   async grave(tenant: string, id: string): Promise<(StoredJob & DeadHead) | null> {
@@ -345,19 +353,25 @@ class NatsJobStore implements JobStore {
     })
   }
 
-  #page(ask: Parameters<StreamPages['page']>[0]): ReturnType<StreamPages['page']> {
+  #page<T>(ask: PageAsk<T>): Promise<StreamPage<T>> {
     return this.#try(() => this.#pages.page(ask))
   }
 
   /** Null: nothing that we know. */
-  #walked(of: Placed): Walked | null {
-    const { subject, seq, at } = of
-    const { root } = this.#of.subjects
-    const [kind, lane = '', tenant = ''] = subject.slice(root.length + 1).split('.')
+  #walked({ message, subject, seq, at }: Placed, deadlines: boolean): Walked | null {
+    const [kind, ...said] = subject.slice(this.#of.subjects.root.length + 1).split('.')
     if (kind === 'claim') return { kind, ...claimIn(subject), revision: seq }
-    if (kind === 'flow') return { kind, flow: { lane, tenant }, seq, notedAt: at }
-    const head = this.#headIn(of)
-    return head === null ? null : { kind: 'job', head }
+    const [when, lane = '', tenant = '', id = ''] = said
+    if (kind === 'flow') return { kind, flow: { lane: when ?? '', tenant: lane }, seq, notedAt: at }
+    if (kind !== 'job' || said.length !== 4) return null
+    const number = (name: string): number => Number(header(message, name)) || 0
+    // To read headers costs more than all else, and most jobs are met only to know where they are.
+    const acceptedAt = deadlines || when === 'later' ? number(STORED.acceptedAt) : 0
+    return {
+      ...{ kind, lane, tenant, id, seq },
+      startsAt: when === 'later' ? acceptedAt + number(HEADER.notBefore) : null,
+      endsAt: deadlines ? acceptedAt + number(HEADER.deadline) : null,
+    }
   }
 
   #headIn({ message, subject, seq }: Omit<Placed, 'at'>): JobHead | null {

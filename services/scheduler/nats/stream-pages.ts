@@ -19,7 +19,7 @@ export interface Placed {
   at: Millis
 }
 
-export interface PageAsk {
+export interface PageAsk<T> {
   stream: string
   /** A subject with wildcards. */
   filter: string
@@ -27,11 +27,13 @@ export interface PageAsk {
   count: number
   /** Bodies too. */
   whole?: boolean
+  /** What is kept of a message, as soon as it comes; null: nothing. So the page holds none of what it is read from. */
+  read: (message: Placed) => T | null
 }
 
 /** `next`: where to read on; null: that was all. */
-export interface StreamPage {
-  found: Placed[]
+export interface StreamPage<T> {
+  found: T[]
   next: number | null
 }
 
@@ -41,6 +43,8 @@ const WAIT_AGAIN = 1_000
 const NS_PER_MS = 1_000_000
 /** A consumer that is not asked for so long is forgotten by the server. */
 const IDLE: Millis = 30_000
+
+type Asked = Omit<PageAsk<unknown>, 'read'>
 
 interface Reader {
   name: string
@@ -68,7 +72,7 @@ export class StreamPages {
     this.#within = of.within
   }
 
-  async page(ask: PageAsk): Promise<StreamPage> {
+  async page<T>(ask: PageAsk<T>): Promise<StreamPage<T>> {
     const kept = this.#taken(ask)
     if (kept !== null) {
       const page = await this.#pull(kept, ask).catch((error: unknown) => {
@@ -82,14 +86,14 @@ export class StreamPages {
   }
 
   /** The reader that stands where the page begins. */
-  #taken(ask: PageAsk): Reader | null {
+  #taken(ask: Asked): Reader | null {
     const key = keyOf(ask, ask.from)
     const kept = this.#kept.get(key) ?? null
     this.#kept.delete(key)
     return kept
   }
 
-  async #make({ stream, filter, from, whole = false }: PageAsk): Promise<Reader> {
+  async #make({ stream, filter, from, whole = false }: Asked): Promise<Reader> {
     const config: Partial<ConsumerConfig> = {
       filter_subject: filter,
       deliver_policy: DeliverPolicy.StartSequence,
@@ -103,7 +107,7 @@ export class StreamPages {
     return { name, stream }
   }
 
-  #ended(reader: Reader, ask: PageAsk, page: StreamPage): StreamPage {
+  #ended<T>(reader: Reader, ask: Asked, page: StreamPage<T>): StreamPage<T> {
     const key = page.next === null ? null : keyOf(ask, page.next)
     if (key === null || this.#kept.has(key)) this.#forget(reader)
     else this.#kept.set(key, reader)
@@ -120,9 +124,10 @@ export class StreamPages {
   }
 
   /** What is there now, and nothing that one would have to wait for. */
-  #pull({ stream, name }: Reader, { count }: PageAsk): Promise<StreamPage> {
-    const { promise, resolve, reject } = Promise.withResolvers<StreamPage>()
-    const found: Placed[] = []
+  #pull<T>({ stream, name }: Reader, { count, read }: PageAsk<T>): Promise<StreamPage<T>> {
+    const { promise, resolve, reject } = Promise.withResolvers<StreamPage<T>>()
+    const found: T[] = []
+    let met = 0
     const end = (said: () => void): void => {
       stopWaiting()
       subscription.unsubscribe()
@@ -138,10 +143,11 @@ export class StreamPages {
         // No messages, or no more of them.
         if (code === 404 || code === 408) return end(() => resolve({ found, next: null }))
         if (code !== 0) return end(() => reject(new ReaderGone(`JetStream: ${code}`)))
-        found.push(placed(message))
-        if (found.length === count)
-          return end(() => resolve({ found, next: found.at(-1)!.seq + 1 }))
-        if (found.length % WAIT_AGAIN !== 0) return
+        const one = placed(message)
+        const kept = read(one)
+        if (kept !== null) found.push(kept)
+        if (++met === count) return end(() => resolve({ found, next: one.seq + 1 }))
+        if (met % WAIT_AGAIN !== 0) return
         stopWaiting()
         stopWaiting = this.#clock.after(this.#within, silent)
       },
@@ -159,7 +165,7 @@ class ReaderGone extends JobStoreError {
   }
 }
 
-const keyOf = ({ stream, filter, whole = false }: PageAsk, from: number): string =>
+const keyOf = ({ stream, filter, whole = false }: Asked, from: number): string =>
   `${stream} ${filter} ${String(whole)} ${from}`
 
 /** From the subject to which a delivery is acknowledged: `$JS.ACK.stream.consumer.deliveries.place.nth.ns.pending`,

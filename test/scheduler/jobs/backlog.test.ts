@@ -4,7 +4,7 @@ import { Backlog, type BacklogLimits } from '../../../services/scheduler/jobs/ba
 import type { Flow } from '../../../services/scheduler/jobs/flow.ts'
 import { Walk } from '../../../services/scheduler/jobs/walk.ts'
 import { memoryJobStore } from '../../../services/scheduler/memory/job-store.ts'
-import type { NewJob, StoredJob } from '#ports'
+import type { JobStore, NewJob, StoredJob } from '#ports'
 import { manualClock } from '../../support/manual-clock.ts'
 
 const LIMITS: BacklogLimits = {
@@ -24,9 +24,9 @@ function world(of: Partial<BacklogLimits> = {}) {
     ...store,
     first: (flow: Flow) => ((asked.first += 1), store.first(flow)),
     at: (seq: number) => ((asked.at += 1), store.at(seq)),
-    walk(from: number, count: number) {
-      if (count > SLOWLY) asked.walk += 1
-      return store.walk(from, count)
+    walk(...asks: Parameters<JobStore['walk']>) {
+      if (asks[1] > SLOWLY) asked.walk += 1
+      return store.walk(...asks)
     },
   }
   const backlog: Backlog = new Backlog({
@@ -45,9 +45,9 @@ function world(of: Partial<BacklogLimits> = {}) {
     ...{ store: counted, clock, perSecond: () => SLOWLY, lines: backlog },
     met(one) {
       if (one.kind !== 'job') return
-      const flow = backlog.flow(one.head)
-      if (flow !== null && !waiting.some(({ job }) => job.seq === one.head.seq))
-        backlog.met(flow, one.head.seq, { reading: true })
+      const flow = backlog.flow(one)
+      if (flow !== null && !waiting.some(({ job }) => job.seq === one.seq))
+        backlog.met(flow, one.seq, { reading: true })
     },
     looked: async () => {},
     round: () => {},
