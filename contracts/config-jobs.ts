@@ -58,6 +58,14 @@ export const jobs = z
       why: 'tenants with jobs, counted once for each lane; past it a further one is refused queue_full',
       source: 'architecture: nothing grows without a bound',
     }),
+    places_max: int({
+      default: 4_000_000,
+      min: 10_000,
+      max: 1_000_000_000,
+      unit: 'jobs',
+      why: 'stored jobs whose places are in memory, 8 bytes each; of more of them only the next are, and the others are looked up when it is their turn',
+      source: 'architecture: nothing grows without a bound',
+    }),
     submits_max: int({
       default: 1_000,
       min: 1,
@@ -79,7 +87,7 @@ export const jobs = z
       min: 1,
       max: 100_000,
       unit: 'jobs',
-      why: 'how fast the backlog is looked through for jobs whose deadline has passed, so that they are told before their turn',
+      why: 'how fast all that is stored is looked through for jobs whose deadline has passed, so that they are told before their turn, and for whatever was left behind',
       source: 'benchmarks: durable jobs',
     }),
     batches,

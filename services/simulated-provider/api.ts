@@ -156,6 +156,7 @@ function play(
     onEnd(how, elapsed) {
       world.inFlight--
       progress(how === 'finished' ? Infinity : elapsed)
+      entry.endedAt = clock.now()
       entry.finished = how === 'finished'
       entry.aborted = how !== 'finished'
     },
@@ -255,7 +256,7 @@ const entryOfRun = (run: EntryRun): LedgerEntry => ({
   key: run.key,
   user: run.order.user,
   stream: false,
-  at: run.at,
+  ...{ at: run.at, endedAt: run.at },
   ...{ accepted: true, executed: true, finished: true, aborted: false, status: 200, fault: null },
   billed: { input: run.order.input, output: run.output },
   batch: { id: run.batch, customId: run.customId },
@@ -269,6 +270,7 @@ const entryOf = (visit: Visit, order: Order | null, answer: Answer): LedgerEntry
   user: order?.user ?? null,
   stream: order?.stream ?? false,
   at: visit.arrivedAt,
+  endedAt: order === null ? visit.arrivedAt : null,
   accepted: answer.accepted,
   executed: answer.executed,
   finished: order === null,

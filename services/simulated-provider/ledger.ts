@@ -14,6 +14,8 @@ export interface LedgerEntry {
   stream: boolean
   /** Milliseconds since 1970. */
   at: Millis
+  /** When the last of it was handed to the network or the caller left, ms since 1970; null: it runs. */
+  endedAt: Millis | null
   /** Passed authentication, validation, capacity and quota. */
   accepted: boolean
   /** The model ran, at least in part. */

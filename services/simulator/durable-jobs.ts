@@ -102,6 +102,7 @@ export class DurableJobs {
         return request === undefined ? null : { ...wordsOf(request), deadlineMs }
       },
       news: (news) => this.#hear(news),
+      tell: () => {},
     })
     const desk = new JobsDesk({
       room,
@@ -109,7 +110,6 @@ export class DurableJobs {
       timeoutOf: (lane) => loop.state.lanesByName.get(lane)?.config.timeoutMs ?? 0,
       hash: () => '',
       resultSubject: () => '',
-      tell: () => {},
     })
     this.#present = { loop, room, desk }
     entered(() => void room.open())

@@ -6,6 +6,7 @@ import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
 import { benchFleetKills } from './fleet-kills.ts'
 import { benchHalfPrice } from './half-price.ts'
+import { benchJobsMillion } from './jobs-million.ts'
 import { benchJobsSoak } from './jobs-soak.ts'
 import { benchMachines } from './machines.ts'
 import { benchMemory } from './memory.ts'
@@ -22,6 +23,10 @@ if (only === 'overload') {
 }
 if (only === 'batches') {
   await benchBatches(options)
+  process.exit(0)
+}
+if (only === 'jobs-million') {
+  await benchJobsMillion(options)
   process.exit(0)
 }
 if (only === 'half-price') {

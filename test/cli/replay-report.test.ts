@@ -58,7 +58,7 @@ const run = (tally: Tally, more: Partial<RunResult> = {}): RunResult => ({
     waiting: [],
     conditions: [],
     jobs: null,
-  fleet: null,
+    fleet: null,
     doors: {},
     guardrails: [
       { name: 'ratio_429', value: 0.25, bound: 0.02, met: false },

@@ -1,7 +1,16 @@
 /** What a JobStore promises, as sentences. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { NOBODY, NO_GROUP, type JobClaim } from '#contracts/jobs'
-import type { JobFlow, JobHead, JobResult, JobStore, NewJob } from '#ports'
+import type {
+  JobFlow,
+  JobHead,
+  JobResult,
+  JobStore,
+  Millis,
+  NewJob,
+  Walked,
+  WalkPage,
+} from '#ports'
 import { heard } from '../support/heard.ts'
 
 let made = 0
@@ -23,6 +32,15 @@ const resultOf = ({ tenant, id, group, hash }: NewJob, body: string): JobResult 
     ['Nats-Service-Error-Code', '500'],
   ],
 })
+
+/** No earlier and no later than what was done, ms since 1970; the store's clock is in the same machine. */
+async function stampedBetween(
+  act: () => Promise<void>,
+): Promise<{ after: Millis; before: Millis }> {
+  const after = Date.now() - 1
+  await act()
+  return { after, before: Date.now() + 1 }
+}
 
 export function jobStoreConformance(
   name: string,
@@ -51,7 +69,7 @@ export function jobStoreConformance(
       for (const found of [
         await store.at(seq),
         await store.find(job.tenant, job.id),
-        await store.next(flow, 0),
+        await store.first(flow),
       ]) {
         expect(found).toMatchObject({ ...job, seq })
         expect(text(found?.body)).toBe('{"a":"é"}')
@@ -62,7 +80,7 @@ export function jobStoreConformance(
       const flow = flowOf()
       expect(await store.at(987_654_321)).toBeNull()
       expect(await store.find(flow.tenant, 'none')).toBeNull()
-      expect(await store.next(flow, 0)).toBeNull()
+      expect(await store.first(flow)).toBeNull()
       expect(await store.claimOf(flow.tenant, 'none')).toBeNull()
       expect(await store.result(flow.tenant, 'none')).toBeNull()
     })
@@ -92,31 +110,78 @@ export function jobStoreConformance(
       for (const one of all) if ('there' in one) expect(one.there.hash).toBe(there?.hash)
     })
 
-    test("a flow's jobs come in their order, from a place on, with how many stand behind", async () => {
+    test("a flow's first job is the one that was stored first, and is there still", async () => {
       const [flow, other] = [flowOf(), flowOf()]
-      const places: number[] = []
-      for (let n = 0; n < 3; n++) {
-        places.push(await put(newJob(flow)))
-        await put(newJob(other))
+      await put(newJob(other))
+      const first = await put(newJob(flow))
+      const second = await put(newJob(flow))
+      expect((await store.first(flow))?.seq).toBe(first)
+      await store.remove({ seq: first, revision: null })
+      expect((await store.first(flow))?.seq).toBe(second)
+    })
+
+    /** All that the store has, from a place on. */
+    const walked = async (from: number, count: number): Promise<Walked[]> => {
+      const all: Walked[] = []
+      for (let at: number | null = from; at !== null;) {
+        const { found, next }: WalkPage = await store.walk(at, count)
+        expect(found.length).toBeLessThanOrEqual(count)
+        all.push(...found)
+        at = next
       }
-      const found: (number | undefined)[] = []
-      const behind: (number | null | undefined)[] = []
-      for (let from = 0; ;) {
-        const job = await store.next(flow, from)
-        if (job === null) break
-        found.push(job.seq)
-        behind.push(job.behind)
-        from = job.seq + 1
-      }
-      expect(found).toEqual(places)
-      // A server before 2.11 does not say.
-      if (behind[0] !== null) expect(behind).toEqual([2, 1, 0])
+      return all
+    }
+
+    test.each([1, 2, 3, 100])(
+      'a walk meets everything once and in its order, %d at a time',
+      async (count) => {
+        const flow = flowOf()
+        const [now, later] = [newJob(flow), newJob(flow, { notBeforeMs: 9_000 })]
+        const from = await put(now)
+        const [revision] = [await store.claim(now, claimed('a'), 0)]
+        const laterSeq = await put(later)
+        const noted = await stampedBetween(() => store.noteFlow(flow))
+        const found = await walked(from, count)
+        expect(found).toEqual([
+          { kind: 'job', ...flow, id: now.id, seq: from, startsAt: null, endsAt: null },
+          { kind: 'claim', tenant: now.tenant, id: now.id, revision },
+          {
+            ...{ kind: 'job', ...flow, id: later.id, seq: laterSeq, endsAt: null },
+            startsAt: later.acceptedAt + 9_000,
+          },
+          { kind: 'flow', flow, seq: expect.any(Number), notedAt: expect.any(Number) },
+        ])
+        const [first] = (await store.walk(from, 1, { deadlines: true })).found
+        expect(first).toMatchObject({ kind: 'job', endsAt: now.acceptedAt + now.deadlineMs })
+        const { notedAt } = found[3] as Extract<Walked, { kind: 'flow' }>
+        expect(notedAt).toBeGreaterThanOrEqual(noted.after)
+        expect(notedAt).toBeLessThanOrEqual(noted.before)
+      },
+    )
+
+    test('what was met is met again by another walk, and what is gone is not', async () => {
+      const flow = flowOf()
+      const from = await put(newJob(flow))
+      const second = await put(newJob(flow))
+      expect(await walked(from, 1)).toHaveLength(2)
+      await store.remove({ seq: from, revision: null })
+      const again = await walked(from, 1)
+      expect(again).toMatchObject([{ kind: 'job', seq: second }])
+    })
+
+    test('what comes while a walk is under way is met by it', async () => {
+      const flow = flowOf()
+      const from = await put(newJob(flow))
+      await put(newJob(flow))
+      const { next } = await store.walk(from, 1)
+      const third = await put(newJob(flow))
+      expect(await walked(next!, 1)).toMatchObject([{ kind: 'job' }, { kind: 'job', seq: third }])
     })
 
     test('one that may not start yet has no turn, and is found by its place', async () => {
       const flow = flowOf()
       const seq = await put(newJob(flow, { notBeforeMs: 5_000 }))
-      expect(await store.next(flow, 0)).toBeNull()
+      expect(await store.first(flow)).toBeNull()
       expect(await store.at(seq)).toMatchObject({ seq, notBeforeMs: 5_000 })
     })
 
@@ -154,14 +219,21 @@ export function jobStoreConformance(
       expect((await store.claimOf(job.tenant, job.id))?.revision).toBe(second)
     })
 
-    test('every claim is met from a revision on', async () => {
-      const job = newJob(flowOf())
-      await put(job)
-      const revision = (await store.claim(job, claimed('a'), 0))!
-      expect(await store.nextClaim(revision)).toEqual({
-        ...{ tenant: job.tenant, id: job.id, revision },
-      })
-      expect(await store.nextClaim(revision + 1)).toBeNull()
+    test('every claim is met from a revision on, with what it says', async () => {
+      const [one, two] = [newJob(flowOf()), newJob(flowOf())]
+      for (const job of [one, two]) await put(job)
+      const revision = (await store.claim(one, claimed('a', { attempts: 2 }), 0))!
+      const other = (await store.claim(two, claimed('b'), 0))!
+      const first = {
+        ...{ tenant: one.tenant, id: one.id, revision },
+        claim: claimed('a', { attempts: 2 }),
+      }
+      expect(await store.heldClaims(revision, 1)).toEqual([first])
+      expect(await store.heldClaims(revision, 9)).toEqual([
+        first,
+        { tenant: two.tenant, id: two.id, revision: other, claim: claimed('b') },
+      ])
+      expect(await store.heldClaims(other + 1, 9)).toEqual([])
     })
 
     test('a result is stored once, published once, and stays', async () => {
@@ -210,7 +282,24 @@ export function jobStoreConformance(
       const flow = flowOf()
       await store.noteFlow(flow)
       await store.noteFlow(flow)
-      expect((await store.flows()).filter(({ tenant }) => tenant === flow.tenant)).toEqual([flow])
+      const known = async () => (await store.flows()).filter(({ tenant }) => tenant === flow.tenant)
+      expect(await known()).toEqual([flow])
+    })
+
+    test('a flow is forgotten, but not if it was noted again since', async () => {
+      const [flow, from] = [flowOf(), await put(newJob(flowOf()))]
+      const placeOf = async (): Promise<number> => {
+        const noted = (await walked(from, 9)).find((one) => one.kind === 'flow')
+        return noted!.seq
+      }
+      const known = async () => (await store.flows()).some(({ tenant }) => tenant === flow.tenant)
+      await store.noteFlow(flow)
+      const old = await placeOf()
+      await store.noteFlow(flow)
+      await store.forgetFlow(old)
+      expect(await known()).toBe(true)
+      await store.forgetFlow(await placeOf())
+      expect(await known()).toBe(false)
     })
 
     test('what was given up is kept with its reason', async () => {

@@ -3,6 +3,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { storeNames } from '#contracts/store-names'
 import { subjects } from '#contracts/subjects'
+import { systemClock } from '#platform/system'
 import type { JobStore, NewJob } from '#ports'
 import { natsJobStore } from '../../services/scheduler/nats/job-store.ts'
 import { natsServer, type NatsServer } from '../support/nats-server.ts'
@@ -15,7 +16,7 @@ beforeAll(async () => {
   nc = await connect({ servers: server.url })
   store = await natsJobStore({
     ...{ connection: nc, subjects: subjects('llm'), names: storeNames('llm'), replicas: 1 },
-    ...{ backlogBytes: null, resultsAgeMs: 3_600_000, deadAgeMs: 3_600_000 },
+    ...{ clock: systemClock, backlogBytes: null, resultsAgeMs: 3_600_000, deadAgeMs: 3_600_000 },
   })
 })
 afterAll(async () => {
@@ -68,9 +69,9 @@ test('stored jobs come in pages, of one kind, lane or tenant', async () => {
 test('a dead job is found by its name, listed with its reason, and forgotten once', async () => {
   for (const id of ['d1', 'd2', 'd3']) {
     const made = job(id)
-    await store.bury({ ...made, seq: 1, body, behind: null }, 'claims_exhausted')
+    await store.bury({ ...made, seq: 1, body }, 'claims_exhausted')
   }
-  await store.bury({ ...job('d4', { tenant: 'globex' }), seq: 1, body, behind: null }, 'unreadable')
+  await store.bury({ ...job('d4', { tenant: 'globex' }), seq: 1, body }, 'unreadable')
   const first = await store.graves(0, 2)
   const rest = await store.graves(first.at(-1)!.seq + 1, 2)
   expect([...first, ...rest].map(({ id, reason }) => [id, reason])).toEqual([

@@ -23,7 +23,7 @@ async function storeOn(to: NatsServer, prefix = 'llm', backlogBytes: number | nu
   })
   const names = storeNames(prefix)
   const store = await natsJobStore({
-    ...{ connection: bus.connection, names, replicas: 1, backlogBytes },
+    ...{ connection: bus.connection, names, replicas: 1, backlogBytes, clock: systemClock },
     subjects: subjects(prefix),
     ...{ resultsAgeMs: 60_000, deadAgeMs: 60_000 },
   })

@@ -1,4 +1,5 @@
 /** The store of batches on a real JetStream. */
+import { systemClock } from '#platform/system'
 import { connect } from '@nats-io/transport-node'
 import { storeNames } from '#contracts/store-names'
 import { subjects } from '#contracts/subjects'
@@ -15,7 +16,7 @@ batchStoreConformance('nats', async () => {
   const parts = { connection, names, subjects: subjects('llm'), replicas: 1 }
   const ages = { resultsAgeMs: 60_000, deadAgeMs: 60_000, backlogBytes: null }
   return {
-    jobs: await natsJobStore({ ...parts, ...ages }),
+    jobs: await natsJobStore({ ...parts, ...ages, clock: systemClock }),
     store: await natsBatchStore({ ...parts, maxAgeMs: 3_600_000 }),
     async stop() {
       await connection.close()

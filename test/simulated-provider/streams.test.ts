@@ -30,6 +30,7 @@ test('an SDK reads the same message from a stream as from a body, and the ledger
       aborted: false,
       billed: { input: whole.usage.input_tokens, output: 70 },
     })
+    expect(entry.endedAt).toBeGreaterThan(entry.at)
   }
 })
 

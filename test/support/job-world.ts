@@ -237,12 +237,12 @@ export class Instance {
         new Promise((resolve, reject) => this.#send(() => perform(...args), resolve, reject))
     return {
       add: far(store.add),
-      next: far(store.next),
+      first: far(store.first),
       at: far(store.at),
       find: far(store.find),
       claim: far(store.claim),
       claimOf: far(store.claimOf),
-      nextClaim: far(store.nextClaim),
+      heldClaims: far(store.heldClaims),
       release: far(store.release),
       settle: far(store.settle),
       result: far(store.result),
@@ -250,6 +250,8 @@ export class Instance {
       bury: far(store.bury),
       flows: far(store.flows),
       noteFlow: far(store.noteFlow),
+      forgetFlow: far(store.forgetFlow),
+      walk: far(store.walk),
       heads: far(store.heads),
       look: far(store.look),
       graves: far(store.graves),

@@ -34,7 +34,7 @@ export async function openJobs(of: {
   const { replicas } = file.jobs
   try {
     const store = await natsJobStore({
-      ...{ connection, names, replicas },
+      ...{ connection, names, replicas, clock },
       subjects: subjects(file.subject_prefix),
       backlogBytes: file.jobs.backlog_bytes ?? null,
       resultsAgeMs: file.results.max_age * MS,

@@ -66,6 +66,8 @@ export function wireJobs(of: {
     limits: () => roomLimits(file()),
     words: { answer: accountingHeaders, error: errorMessage, message: messageOf },
     read: (job) => requestOf(job, file()),
+    tell: ({ lane, tenant, seq }) =>
+      bus.publish(subjects.peerJob, JSON.stringify({ by: instance, lane, tenant, seq })),
   })
   const watch = new JobsWatch({
     ...{ store, clock: of.clock },
@@ -81,14 +83,12 @@ export function wireJobs(of: {
     timeoutOf: (lane) => loop.state.lanesByName.get(lane)?.config.timeoutMs ?? 0,
     hash: (body) => createHash('sha256').update(body).digest('base64url'),
     resultSubject: subjects.result,
-    tell: ({ lane, tenant }) =>
-      bus.publish(subjects.peerJob, JSON.stringify({ by: instance, lane, tenant })),
   })
   bus.subscribe(subjects.peerJob, ({ data }) => {
     const told = peerJob(data)
     if (told === null || told.by === instance) return
     const flow = room.backlog.flow(told)
-    if (flow !== null) room.backlog.more(flow)
+    if (flow !== null) room.told(flow, told.seq)
   })
   const { provided = null } = of
   const gatherer =
@@ -147,13 +147,20 @@ function messageOf(events: readonly Uint8Array[]): Uint8Array | null {
   return message === null ? null : Buffer.from(JSON.stringify(message))
 }
 
-function peerJob(data: Uint8Array): { by: string; lane: string; tenant: string } | null {
+interface PeerJob {
+  by: string
+  lane: string
+  tenant: string
+  /** Null: not said. */
+  seq: number | null
+}
+
+function peerJob(data: Uint8Array): PeerJob | null {
   try {
-    const { by, lane, tenant } = JSON.parse(new TextDecoder().decode(data)) as Record<
-      string,
-      unknown
-    >
-    return typeof by === 'string' && isToken(lane) && isToken(tenant) ? { by, lane, tenant } : null
+    const said = JSON.parse(new TextDecoder().decode(data)) as Record<string, unknown>
+    const { by, lane, tenant } = said
+    if (typeof by !== 'string' || !isToken(lane) || !isToken(tenant)) return null
+    return { by, lane, tenant, seq: Number.isSafeInteger(said['seq']) ? Number(said['seq']) : null }
   } catch {
     return null
   }

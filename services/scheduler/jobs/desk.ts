@@ -15,6 +15,7 @@ import {
   type Deferrals,
   type Deferred,
   type Incoming,
+  type JobHead,
   type JobResult,
   type Jobs,
   type Millis,
@@ -33,8 +34,6 @@ export interface DeskOptions {
   timeoutOf: (lane: string) => Millis
   hash: (body: Uint8Array) => string
   resultSubject: (tenant: string, id: string) => string
-  /** Tells the other instances that a flow has something new. */
-  tell: (of: { lane: string; tenant: string }) => void
 }
 
 /** Between two looks at a job that is being taken. */
@@ -147,9 +146,11 @@ export class JobsDesk implements Jobs, Deferrals {
     const { room } = this.#of
     for (let owned = room.owned(tenant, id); ; owned = room.owned(tenant, id)) {
       if (owned === undefined) return 'elsewhere'
-      const said = room.of.scheduler.cancel(tenant, id)
-      if (said !== null) return said
-      if (owned !== null) return { cancelled: false, reason: 'already_settled' }
+      // Before it is there, the scheduler may know the id of a request that became this job.
+      if (owned !== null)
+        return (
+          room.of.scheduler.cancel(tenant, id) ?? { cancelled: false, reason: 'already_settled' }
+        )
       await new Promise<void>((resolve) => void room.of.clock.after(TAKING, resolve))
     }
   }
@@ -184,14 +185,14 @@ export class JobsDesk implements Jobs, Deferrals {
     if (grave === null) return false
     const flow = room.backlog.flow(grave)
     if (flow === null) throw new JobStoreError('full', 'as many tenants have jobs as may')
-    const { seq, reason: _, body, behind: __, ...of } = grave
+    const { seq, reason: _, body, ...of } = grave
     const made: NewJob = { ...of, acceptedAt: clock.wall(), notBeforeMs: 0 }
     await store.noteFlow(flow)
     // The grave goes last: whatever ends between, the job is there, and may be asked for again.
     await store.unsettle(tenant, id)
     const added = await store.add(made, body)
     await store.unbury(seq)
-    if ('seq' in added) this.#begin(flow, made)
+    if ('seq' in added) this.#begin(flow, { ...made, seq: added.seq })
     return true
   }
 
@@ -259,17 +260,18 @@ export class JobsDesk implements Jobs, Deferrals {
     room.of.news({ kind: 'accepted', job, bytes: job.body.length, deadlineMs, notBeforeMs })
     const position = job.notBeforeMs > 0 ? null : flow.stored + flow.waiting
     const waitMs = position === null ? null : waitOf(flow, position, clock.now())
-    if (job.notBeforeMs > 0) room.delayed.add({ ...made, seq: added.seq })
-    else this.#begin(flow, made)
+    if (job.notBeforeMs > 0)
+      room.delayed.add({ ...made, seq: added.seq }, made.acceptedAt + job.notBeforeMs)
+    else this.#begin(flow, { ...made, seq: added.seq })
     return { receipt: this.#receipt(job, { duplicate: false, position, waitMs }) }
   }
 
   /** A flow has a job more that may start. */
-  #begin(flow: Flow, { acceptedAt }: NewJob): void {
-    flow.stored += 1
+  #begin(flow: Flow, { lane, tenant, seq, acceptedAt }: JobHead): void {
+    const { room } = this.#of
     flow.oldestAt ??= acceptedAt
-    this.#of.room.backlog.more(flow)
-    this.#of.tell(flow)
+    room.backlog.arrived(flow, seq)
+    room.of.tell({ lane, tenant, seq })
   }
 
   #again(job: SubmittedJob, hash: string, before: string): Deferred {

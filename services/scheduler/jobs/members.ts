@@ -30,6 +30,8 @@ export class Members {
   #beat = 0
   /** When we last said something that was heard. */
   #heardAt: Millis = -Infinity
+  /** When we were heard again after we were not for long. */
+  #backAt: Millis = -Infinity
   #stop = (): void => {}
   #closed = false
 
@@ -57,9 +59,9 @@ export class Members {
     return isDead(owner, now)
   }
 
-  /** Whether others may take us for dead. */
-  doubted(): boolean {
-    return this.#of.clock.now() - this.#heardAt > DOUBT_AFTER
+  /** Whether others may have taken us for dead since then. */
+  doubted(since: Millis): boolean {
+    return this.#of.clock.now() - this.#heardAt > DOUBT_AFTER || since < this.#backAt
   }
 
   /** Says that we go: others need not wait. */
@@ -113,6 +115,7 @@ export class Members {
     const saidAt = this.#of.clock.now()
     await settings.put(KEY + instance, JSON.stringify(said)).then(
       () => {
+        if (saidAt - this.#heardAt > DOUBT_AFTER) this.#backAt = saidAt
         this.#heardAt = saidAt
       },
       // Unheard, it is taken for dead: a store that is away is everybody's trouble.

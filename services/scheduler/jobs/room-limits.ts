@@ -8,6 +8,7 @@ export interface RoomLimits {
   claimsMax: number
   delayedMax: number
   flowsMax: number
+  placesMax: number
   submitsMax: number
   fetchesMax: number
   sweepPerSecond: number
@@ -20,6 +21,7 @@ export const roomLimits = ({ jobs }: ConfigFile): RoomLimits => ({
   claimsMax: jobs.claims_max,
   delayedMax: jobs.delayed_max,
   flowsMax: jobs.flows_max,
+  placesMax: jobs.places_max,
   submitsMax: jobs.submits_max,
   fetchesMax: jobs.fetches_max,
   sweepPerSecond: jobs.sweep_per_second,

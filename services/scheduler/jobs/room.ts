@@ -5,12 +5,11 @@ import { requestKey } from '#contracts/ids'
 import { HEADER, refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
 import { isHeldByBatch, NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { Outcome } from '#contracts/outcome'
-import { deadBy, endsJob, isPoison, ownersOf, takenOver } from '#core/laws/jobs'
+import { deadBy, DOUBT_AFTER, endsJob, isPoison, ownersOf, takenOver } from '#core/laws/jobs'
 import {
   JobStoreError,
   type Clock,
   type Dice,
-  type FoundClaim,
   type Incoming,
   type JobHead,
   type JobNews,
@@ -24,14 +23,14 @@ import {
 } from '#ports'
 import { Backlog } from './backlog.ts'
 import type { Lender } from './batch-jobs.ts'
-import { Delayed } from './delayed.ts'
+import { Delayed, type DueJob } from './delayed.ts'
 import type { Flow } from './flow.ts'
 import { JobReply, type Answered, type JobReplyOptions } from './job-reply.ts'
 import { LiveJob } from './live-job.ts'
 import { Members } from './members.ts'
 import type { Notes } from './noted-provider.ts'
+import { Lookout } from './lookout.ts'
 import type { RoomLimits } from './room-limits.ts'
-import { Sweep } from './sweep.ts'
 
 export interface RoomOptions {
   store: JobStore
@@ -46,6 +45,8 @@ export interface RoomOptions {
   /** The stored body and headers as a request; null: they are none any more. */
   read(job: StoredJob): Omit<Incoming, 'reply' | 'past'> | null
   news: (news: JobNews) => void
+  /** Tells the other instances that a job is to be had. */
+  tell: (of: { lane: string; tenant: string; seq: number }) => void
 }
 
 /** Between two tries to store a result. */
@@ -61,7 +62,7 @@ export class JobsRoom implements Notes, Lender {
   readonly of: RoomOptions
   /** Whether the job of that place is in a batch of the provider's, as far as is known. */
   inBatch: (seq: number) => boolean = () => false
-  readonly #sweep: Sweep
+  readonly #lookout: Lookout
   /** By tenant and id; null: it is being taken. */
   readonly #owned = new Map<string, LiveJob | null>()
   #draining = false
@@ -77,47 +78,32 @@ export class JobsRoom implements Notes, Lender {
         total: limits().windowTotal,
         bytes: limits().windowBytes,
         flows: limits().flowsMax,
+        places: limits().placesMax,
       }),
       take: (flow, job) => this.#take(flow, job),
+      low: () => this.#lookout.walk.low(),
       onError: (error) => this.#trouble(null, error),
     })
-    this.delayed = new Delayed({ clock, due: (head) => this.#due(head) })
+    this.delayed = new Delayed({ clock, due: (job) => this.#due(job) })
     this.members = new Members({
       settings: options.members,
       ...{ clock, instance: options.instance },
-      onDead: () => {
-        this.reload()
-        void this.#loadDelayed()
-      },
+      onDead: () => this.#lookout.died(),
     })
-    this.#sweep = new Sweep({
-      ...{ store, clock },
-      perSecond: () => limits().sweepPerSecond,
-      stored: (head) => this.#seen(head),
-      claimed: (claim) => this.#clear(claim),
+    this.#lookout = new Lookout({
+      ...{ store, clock, limits, backlog: this.backlog, delayed: this.delayed },
+      owned: ({ tenant, id }) => this.#owned.has(requestKey(tenant, id)),
+      held: (by) => isHeldByBatch(by) || this.#isOthers(by),
+      dead: (by) => this.members.dead(by),
+      inBatch: (seq) => this.inBatch(seq),
+      expired: (job) => this.endStored(job, EXPIRED),
       onError: (error) => this.#trouble(null, error),
     })
   }
 
   async open(): Promise<void> {
     await this.members.open()
-    this.reload()
-    void this.#loadDelayed()
-    this.#sweep.start()
-  }
-
-  /** Reads again who has jobs, and all of their jobs. */
-  reload(): void {
-    void this.of.store.flows().then(
-      (flows) => {
-        for (const one of flows) this.backlog.flow(one)
-        this.backlog.rescan()
-      },
-      (error: unknown) => {
-        this.#trouble(null, error)
-        if (!this.#draining) this.of.clock.after(SETTLE_AGAIN_MOST, () => this.reload())
-      },
-    )
+    this.#lookout.start()
   }
 
   // ---- what the provider asks ----
@@ -219,7 +205,7 @@ export class JobsRoom implements Notes, Lender {
   again(job: JobHead): void {
     const flow = this.backlog.flow(job)
     if (flow === null) return
-    flow.again(job)
+    this.backlog.again(flow, job)
     this.backlog.kick(flow)
   }
 
@@ -229,7 +215,7 @@ export class JobsRoom implements Notes, Lender {
   drain(): void {
     this.#draining = true
     this.backlog.stop()
-    this.#sweep.stop()
+    this.#lookout.stop()
     this.delayed.stop()
   }
 
@@ -274,7 +260,7 @@ export class JobsRoom implements Notes, Lender {
     flow.waiting -= 1
     this.backlog.waiting -= 1
     if (live === null) {
-      flow.again(job)
+      this.backlog.again(flow, job)
       this.backlog.rest(flow)
     } else this.backlog.kick(flow)
   }
@@ -308,20 +294,20 @@ export class JobsRoom implements Notes, Lender {
     const there = await store.claimOf(job.tenant, job.id)
     if (there === null) {
       // It ended between the two questions, or its claim was released.
-      flow.again(job)
+      this.backlog.again(flow, job)
       return 'elsewhere'
     }
     const { by } = there.claim
     if (isHeldByBatch(by)) {
       if (batch === 'from no batch') return 'elsewhere'
-    } else if (by !== instance && by !== NOBODY && !this.members.dead(by)) return 'elsewhere'
+    } else if (this.#isOthers(by)) return 'elsewhere'
     const { claim: next, died, ambiguous } = takenOver(there.claim, instance)
     const past = died ? ownersOf(there.claim, 'died') : (there.claim.past ?? [])
     const claim = { ...next, since, past }
     const over = await store.claim(job, claim, there.revision)
     if (over === null) {
       // Its owner wrote it, or it is gone.
-      flow.again(job)
+      this.backlog.again(flow, job)
       return 'elsewhere'
     }
     const work = { ...workOf({ job, claim }), ageMs, ambiguous }
@@ -430,11 +416,16 @@ export class JobsRoom implements Notes, Lender {
   }
 
   /** Calls of the job that may have run beside those that we know. */
-  async #doubtful({ job, claim }: LiveJob): Promise<number> {
-    if (!this.members.doubted()) return claim.ambiguous
-    // Taken for dead, we may have been followed.
-    const there = await this.of.store.claimOf(job.tenant, job.id)
-    return Math.max(claim.ambiguous, there?.claim.ambiguous ?? 0)
+  async #doubtful({ job, claim, takenAt }: LiveJob): Promise<number> {
+    if (!this.members.doubted(takenAt)) return claim.ambiguous
+    // Taken for dead, we may have been followed; and also since the store was asked, if we slept meanwhile.
+    const { store, clock } = this.of
+    for (;;) {
+      const askedAt = clock.now()
+      const there = await store.claimOf(job.tenant, job.id)
+      if (clock.now() - askedAt <= DOUBT_AFTER)
+        return Math.max(claim.ambiguous, there?.claim.ambiguous ?? 0)
+    }
   }
 
   #resultOf({ job, claim }: LiveJob, { headers, body }: Answered, ambiguous: number): JobResult {
@@ -466,7 +457,8 @@ export class JobsRoom implements Notes, Lender {
       .catch((error: unknown) => this.#trouble(live, error))
       .then(() => {
         this.#forgetLive(live)
-        flow.again(job)
+        this.backlog.again(flow, job)
+        this.of.tell(job)
         this.backlog.rest(flow)
       })
   }
@@ -488,7 +480,7 @@ export class JobsRoom implements Notes, Lender {
     live.state = 'lost'
     this.of.scheduler.cancel(job.tenant, job.id)
     this.#forgetLive(live)
-    live.flow.again(job)
+    this.backlog.again(live.flow, job)
     this.backlog.kick(live.flow)
   }
 
@@ -527,51 +519,28 @@ export class JobsRoom implements Notes, Lender {
 
   // ---- time ----
 
-  #due(head: JobHead): void {
-    const flow = this.backlog.flow(head)
-    if (flow === null) return void this.of.clock.after(SETTLE_AGAIN_MOST, () => this.#due(head))
-    flow.again(head)
+  #due(job: DueJob): void {
+    const flow = this.backlog.flow(job)
+    if (flow === null) return void this.of.clock.after(SETTLE_AGAIN_MOST, () => this.#due(job))
+    this.backlog.again(flow, job)
     this.backlog.kick(flow)
-  }
-
-  async #loadDelayed(): Promise<void> {
-    try {
-      for (let from = 0; !this.#draining;) {
-        const heads = await this.of.store.heads('later', from, 1_000)
-        for (const head of heads) this.delayed.add(head)
-        const last = heads.at(-1)
-        if (last === undefined) return
-        from = last.seq + 1
-      }
-    } catch (error) {
-      this.#trouble(null, error)
-      this.of.clock.after(SETTLE_AGAIN_MOST, () => void this.#loadDelayed())
-    }
-  }
-
-  /** A job in the store: its time may be over before its turn came, and whoever stored it may have told nobody. */
-  async #seen(head: JobHead): Promise<void> {
-    if (this.#owned.has(requestKey(head.tenant, head.id))) return
-    if (this.#age(head) >= head.deadlineMs) {
-      const job = await this.of.store.at(head.seq)
-      if (job !== null) await this.endStored(job, EXPIRED)
-    } else if (!this.inBatch(head.seq)) this.noticed(head)
   }
 
   /** A job is in the store, of which we may not have heard. */
-  noticed(head: JobHead): void {
-    if (head.notBeforeMs > 0) return this.delayed.add(head)
-    const flow = this.backlog.flow(head)
-    if (flow === null || !flow.idle) return
-    flow.again(head)
-    this.backlog.kick(flow)
+  noticed({ acceptedAt, notBeforeMs, ...job }: JobHead): void {
+    const startsAt = notBeforeMs > 0 ? acceptedAt + notBeforeMs : null
+    this.#lookout.noticed({ ...job, startsAt })
   }
 
-  /** A claim that came too late, or whose owner died in the end, has no job any more. */
-  async #clear({ tenant, id, revision }: FoundClaim): Promise<void> {
-    if (this.#owned.has(requestKey(tenant, id))) return
-    const { store } = this.of
-    if ((await store.find(tenant, id)) === null) await store.release(revision)
+  /** Somebody else told of a job; null: from a version that does not say which. */
+  told(flow: Flow, seq: number | null): void {
+    if (seq === null) this.#lookout.walk.all()
+    else this.backlog.arrived(flow, seq)
+  }
+
+  /** It is somebody else's who lives. */
+  #isOthers(by: string): boolean {
+    return by !== this.of.instance && by !== NOBODY && !this.members.dead(by)
   }
 
   #age(job: JobHead): Millis {

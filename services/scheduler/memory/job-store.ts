@@ -11,6 +11,7 @@ import {
   type Millis,
   type NewJob,
   type StoredJob,
+  type Walked,
 } from '#ports'
 import { Places } from './places.ts'
 
@@ -44,14 +45,15 @@ export function memoryJobStore(of: {
   const claims = new Map<string, { claim: JobClaim; revision: number }>()
   const revisions = new Map<number, string>()
   const results = new Map<string, JobResult>()
-  const flows = new Map<string, JobFlow>()
+  /** When each was noted last, and in which place. */
+  const flows = new Map<string, { flow: JobFlow; seq: number; notedAt: Millis }>()
   const listeners = new Map<string, Set<() => void>>()
   const dead: { job: StoredJob; reason: DeadReason }[] = []
   let deadAt: Millis | null = null
 
-  const stored = (seq: number, behind: number | null = null): StoredJob | null => {
+  const stored = (seq: number): StoredJob | null => {
     const kept = jobs.get(seq)
-    return kept === undefined ? null : { ...kept.head, body: kept.body, behind }
+    return kept === undefined ? null : { ...kept.head, body: kept.body }
   }
   const placesOf = (flow: JobFlow): Places => {
     const key = requestKey(flow.lane, flow.tenant)
@@ -98,9 +100,9 @@ export function memoryJobStore(of: {
       return { seq }
     }),
 
-    next: act((flow: JobFlow, from: number) => {
-      const found = placesOf(flow).next(from)
-      return found === null ? null : stored(found.place, found.behind)
+    first: act((flow: JobFlow) => {
+      const found = placesOf(flow).next(0)
+      return found === null ? null : stored(found.place)
     }),
 
     at: act((seq: number) => stored(seq)),
@@ -123,15 +125,13 @@ export function memoryJobStore(of: {
 
     claimOf: act((tenant: string, id: string) => claims.get(requestKey(tenant, id)) ?? null),
 
-    nextClaim: act((from: number) => {
-      // In the order of their revisions, as a stream has them.
-      for (const [revision, key] of revisions)
-        if (revision >= from) {
-          const [tenant = '', id = ''] = key.split('/')
-          return { tenant, id, revision }
-        }
-      return null
-    }),
+    // In the order of their revisions, as a stream has them.
+    heldClaims: act((from: number, count: number) =>
+      firstOf(revisions, from, count).flatMap(([revision, key]) => {
+        const claim = claims.get(key)?.claim
+        return claim === undefined ? [] : [{ ...claimOf(key), claim, revision }]
+      }),
+    ),
 
     release: act((revision: number) => unclaim(revision)),
 
@@ -156,9 +156,37 @@ export function memoryJobStore(of: {
       deadAt = of.wall?.() ?? null
     }),
 
-    flows: act(() => [...flows.values()]),
+    flows: act(() => [...flows.values()].map(({ flow }) => flow)),
 
-    noteFlow: act((flow: JobFlow) => void flows.set(requestKey(flow.lane, flow.tenant), flow)),
+    noteFlow: act(({ lane, tenant }: JobFlow) => {
+      const noted = { flow: { lane, tenant }, seq: ++last, notedAt: of.wall?.() ?? 0 }
+      const key = requestKey(lane, tenant)
+      flows.delete(key)
+      flows.set(key, noted)
+    }),
+
+    forgetFlow: act((seq: number) => {
+      for (const [key, noted] of flows) if (noted.seq === seq) flows.delete(key)
+    }),
+
+    walk: act((from: number, count: number, { deadlines } = { deadlines: false }) => {
+      const notes = new Map([...flows.values()].map((noted) => [noted.seq, noted]))
+      const all: [number, Walked][] = []
+      for (const [seq, { head }] of firstOf(jobs, from, count)) {
+        const { lane, tenant, id, acceptedAt, notBeforeMs, deadlineMs } = head
+        const startsAt = notBeforeMs > 0 ? acceptedAt + notBeforeMs : null
+        const endsAt = deadlines ? acceptedAt + deadlineMs : null
+        all.push([seq, { kind: 'job', lane, tenant, id, seq, startsAt, endsAt }])
+      }
+      for (const [revision, key] of firstOf(revisions, from, count))
+        all.push([revision, { kind: 'claim', ...claimOf(key), revision }])
+      for (const [seq, noted] of firstOf(notes, from, count))
+        all.push([seq, { kind: 'flow', ...noted }])
+      const page = all.toSorted(([a], [b]) => a - b).slice(0, count)
+      const end = page.at(-1)
+      const more = page.length === count && end !== undefined
+      return { found: page.map(([, one]) => one), next: more ? end[0] + 1 : null }
+    }),
 
     heads: act(
       (when: 'now' | 'later' | '*', from: number, count: number, of: Partial<JobFlow> = {}) => {
@@ -186,16 +214,20 @@ export function memoryJobStore(of: {
       return found === undefined ? null : { ...found.job, reason: found.reason }
     }),
 
-    look: act((lanes: readonly string[]) => {
+    look: act((lanes: readonly string[] | null) => {
       const all = [...jobs.values()].map(({ head }) => head)
       const now = all.filter(({ notBeforeMs }) => notBeforeMs === 0)
       const kept = (heads: readonly JobHead[]) => ({
         jobs: heads.length,
         oldestAt: heads[0]?.acceptedAt ?? null,
       })
+      const counted = (of: readonly string[]) => ({
+        lanes: new Map(of.map((lane) => [lane, kept(now.filter((one) => one.lane === lane))])),
+        later: all.length - now.length,
+      })
       return {
-        lanes: new Map(lanes.map((lane) => [lane, kept(now.filter((one) => one.lane === lane))])),
-        ...{ jobs: all.length, later: all.length - now.length, claims: claims.size },
+        counted: lanes === null ? null : counted(lanes),
+        ...{ jobs: all.length, claims: claims.size },
         ...{ dead: dead.length, deadAt },
         bytes: [...jobs.values()].reduce((sum, { body }) => sum + body.length, 0),
         bytesMax: null,
@@ -236,3 +268,18 @@ export function memoryJobStore(of: {
 
 const isOf = (head: JobFlow, of: Partial<JobFlow>): boolean =>
   (of.lane ?? head.lane) === head.lane && (of.tenant ?? head.tenant) === head.tenant
+
+/** Of entries by ascending place, the first from a place on. */
+function firstOf<T>(entries: ReadonlyMap<number, T>, from: number, count: number): [number, T][] {
+  const found: [number, T][] = []
+  for (const entry of entries) {
+    if (found.length >= count) break
+    if (entry[0] >= from) found.push(entry)
+  }
+  return found
+}
+
+function claimOf(key: string): { tenant: string; id: string } {
+  const [tenant = '', id = ''] = key.split('/')
+  return { tenant, id }
+}

@@ -2,13 +2,7 @@
  *  Each is a message of its own subject; "expect to be the first" and "expect this one before" make every write a
  *  compare-and-set, and reads are direct gets. What is stored as a result is published on its result subject by
  *  the server itself, once, when it is stored. */
-import {
-  AckPolicy,
-  DeliverPolicy,
-  jetstreamManager,
-  type ConsumerInfo,
-  type JetStreamManager,
-} from '@nats-io/jetstream'
+import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import {
   headers as natsHeaders,
   type Msg,
@@ -25,11 +19,13 @@ import {
   type JobClaim,
 } from '#contracts/jobs'
 import { jobStreams, type JobStreamsOf } from '#contracts/job-streams'
+import { EVERYTHING } from '#contracts/subjects'
 import {
   JobStoreError,
   type BusHeaders,
-  type FoundClaim,
+  type Clock,
   type DeadHead,
+  type HeldClaim,
   type JobFlow,
   type JobHead,
   type JobResult,
@@ -39,7 +35,10 @@ import {
   type Millis,
   type NewJob,
   type StoredJob,
+  type Walked,
+  type WalkPage,
 } from '#ports'
+import { StreamPages, type PageAsk, type Placed, type StreamPage } from './stream-pages.ts'
 
 /** A store that has not answered by then is away. */
 const WITHIN: Millis = 5_000
@@ -49,12 +48,12 @@ const COUNTED_WITHIN: Millis = 30_000
 const WRONG_LAST = 10_071
 const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077, 10_122, 10_123])
 const TOO_LARGE_CODE = 10_054
-const NS_PER_MS = 1_000_000
 /** What the headers of a stored message may take beside its body. */
 export const STORED_OVERHEAD_BYTES = 4_096
 
 export interface JobStoreOptions extends JobStreamsOf {
   connection: NatsConnection
+  clock: Pick<Clock, 'after'>
 }
 
 /** Rejects where there is no JetStream, with the reason. */
@@ -81,6 +80,7 @@ class NatsJobStore implements JobStore {
   readonly #of: JobStoreOptions
   readonly #jsm: JetStreamManager
   readonly #nc: NatsConnection
+  readonly #pages: StreamPages
   /** Opened again after they were found missing. */
   #opening: Promise<void> | null = null
   /** 1: the server counts what it gives among what is pending; 0: it does not; null: not asked yet. */
@@ -90,6 +90,7 @@ class NatsJobStore implements JobStore {
     this.#of = of
     this.#jsm = jsm
     this.#nc = of.connection
+    this.#pages = new StreamPages({ jsm, ...of, within: WITHIN })
   }
 
   async add(job: NewJob, body: Uint8Array): Promise<{ seq: number } | { there: JobHead }> {
@@ -112,13 +113,10 @@ class NatsJobStore implements JobStore {
     throw new JobStoreError('away', 'the job that has this id is there and is not there')
   }
 
-  async next({ lane, tenant }: JobFlow, from: number): Promise<StoredJob | null> {
-    const subject = this.#of.subjects.stored.job('now', lane, tenant, '*')
-    const query = { seq: Math.max(1, from), next_by_subj: subject, batch: 1 }
-    const message = await this.#get(this.#of.names.jobs, query)
-    const job = this.#job(message)
-    if (job === null || message === null) return null
-    return { ...job, behind: await this.#behind(message) }
+  async first({ lane, tenant }: JobFlow): Promise<StoredJob | null> {
+    // From the beginning of the stream on, where the server knows the way: from any other place it would read on.
+    const next_by_subj = this.#of.subjects.stored.job('now', lane, tenant, '*')
+    return this.#job(await this.#get(this.#of.names.jobs, { seq: 1, next_by_subj }))
   }
 
   async at(seq: number): Promise<StoredJob | null> {
@@ -144,19 +142,19 @@ class NatsJobStore implements JobStore {
     const subject = this.#of.subjects.stored.claim(tenant, id)
     const message = await this.#get(this.#of.names.jobs, { last_by_subj: subject })
     if (message === null) return null
-    const revision = seqOf(message)
-    const read = jobClaim.safeParse(jsonOf(message))
-    // Not written by a version that we know: whoever it was, it holds the job until it is dead.
-    const claim = read.success ? read.data : UNREADABLE_CLAIM
-    return { claim, revision }
+    return { claim: claimSaid(message), revision: seqOf(message) }
   }
 
-  async nextClaim(from: number): Promise<FoundClaim | null> {
-    const query = { seq: Math.max(1, from), next_by_subj: this.#of.subjects.stored.every.claim }
-    const message = await this.#get(this.#of.names.jobs, query)
-    if (message === null) return null
-    const [tenant = '', id = ''] = header(message, 'Nats-Subject').split('.').slice(-2)
-    return { tenant, id, revision: seqOf(message) }
+  async heldClaims(from: number, count: number): Promise<HeldClaim[]> {
+    const filter = this.#of.subjects.stored.every.claim
+    const { found } = await this.#page({
+      ...{ stream: this.#of.names.jobs, filter, from, count, whole: true },
+      read: ({ message, subject, seq }) => ({
+        ...claimIn(subject),
+        ...{ claim: claimSaid(message), revision: seq },
+      }),
+    })
+    return found
   }
 
   async release(revision: number): Promise<void> {
@@ -202,15 +200,29 @@ class NatsJobStore implements JobStore {
     await this.#publish(this.#of.subjects.stored.flow(lane, tenant), NOTHING, [])
   }
 
+  async forgetFlow(seq: number): Promise<void> {
+    await this.#delete(seq)
+  }
+
+  walk(from: number, count: number, { deadlines } = { deadlines: false }): Promise<WalkPage> {
+    return this.#page({
+      ...{ stream: this.#of.names.jobs, filter: EVERYTHING, from, count },
+      read: (message) => this.#walked(message, deadlines),
+    })
+  }
+
   async heads(
     when: 'now' | 'later' | '*',
     from: number,
     count: number,
     { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
   ): Promise<JobHead[]> {
-    const filter_subject = this.#of.subjects.stored.job(when, lane, tenant, '*')
-    const found = await this.#page({ stream: this.#of.names.jobs, filter_subject, from, count })
-    return found.flatMap((message) => this.#headIn(message) ?? [])
+    const { found } = await this.#page({
+      ...{ stream: this.#of.names.jobs, from, count },
+      filter: this.#of.subjects.stored.job(when, lane, tenant, '*'),
+      read: (message) => this.#headIn(message),
+    })
+    return found
   }
 
   async graves(
@@ -218,9 +230,12 @@ class NatsJobStore implements JobStore {
     count: number,
     { lane = '*', tenant = '*' }: Partial<JobFlow> = {},
   ): Promise<DeadHead[]> {
-    const filter_subject = this.#of.subjects.stored.dead(lane, tenant, '*')
-    const found = await this.#page({ stream: this.#of.names.dead, filter_subject, from, count })
-    return found.flatMap((message) => this.#graveIn(message) ?? [])
+    const { found } = await this.#page({
+      ...{ stream: this.#of.names.dead, from, count },
+      filter: this.#of.subjects.stored.dead(lane, tenant, '*'),
+      read: (message) => this.#graveIn(message),
+    })
+    return found
   }
 
   async grave(tenant: string, id: string): Promise<(StoredJob & DeadHead) | null> {
@@ -232,7 +247,7 @@ class NatsJobStore implements JobStore {
       subject: header(message, 'Nats-Subject'),
       seq: seqOf(message),
     })
-    return head === null ? null : { ...head, body: message.data, behind: null }
+    return head === null ? null : { ...head, body: message.data }
   }
 
   unbury(seq: number): Promise<boolean> {
@@ -245,33 +260,7 @@ class NatsJobStore implements JobStore {
     if (message !== null) await this.#delete(seqOf(message), this.#of.names.results)
   }
 
-  /** Messages of a stream from a place on, without their bodies. */
-  #page(of: {
-    stream: string
-    filter_subject: string
-    from: number
-    count: number
-  }): Promise<Placed[]> {
-    const { stream, filter_subject, from, count } = of
-    return this.#try(async () => {
-      const made = await this.#jsm.consumers.add(stream, {
-        filter_subject,
-        deliver_policy: DeliverPolicy.StartSequence,
-        opt_start_seq: Math.max(1, from),
-        headers_only: true,
-        ack_policy: AckPolicy.None,
-        mem_storage: true,
-        inactive_threshold: 10_000 * NS_PER_MS,
-      })
-      try {
-        return await this.#pull(made, Math.min(count, made.num_pending))
-      } finally {
-        await this.#jsm.consumers.delete(stream, made.name).catch(() => {})
-      }
-    })
-  }
-
-  async look(lanes: readonly string[]): Promise<JobStoreLook> {
+  async look(lanes: readonly string[] | null): Promise<JobStoreLook> {
     const { stored } = this.#of.subjects
     const { jobs, dead } = this.#of.names
     // First what costs the server nothing: whether it is there.
@@ -279,22 +268,29 @@ class NatsJobStore implements JobStore {
       this.#try(() => this.#jsm.streams.info(dead)),
       this.#try(() => this.#jsm.streams.info(jobs)),
     ])
-    const [later, claims, flows, ...each] = await Promise.all([
-      this.#count(stored.job('later', '*', '*', '*')),
+    const [claims, flows] = await Promise.all([
       this.#count(stored.claim('*', '*')),
       this.#count(stored.flow('*', '*')),
-      ...lanes.map((lane) => this.#count(stored.job('now', lane, '*', '*'))),
     ])
     const { messages, last_ts } = graves.state
     return {
-      lanes: new Map(lanes.map((lane, index) => [lane, each[index] ?? NONE])),
-      // Not counted by themselves: the server walks over all that it counts.
+      counted: lanes === null ? null : await this.#counted(lanes),
       jobs: Math.max(0, room.state.messages - claims.jobs - flows.jobs),
-      ...{ later: later.jobs, claims: claims.jobs },
+      claims: claims.jobs,
       ...{ dead: messages, deadAt: messages === 0 ? null : Date.parse(last_ts) },
       bytes: room.state.bytes,
       bytesMax: room.config.max_bytes > 0 ? room.config.max_bytes : null,
     }
+  }
+
+  /** The server walks over all that it counts. */
+  async #counted(lanes: readonly string[]): Promise<JobStoreLook['counted']> {
+    const { stored } = this.#of.subjects
+    const later = await this.#count(stored.job('later', '*', '*', '*'))
+    const counts = new Map<string, JobsKeptNow>()
+    // One after the other: meanwhile it writes nothing.
+    for (const lane of lanes) counts.set(lane, await this.#count(stored.job('now', lane, '*', '*')))
+    return { lanes: counts, later: later.jobs }
   }
 
   onResult(tenant: string, id: string, call: () => void): () => void {
@@ -357,23 +353,33 @@ class NatsJobStore implements JobStore {
     })
   }
 
-  async #pull(of: ConsumerInfo, count: number): Promise<Placed[]> {
-    if (count === 0) return []
-    const found: Placed[] = []
-    const consumer = this.#jsm.jetstream().consumers.getConsumerFromInfo(of)
-    const messages = await consumer.fetch({ max_messages: count, expires: WITHIN })
-    for await (const message of messages) {
-      found.push({ message, subject: message.subject, seq: message.seq })
-    }
-    return found
+  #page<T>(ask: PageAsk<T>): Promise<StreamPage<T>> {
+    return this.#try(() => this.#pages.page(ask))
   }
 
-  #headIn({ message, subject, seq }: Placed): JobHead | null {
+  /** Null: nothing that we know. */
+  #walked({ message, subject, seq, at }: Placed, deadlines: boolean): Walked | null {
+    const [kind, ...said] = subject.slice(this.#of.subjects.root.length + 1).split('.')
+    if (kind === 'claim') return { kind, ...claimIn(subject), revision: seq }
+    const [when, lane = '', tenant = '', id = ''] = said
+    if (kind === 'flow') return { kind, flow: { lane: when ?? '', tenant: lane }, seq, notedAt: at }
+    if (kind !== 'job' || said.length !== 4) return null
+    const number = (name: string): number => Number(header(message, name)) || 0
+    // To read headers costs more than all else, and most jobs are met only to know where they are.
+    const acceptedAt = deadlines || when === 'later' ? number(STORED.acceptedAt) : 0
+    return {
+      ...{ kind, lane, tenant, id, seq },
+      startsAt: when === 'later' ? acceptedAt + number(HEADER.notBefore) : null,
+      endsAt: deadlines ? acceptedAt + number(HEADER.deadline) : null,
+    }
+  }
+
+  #headIn({ message, subject, seq }: Omit<Placed, 'at'>): JobHead | null {
     return headOf(message, { subject, seq, root: this.#of.subjects.root })
   }
 
   /** Its subject says the same as a job's, without when it may start. */
-  #graveIn({ message, subject, seq }: Placed): DeadHead | null {
+  #graveIn({ message, subject, seq }: Omit<Placed, 'at'>): DeadHead | null {
     const [lane = '', tenant = '', id = ''] = subject.split('.').slice(-3)
     const asJob = this.#of.subjects.stored.job('now', lane, tenant, id)
     const head = this.#headIn({ message, subject: asJob, seq })
@@ -397,7 +403,7 @@ class NatsJobStore implements JobStore {
       seq: seqOf(message),
       root,
     })
-    return head === null ? null : { ...head, body: message.data, behind: null }
+    return head === null ? null : { ...head, body: message.data }
   }
 
   /** Messages of the subject that was asked for that stand behind this one; null: the server does not say. */
@@ -435,13 +441,6 @@ class NatsJobStore implements JobStore {
   }
 }
 
-/** A message and where it stands in its stream. */
-interface Placed {
-  message: WithHeaders
-  subject: string
-  seq: number
-}
-
 const NOTHING = new Uint8Array(0)
 /** No message of that sequence: it was deleted before, or there never was one. */
 const GONE_CODES: ReadonlySet<number> = new Set([10_037, 10_043, 10_057])
@@ -458,12 +457,23 @@ interface PublishAnswer {
   error?: { code: number; err_code: number; description: string }
 }
 
+function claimIn(subject: string): { tenant: string; id: string } {
+  const [tenant = '', id = ''] = subject.split('.').slice(-2)
+  return { tenant, id }
+}
+
+function claimSaid({ data }: { data: Uint8Array }): JobClaim {
+  const read = jobClaim.safeParse(jsonOf(data))
+  // Not written by a version that we know: whoever it was, it holds the job until it is dead.
+  return read.success ? read.data : UNREADABLE_CLAIM
+}
+
 const header = (message: WithHeaders, name: string): string => message.headers?.get(name) ?? ''
 const seqOf = (message: Msg): number => Number(header(message, 'Nats-Sequence'))
 
-function jsonOf(message: Msg): unknown {
+function jsonOf(data: Uint8Array): unknown {
   try {
-    return message.json()
+    return JSON.parse(new TextDecoder().decode(data))
   } catch {
     return null
   }

@@ -1,4 +1,7 @@
 import { memoryJobStore } from '#scheduler/memory/job-store'
 import { jobStoreConformance } from '../../conformance/job-store.ts'
 
-jobStoreConformance('memory', async () => ({ store: memoryJobStore({}), stop: async () => {} }))
+jobStoreConformance('memory', async () => ({
+  store: memoryJobStore({ wall: () => Date.now() }),
+  stop: async () => {},
+}))

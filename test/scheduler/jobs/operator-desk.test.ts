@@ -26,11 +26,12 @@ beforeEach(() => {
     // Nothing is taken here: what is stored stays as the test stored it.
     limits: () => ({
       ...{ window: 0, windowTotal: 0, windowBytes: 0, claimsMax: 3, delayedMax: 10 },
-      ...{ flowsMax: 10, submitsMax: 10, fetchesMax: 10, sweepPerSecond: 1 },
+      ...{ flowsMax: 10, placesMax: 10, submitsMax: 10, fetchesMax: 10, sweepPerSecond: 1 },
     }),
     words: {} as never,
     read: () => null,
     news: () => {},
+    tell: ({ lane, tenant }) => told.push({ lane, tenant }),
   })
   const desk = new JobsDesk({
     room,
@@ -38,7 +39,6 @@ beforeEach(() => {
     timeoutOf: () => 60_000,
     hash: () => 'h',
     resultSubject: () => '',
-    tell: (flow) => told.push({ lane: flow.lane, tenant: flow.tenant }),
   })
   operator = jobsOperator(room, desk)
 })
@@ -156,7 +156,7 @@ describe('a dead job', () => {
     const made = job(id, more)
     const added = await store.add(made, body)
     const seq = 'seq' in added ? added.seq : 0
-    const dead: StoredJob = { ...made, seq, body, behind: null }
+    const dead: StoredJob = { ...made, seq, body }
     await store.bury(dead, 'claims_exhausted')
     await store.settle({ ...made, headers: [], body: new Uint8Array(0) })
     await store.remove({ seq, revision: null })

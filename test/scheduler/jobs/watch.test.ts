@@ -104,20 +104,27 @@ describe('what the store holds', () => {
     expect((await of.look()).stored).toBe(1)
   })
 
-  test('is asked less often where counting takes long', async () => {
+  test('is counted less often the more there is; what stands there is told meanwhile', async () => {
     const of = watched()
     const { look } = of.store
-    let asked = 0
+    const asked = { looks: 0, counts: 0 }
     of.store.look = async (lanes) => {
-      asked += 1
-      of.clock.advance(LOOK_EVERY)
-      return look(lanes)
+      asked.looks += 1
+      if (lanes !== null) asked.counts += 1
+      const seen = await look(lanes)
+      return { ...seen, jobs: seen.jobs + 399_999 }
     }
+    await of.add('one', { lane: 'batch' })
     of.watch.start()
-    for (let times = 0; times < 19; times++) await of.look()
-    expect(asked).toBe(1)
     await of.look()
-    expect(asked).toBe(2)
+    await of.add('two', { lane: 'batch' })
+    for (let looks = 2; looks <= 9; looks++) await of.look()
+    expect(asked).toEqual({ looks: 10, counts: 1 })
+    expect(of.read().lanes).toMatchObject([{ stored: 0 }, { lane: 'batch', stored: 1 }])
+    expect(of.read().stored).toBe(400_001)
+    await of.look()
+    expect(asked).toEqual({ looks: 11, counts: 2 })
+    expect(of.read().lanes).toMatchObject([{ stored: 0 }, { lane: 'batch', stored: 2 }])
   })
 
   test('counts dead letters, and when the last came', async () => {
@@ -137,8 +144,9 @@ describe('what the store holds', () => {
       ['none', 0, 0],
       ['middle', 0, 3],
     ] as const) {
-      const flow = new Flow({ lane: 'batch', tenant })
-      of.flows.push(Object.assign(flow, { stored: held, taken, oldestAt: of.clock.wall() - 1_000 }))
+      const flow = new Flow({ lane: 'batch', tenant }, { unread: null, usedAt: 0 })
+      for (let seq = 1; seq <= held; seq++) flow.line.add(seq)
+      of.flows.push(Object.assign(flow, { taken, oldestAt: of.clock.wall() - 1_000 }))
     }
     expect(of.read().tenants).toEqual([
       { tenant: 'large', lane: 'batch', stored: 50, taken: 4, oldest_ms: 1_000 },
