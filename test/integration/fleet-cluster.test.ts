@@ -46,11 +46,14 @@ async function program(): Promise<string> {
   return path
 }
 
+const recordOf = async (http: string) =>
+  snapshot.parse(await (await fetch(`${http}/api/snapshot`)).json()).fleet ?? { members: [] }
+
 /** Of what one member read of the record at one time: two that are asked one after the other may both name a slot
  *  that went from one to the other meanwhile. */
 async function sharesSeenBy({ http }: FleetMember): Promise<number[]> {
-  const { fleet: now } = snapshot.parse(await (await fetch(`${http}/api/snapshot`)).json())
-  return now?.members.map(({ share }) => share) ?? []
+  const { members } = await recordOf(http)
+  return members.map(({ share }) => share)
 }
 const sums: number[] = []
 /** Whether all see that all have a share. */
@@ -75,6 +78,8 @@ const times = <T>(count: number, ask: () => Promise<T>) =>
 test('all are served, and a server that is killed costs a moment', async () => {
   const { members, servers } = fleet
   while (!(await sharesLooked())) await moment(50)
+  const named = (await recordOf(members[0]!.http)).members.map(({ member }) => member)
+  expect(named.toSorted()).toEqual(members.map(({ name }) => name))
   expect(await times(30, byClient)).toEqual(Array(30).fill('completed'))
 
   const leader = await leaderOf(SHARES)
