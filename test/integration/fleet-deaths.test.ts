@@ -6,21 +6,27 @@ import { openFleet, type Call, type Fleet, type Member, type Way } from '../supp
 import { heldUpstream, type HeldUpstream } from '../support/held-upstream.ts'
 import { standStill } from '../support/stand-still.ts'
 
-/** So many a call are noticed to have lost their instance. */
-const NOTICED_MS = 5_000
-/** Some run, some wait in the queue. */
-const YAML = 'llm_gateway: { max_inflight_global: 10 }\nconcurrency_limit: { initial: 10 }\n'
+/** Within 5 s, as the client's own tests have it in virtual time; twice that on a crowded machine, and still less than
+ *  the 15 s after which a silent stream ends by itself. */
+const NOTICED_MS = 10_000
+/** Four programs start. */
+const PATIENCE = 180_000
+/** Of each instance; the others wait in its queue. */
+const RUNNING = 10
+const YAML = `llm_gateway: { max_inflight_global: ${RUNNING} }
+concurrency_limit: { initial: ${RUNNING} }
+`
 
 let upstream: HeldUpstream
 let fleet: Fleet
 beforeAll(async () => {
   upstream = await heldUpstream()
   fleet = await openFleet({ upstream: upstream.url, yaml: YAML, schedulers: 3 })
-})
+}, PATIENCE)
 beforeEach(async () => {
   upstream.hold()
   while (fleet.members.length < 3) await fleet.start()
-})
+}, PATIENCE)
 afterAll(async () => {
   await fleet.close()
   await upstream.close()
@@ -47,6 +53,9 @@ async function load() {
   const holder = new Map(taken.map(({ id, instance }) => [id, instance]))
   const heldBy = ({ instance }: Member, calls: readonly Call[]) =>
     calls.filter(({ id }) => holder.get(id) === instance)
+  const held = fleet.members.map((one) => heldBy(one, [...begun, ...waiting]).length)
+  const running = held.reduce((sum, count) => sum + Math.min(count, RUNNING), 0)
+  await upstream.calls.take(ran + running)
   const victim = fleet.members.toSorted(
     (a, b) => heldBy(b, waiting).length - heldBy(a, waiting).length,
   )[0]!
@@ -63,26 +72,32 @@ const failed = async (calls: readonly Call[]): Promise<string[]> =>
     .filter(([, { how }]) => how !== 'completed')
     .map(([id, { how }]) => `${id} ${how}`)
 
-test('killed: only streams that had begun there see it, and they within 5 s', async () => {
-  const { begun, waiting, victim, heldBy } = await load()
-  const killedAt = performance.now()
-  fleet.end(victim, 'SIGKILL')
-  upstream.release()
-  const broken = heldBy(victim, begun)
-  const lost = heldBy(victim, waiting)
-  const ends = await endsOf([...broken, ...lost])
-  const tookMs = performance.now() - killedAt
-  expect(await failed(waiting)).toEqual([])
-  expect(await failed(begun)).toEqual(broken.map(({ id }) => `${id} stream_broken`))
-  expect(tookMs).toBeLessThan(NOTICED_MS + 1_000)
-  // A stream's trailers, which say it, fetch does not show.
-  const told = lost.filter(({ way, stream }) => way === 'client' || !stream)
-  expect(told.map(({ id }) => ends.get(id)?.ambiguous)).toEqual(told.map(() => 1))
-  const others = waiting.filter((call) => !lost.includes(call))
-  expect([...(await endsOf(others)).values()].filter(({ ambiguous }) => ambiguous > 0)).toEqual([])
-})
+test(
+  'killed: only streams that had begun there see it, and they soon',
+  { timeout: PATIENCE },
+  async () => {
+    const { begun, waiting, victim, heldBy } = await load()
+    const killedAt = performance.now()
+    fleet.end(victim, 'SIGKILL')
+    upstream.release()
+    const broken = heldBy(victim, begun)
+    const lost = heldBy(victim, waiting)
+    const ends = await endsOf([...broken, ...lost])
+    const tookMs = performance.now() - killedAt
+    expect(await failed(waiting)).toEqual([])
+    expect(await failed(begun)).toEqual(broken.map(({ id }) => `${id} stream_broken`))
+    expect(tookMs).toBeLessThan(NOTICED_MS)
+    // A stream's trailers, which say it, fetch does not show.
+    const told = lost.filter(({ way, stream }) => way === 'client' || !stream)
+    expect(told.map(({ id }) => ends.get(id)?.ambiguous)).toEqual(told.map(() => 1))
+    const others = waiting.filter((call) => !lost.includes(call))
+    expect([...(await endsOf(others)).values()].filter(({ ambiguous }) => ambiguous > 0)).toEqual(
+      [],
+    )
+  },
+)
 
-test('stopped: nobody sees it, and nothing runs twice', async () => {
+test('stopped: nobody sees it, and nothing runs twice', { timeout: PATIENCE }, async () => {
   const { begun, waiting, victim, heldBy, ran } = await load()
   const queued = heldBy(victim, waiting).filter(
     ({ id }) => !upstream.calls.all.some(({ name }) => name === id),
@@ -101,7 +116,7 @@ test('stopped: nobody sees it, and nothing runs twice', async () => {
   expect(names.length).toBe(begun.length + waiting.length + later.length)
 })
 
-test('made to stand still for 8 s: each caller has one answer', async () => {
+test('made to stand still for 8 s: each caller has one answer', { timeout: PATIENCE }, async () => {
   const { begun, waiting, victim, heldBy } = await load()
   await standStill(victim.program.child.pid!)
   const over = new Promise<void>((resolve) => void clientSystem.after(8_000, resolve))
