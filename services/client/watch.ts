@@ -13,6 +13,8 @@ export const WATCH_MS = 1_500
 /** Long enough for every instance's answer: who does not have a call waits 250 ms before it says so. */
 export const HEAR_MS = 1_000
 const TICK_MS = 250
+/** Whoever looks at the clock so much too late stood still itself, and may not have heard what came. */
+const LATE_MS = 250
 /** Open at once about single calls; the others wait for the next tick. */
 const QUESTIONS_MAX = 256
 /** So often in a row it must be so. */
@@ -176,9 +178,9 @@ class CallWatch implements Watch {
         this.#found(entry, { who, attempts })
       },
       // The answer is on its way, or was lost: who died is no matter of it.
-      over: () => {
+      over: (listened) => {
         if (heard.settled) this.#drop(entry)
-        else if (heard.nothing && this.#now() >= this.#calmUntil) this.#missed(entry)
+        else if (heard.nothing && listened) this.#missed(entry)
         else entry.askAt = this.#now() + this.#everyMs
       },
     })
@@ -217,12 +219,12 @@ class CallWatch implements Watch {
         has = said.has
         entry.attempts = Math.max(entry.attempts, said.attempts)
       },
-      over: () => {
+      over: (listened) => {
         this.#looking = null
         this.#lookAt = now + this.#everyMs
         // It has ended there, and its answer is on its way or was lost.
         if (has !== 'live' && entry.holder === holder) this.#drop(entry)
-        if (answers > 0 && this.#now() >= this.#calmUntil) this.#judge(now)
+        if (answers > 0 && listened) this.#judge(now)
       },
     })
   }
@@ -254,8 +256,13 @@ class CallWatch implements Watch {
     for (const { call, attempts } of lost) call.lost({ withinMs, attempts })
   }
 
-  /** Asks about a call until all have had their time; the answer ends it before. */
-  #ask(entry: Entry, of: { hear: (said: Said) => void; over: () => void }): () => void {
+  /** Asks about a call until all have had their time; the answer ends it before. `listened`: who has not been heard
+   *  has said nothing. */
+  #ask(
+    entry: Entry,
+    of: { hear: (said: Said) => void; over: (listened: boolean) => void },
+  ): () => void {
+    const startedAt = this.#now()
     let open = true
     let close = (): void => {}
     const end = (): void => {
@@ -267,11 +274,16 @@ class CallWatch implements Watch {
       entry.question = null
       this.#questions -= 1
     }
-    const stop = this.#system.after(HEAR_MS, () => {
-      end()
-      of.over()
+    let stop = this.#system.after(HEAR_MS, () => {
+      const now = this.#now()
+      const listened = now < startedAt + HEAR_MS + LATE_MS && now >= this.#calmUntil
+      // What has arrived by now is read before a timer that is set now fires.
+      stop = this.#system.after(0, () => {
+        end()
+        of.over(listened)
+      })
     })
-    entry.askedAt = this.#now()
+    entry.askedAt = startedAt
     try {
       close = entry.call.ask({
         hear: (said) => {

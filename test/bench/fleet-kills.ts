@@ -21,6 +21,10 @@ interface Row extends Ended {
   call: Call
   begun: boolean
   tookMs: number
+  /** From the last kill to its end. */
+  sinceKillMs: number
+  /** It was asked when whoever was killed had been dead for a while, and nobody else died in its time. */
+  later: boolean
 }
 
 export async function benchFleetKills(args: readonly string[]): Promise<boolean> {
@@ -41,6 +45,7 @@ export async function benchFleetKills(args: readonly string[]): Promise<boolean>
     await pause(500 + dice.next() * 1_000)
     const victim = fleet.members[Math.floor(dice.next() * fleet.members.length)]
     const under = load.open()
+    load.killed()
     if (victim !== undefined) fleet.end(victim, 'SIGKILL')
     await fleet.start()
     // Nobody's call meets two deaths.
@@ -58,15 +63,21 @@ export async function benchFleetKills(args: readonly string[]): Promise<boolean>
   return good
 }
 
+/** So long after a kill the server knows. */
+const DEAD_MS = 500
+
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** As many plain calls as streams, by each way in turn, whatever becomes of those before. */
 function offer(fleet: Fleet, perSecond: number) {
   const rows: Row[] = []
   const open = new Map<Call, Promise<void>>()
+  const began = performance.now()
+  let killedAt = began
   let asked = 0
   const ask = (stream: boolean): void => {
     const at = performance.now()
+    const later = killedAt < at - DEAD_MS
     const id = `c${asked++}`
     const call = fleet.ask({
       id,
@@ -79,17 +90,29 @@ function offer(fleet: Fleet, perSecond: number) {
       .catch((error: Error): Ended => ({ how: error.message, ambiguous: 0 }))
       .then((ended) => {
         open.delete(call)
-        rows.push({ ...ended, call, begun, tookMs: performance.now() - at })
+        const now = performance.now()
+        rows.push({
+          ...ended,
+          call,
+          begun,
+          tookMs: now - at,
+          sinceKillMs: now - killedAt,
+          later: later && killedAt < at,
+        })
       })
     open.set(call, over)
   }
+  // A crowded machine is late with a timer; what is due is due.
   const timer = setInterval(() => {
-    ask(false)
-    ask(true)
+    while (asked < ((performance.now() - began) / 1_000) * 2 * perSecond) {
+      ask(false)
+      ask(true)
+    }
   }, 1_000 / perSecond)
   return {
     rows,
     open: () => [...open.keys()],
+    killed: () => void (killedAt = performance.now()),
     async end() {
       clearInterval(timer)
       await Promise.all(open.values())
@@ -112,13 +135,15 @@ function say(
   const codes = new Map<string, number>()
   for (const { how } of failed) codes.set(how, (codes.get(how) ?? 0) + 1)
   const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
-  const took = (some: readonly Row[], q: number): string =>
-    seconds(
-      quantile(
-        some.map(({ tookMs }) => tookMs),
-        q,
-      ),
-    )
+  const took = (some: readonly Row[], q: number, what: 'tookMs' | 'sinceKillMs'): string =>
+    some.length === 0
+      ? '-'
+      : seconds(
+          quantile(
+            some.map((row) => row[what]),
+            q,
+          ),
+        )
   sayTable('three schedulers, one after the other killed', [
     ['what', 'figure'],
     ['kills', String(of.kills)],
@@ -130,10 +155,13 @@ function say(
     ['answered twice', String(twice.length)],
     ['how they failed', [...codes].map(([code, n]) => `${code} ${n}`).join(', ') || '-'],
     ['asked again and answered, as far as it is told', String(saved.length)],
-    ['of these took, median and longest', `${took(saved, 0.5)}, ${took(saved, 1)}`],
-    ['broken streams took, longest', begun.length === 0 ? '-' : took(begun, 1)],
+    ['of these though their instance lived', String(saved.filter(({ later }) => later).length)],
+    ['asked again, from the kill to their answer, median', took(saved, 0.5, 'sinceKillMs')],
+    ['and longest', took(saved, 1, 'sinceKillMs')],
+    ['broken streams from the kill to that word, longest', took(begun, 1, 'sinceKillMs')],
     ['ran twice at the provider', String(beyond)],
-    ['all calls took, median and p99', `${took(rows, 0.5)}, ${took(rows, 0.99)}`],
+    ['all calls took, median', took(rows, 0.5, 'tookMs')],
+    ['and p99', took(rows, 0.99, 'tookMs')],
   ])
   return plain.length === 0 && notBegun.length === 0 && twice.length === 0
 }

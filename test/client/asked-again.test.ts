@@ -419,7 +419,7 @@ describe('what it costs', () => {
     expect(fleet.sent('request').length).toBe(1_000 + held)
     for (const one of fleet.instances)
       if (one !== dead) for (const id of [...one.has.keys()]) fleet.answer(one, id)
-    await fleet.pass(100)
+    await fleet.pass(500)
     const ends = all.flat()
     expect(ends.filter((end) => end === 'answered, ambiguous 1').length).toBe(held)
     expect(ends.filter((end) => end === 'answered, ambiguous 0').length).toBe(1_000 - held)

@@ -6,15 +6,17 @@ import { manualClock } from '../support/manual-clock.ts'
 /** Calls at an instance that answers until it is told to die, beside one that always answers. */
 function world() {
   const clock = manualClock()
-  const watch = watchCalls({ system: { ...clock, random: () => 1 } })
-  const state = { alive: true, attempts: 2, open: 0, openMost: 0 }
+  const now = () => clock.now() + state.stoodStillMs
+  const watch = watchCalls({ system: { now, after: clock.after, random: () => 1 } })
+  const state = { alive: true, attempts: 2, stoodStillMs: 0, sayAfterMs: 5, open: 0, openMost: 0 }
   const lost: { withinMs: number; attempts: number }[] = []
   const call = (bytes: number): WatchedCall => ({
     bytes,
     ask({ hear }) {
       state.open += 1
       state.openMost = Math.max(state.openMost, state.open)
-      const say = (said: Said) => void clock.after(said.has === 'live' ? 5 : 255, () => hear(said))
+      const say = (said: Said) =>
+        void clock.after(said.has === 'live' ? state.sayAfterMs : 255, () => hear(said))
       if (state.alive) say({ who: 'mortal', has: 'live', attempts: state.attempts })
       say({ who: 'other', has: 'nothing', attempts: 0 })
       return () => void (state.open -= 1)
@@ -58,6 +60,30 @@ test('the tries that a call has had are those that were said last', () => {
   state.alive = false
   clock.advance(5_000)
   expect(lost).toEqual([{ withinMs: 250, attempts: 5 }])
+})
+
+test('whoever stood still itself has not listened, and takes nobody for dead', () => {
+  const { clock, watch, state, lost, call } = world()
+  watch.begin(call(1))
+  clock.advance(3_000)
+  state.alive = false
+  watch.begin(call(1))
+  for (let n = 0; n < 100; n++) {
+    clock.advance(100)
+    state.stoodStillMs += 100
+  }
+  expect(lost).toEqual([])
+  clock.advance(5_000)
+  expect(lost.length).toBe(2)
+})
+
+test('what has arrived is read before anybody is judged', () => {
+  const { clock, watch, state, lost, call } = world()
+  watch.begin(call(1))
+  clock.advance(3_000)
+  state.sayAfterMs = 1_000
+  clock.advance(20_000)
+  expect(lost).toEqual([])
 })
 
 test('what is heard of a call stands for its instance', () => {
