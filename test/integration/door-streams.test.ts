@@ -92,6 +92,9 @@ function streamOf(
   })
 }
 
+/** A slow machine takes so long to gather them all that the first are kept awake by a ping. */
+const withoutPings = (text = ''): string => text.replaceAll(/event: ping\ndata: .*\n\n/g, '')
+
 test(`${STREAMS} streams at once, none loses or mixes an event, and every slot comes back`, async () => {
   const upstream = await gatheringUpstream()
   const door = await openDoor({ yaml: YAML, upstreamUrl: upstream.url })
@@ -99,7 +102,7 @@ test(`${STREAMS} streams at once, none loses or mixes an event, and every slot c
   const words = Array.from({ length: STREAMS }, (_, i) => `word-${i}`)
   const answers = await Promise.all(words.map((word) => streamOf(door.url, word, agent)))
   expect(upstream.most()).toBe(STREAMS)
-  const wrong = words.filter((word, i) => answers[i]?.text !== framesOf(word).join(''))
+  const wrong = words.filter((word, i) => withoutPings(answers[i]?.text) !== framesOf(word).join(''))
   expect(wrong).toEqual([])
   const outcomes = new Set(
     answers.map(({ trailers }) => `${trailers['headgate-outcome']} ${trailers['headgate-events']}`),
