@@ -102,7 +102,9 @@ test(`${STREAMS} streams at once, none loses or mixes an event, and every slot c
   const words = Array.from({ length: STREAMS }, (_, i) => `word-${i}`)
   const answers = await Promise.all(words.map((word) => streamOf(door.url, word, agent)))
   expect(upstream.most()).toBe(STREAMS)
-  const wrong = words.filter((word, i) => withoutPings(answers[i]?.text) !== framesOf(word).join(''))
+  const wrong = words.filter(
+    (word, i) => withoutPings(answers[i]?.text) !== framesOf(word).join(''),
+  )
   expect(wrong).toEqual([])
   const outcomes = new Set(
     answers.map(({ trailers }) => `${trailers['headgate-outcome']} ${trailers['headgate-events']}`),
