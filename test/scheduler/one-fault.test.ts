@@ -93,6 +93,22 @@ describe('the loop', () => {
       ])
     world.loop.abandon()
     expect(world.codes()).toEqual({ draining: 100 })
+    const late = world.request()
+    expect(world.answers.get(late)).toMatchObject([
+      { how: 'refuse', refusal: { code: 'draining' }, accounting: { attempts: 0 } },
+    ])
+  })
+
+  test('after a broken law each is told the tries that it had', async () => {
+    const world = new LoopWorld({ script: () => ({ firstByteMs: Infinity }) })
+    const ids = Array.from({ length: 100 }, () => world.request())
+    await world.pass(100)
+    const begun = world.loop.held().slots
+    expect(begun).toBeGreaterThan(0)
+    world.loop.abandon()
+    const told = ids.map((id) => world.answers.get(id)?.[0]?.accounting.attempts)
+    expect(told.filter((attempts) => attempts === 1)).toHaveLength(begun)
+    expect(told.filter((attempts) => attempts === 0)).toHaveLength(100 - begun)
   })
 
   test('a drain says its thousands of refusals by slices, and all of them', async () => {

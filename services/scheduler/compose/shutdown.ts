@@ -9,7 +9,8 @@ import type { WiredFleet } from './wire-fleet.ts'
 import type { WiredJobs } from './wire-jobs.ts'
 import { within } from './within.ts'
 
-/** For the last words after a broken law. */
+/** After a broken law: until no further request comes, and then for the last words. */
+const UNHEARD_MS = 500
 const ABANDON_MS = 2_000
 
 export interface Shutdown {
@@ -46,6 +47,10 @@ export function shutdown(parts: ShutdownParts): Shutdown {
     },
     async abandon() {
       const { bus, clock } = parts.of
+      parts.loop.halt()
+      // Who hears `draining` asks again at once, and shall not find us a second time.
+      const open = parts.doors()?.main.drainRequests()
+      await within(clock, UNHEARD_MS, open?.catch(() => {}) ?? Promise.resolve())
       parts.loop.abandon()
       const left = [
         bus.flush().catch(() => {}),

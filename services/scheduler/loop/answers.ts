@@ -105,11 +105,21 @@ export class Answers {
     this.refuseEarly({ ...incoming, trace }, refusal('duplicate_id', message), 'DUPLICATE_ID')
   }
 
-  /** The last word after a broken law, when nothing may be asked of the state any more. */
-  abandon(live: LiveRequest): void {
+  /** The last word after a broken law, when nothing more may be decided. It says the tries that were made: a call
+   *  that never left may be asked of another instance. */
+  abandon(live: LiveRequest, now: Millis): void {
     if (live.answered) return
     live.answered = true
-    this.say(() => live.incoming.reply.refuse(ABANDONED, unattempted(live.id, live.model), null))
+    this.say(() => {
+      const accounting = accountingOf(live, 'refused', null, now)
+      live.incoming.reply.refuse(ABANDONED, accounting, null)
+    })
+  }
+
+  /** One that comes after a broken law. */
+  turnAway(incoming: Incoming): void {
+    const accounting = unattempted(incoming.id, incoming.model)
+    this.say(() => incoming.reply.refuse(ABANDONED, accounting, null))
   }
 
   /** What a reply throws is its own trouble. */

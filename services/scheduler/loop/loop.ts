@@ -128,6 +128,7 @@ export class Loop implements Scheduler {
   #wallOffset: Millis
   #idle: (() => void) | null = null
   #stopped = false
+  #broken = false
 
   constructor(options: LoopOptions) {
     this.#options = options
@@ -182,6 +183,7 @@ export class Loop implements Scheduler {
   // ---- what doors ask ----
 
   request(incoming: Incoming): void {
+    if (this.#broken) return this.#answers.turnAway(incoming)
     const key = requestKey(incoming.tenant, incoming.id)
     this.#enter(() => {
       if (this.#live.has(key)) return this.#answers.refuseDuplicate(incoming)
@@ -320,10 +322,16 @@ export class Loop implements Scheduler {
     this.#enter(() => this.#step({ type: 'drain-over' }))
   }
 
-  /** The last word to everybody who waits, after a broken law: nothing else may be asked of the state. */
-  abandon(): void {
-    for (const live of this.#live.values()) this.#answers.abandon(live)
+  /** After a broken law nothing more is decided; whoever comes now is turned away. */
+  halt(): void {
+    this.#broken = true
     this.stop()
+  }
+
+  /** The last word to everybody who waits, after a broken law. */
+  abandon(): void {
+    this.halt()
+    for (const live of this.#live.values()) this.#answers.abandon(live, this.#now())
   }
 
   /** No timer is left behind. */
