@@ -47,7 +47,7 @@ afterEach(async () => {
 
 async function open(of: Parameters<Browser['newContext']>[0] = {}, path = '/'): Promise<Page> {
   const context = await browser!.newContext({ viewport: { width: 1280, height: 900 }, ...of })
-  context.setDefaultTimeout(8_000)
+  context.setDefaultTimeout(30_000)
   const made = await context.newPage()
   made.on('pageerror', (error) => wrong.push(error.message))
   made.on('console', (message) => {
