@@ -22,6 +22,7 @@ import {
   priorsFile,
   schedulingFile,
 } from './config-scheduling.ts'
+import { pricesFile } from './config-money.ts'
 import { routeFile, tenantsFile, upstreamFile, type tenantFile } from './config-who.ts'
 import type { FormerLaneKeys } from './former-keys.ts'
 
@@ -56,6 +57,7 @@ export const configFile = z.strictObject({
     why: 'routes made on demand; past it the idle one longest without a success gives way',
     source: `${WIRE}: Configuration`,
   }),
+  prices: pricesFile,
   limits: limitsFile,
   nats: natsFile,
   fleet: fleetFile,

@@ -1,6 +1,7 @@
 /** Who is served, and by whom: tenants, upstreams, routes. */
 import { z } from 'zod'
 import { LAWS, WIRE, knob, model, token } from './config-knob.ts'
+import { tenantLimitsFile } from './config-money.ts'
 
 const hashedKey = z.string().min(8).max(512)
 
@@ -27,6 +28,7 @@ export const tenantFile = z.strictObject({
     why: "whether its jobs may wait in batches of the provider's, where their route says `batches`",
     source: 'operations: half price',
   }),
+  limits: tenantLimitsFile.optional(),
 })
 
 export const tenantsFile = z

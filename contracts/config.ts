@@ -1,6 +1,10 @@
 /** What runs: the complete `Config` that `resolve` makes of a file, and what may not stand together in one. */
 import { TOKEN, TOKEN_SHAPE } from './ids.ts'
 import { configFile, type ChangeTakes, type ConfigFile, type ConfigInput } from './config-file.ts'
+import { tenantLimits, type TenantLimits } from './tenant-limits.ts'
+import { pricesInForce } from './default-prices.ts'
+import type { Prices } from './prices.ts'
+import type { TenantLimitsFile } from './config-money.ts'
 import type { Millis } from './units.ts'
 
 export { configFile, type ChangeTakes, type ConfigFile, type ConfigInput }
@@ -35,6 +39,8 @@ export interface TenantConfig {
   lanes: readonly string[] | null
   /** Its jobs may wait in the provider's batches. */
   batches: boolean
+  /** What it may use; null: as much as it gets. */
+  limits: TenantLimits | null
 }
 
 export interface RouteConfig {
@@ -60,6 +66,7 @@ export interface Config {
     default: TenantConfig
     named: ReadonlyMap<string, TenantConfig>
   }
+  prices: Prices
   /** A configured `max_inflight_per_tenant`, always binding; null: the default. */
   tenantCap: number | null
   maxInflight: number
@@ -161,6 +168,7 @@ export function resolve(
       default: tenantConfig(file.tenants.default, emergency),
       named,
     },
+    prices: pricesInForce(file.prices),
     tenantCap: block.max_inflight_per_tenant ?? null,
     maxInflight: block.max_inflight_global,
     breaker: {
@@ -196,6 +204,7 @@ const tenantConfig = (
     max_inflight?: number | undefined
     lanes?: string[] | undefined
     batches: boolean
+    limits?: TenantLimitsFile | undefined
   },
   emergency: boolean,
 ): TenantConfig => ({
@@ -205,6 +214,7 @@ const tenantConfig = (
     : (of.max_inflight ?? null),
   lanes: of.lanes ?? null,
   batches: of.batches,
+  limits: of.limits === undefined ? null : tenantLimits(of.limits),
 })
 
 const routeConfig = (of: RouteFile, defaults: Omit<RouteConfig, 'model'>): RouteConfig => ({
