@@ -34,6 +34,14 @@ export const limitsFile = z
       why: "bodies of one tenant's live requests; so that no tenant alone can take all of queued_bytes",
       source: 'architecture: nothing grows without a bound',
     }),
+    accounts_max: int({
+      default: 200_000,
+      min: 1,
+      max: 10_000_000,
+      unit: 'tenants',
+      why: 'tenants with limits whose use is remembered; past it further ones without a name of their own share one',
+      source: 'architecture: nothing grows without a bound',
+    }),
     header_bytes: int({
       default: 65_536,
       min: 1_024,

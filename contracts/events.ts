@@ -164,6 +164,14 @@ const events = {
       ),
     member: z.string(),
   }),
+  budget: z.object({
+    tenant: z.string(),
+    span: z.enum(['day', 'month']),
+    unit: z.enum(['tokens', 'usd']).describe('What is counted; usd: in micro-dollars.'),
+    window: z.string().describe('The day or month.'),
+    what: z.enum(['mark', 'end']).describe('mark: four fifths of it are drawn; end: all of it is.'),
+    most: z.number(),
+  }),
   guardrail: z.object({
     name: z.enum(['ratio_429', 'p95_e2e_ms', 'retry_amplification']),
     met: z.boolean(),

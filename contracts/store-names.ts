@@ -9,6 +9,7 @@ export const storeNames = (prefix: string) => ({
   config: `headgate_config_${prefix}`,
   cache: `headgate_cache_${prefix}`,
   fleet: `headgate_fleet_${prefix}`,
+  budgets: `headgate_budgets_${prefix}`,
   gatherings: `headgate_gatherings_${prefix}`,
   batches: `headgate_batches_${prefix}`,
   /** Streams of durable jobs. */

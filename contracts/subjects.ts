@@ -50,7 +50,7 @@ export function subjects(prefix: string) {
     admin: (op: AdminOp) => `${root}.admin.${op}`,
     requestEvent: (tenant: string, lane: string) => `${root}.event.request.${tenant}.${lane}`,
     jobEvent: (tenant: string, lane: string) => `${root}.event.job.${tenant}.${lane}`,
-    controllerEvent: (kind: 'breaker' | 'limit' | 'guardrail', name: string) =>
+    controllerEvent: (kind: 'breaker' | 'limit' | 'guardrail' | 'budget', name: string) =>
       `${root}.event.${kind}.${name}`,
     fleetEvent: `${root}.event.fleet`,
     events: `${root}.event.>`,

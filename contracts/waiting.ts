@@ -27,6 +27,10 @@ export const waitReasons = {
     'the breaker keeps the route shut, or lets only probes through',
     'see whether the upstream is sick; a fallback model serves callers who opted in',
   ),
+  tenant_limit: row(
+    "its tenant's own limit of the minute, or its budget, is used up",
+    'raise tenants.<name>.limits, or wait until more comes',
+  ),
   tenant_cap: row(
     'its tenant has as many calls in flight as it may',
     'raise tenants.<name>.max_inflight, or let the tenant ask less at once',

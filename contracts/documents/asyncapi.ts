@@ -190,6 +190,13 @@ const tellsOf = (on: Subjects): Tell[] => [
     parameters: [],
     messages: [eventMessage('fleet')],
   },
+  {
+    name: 'event.budget',
+    address: on.controllerEvent('budget', '{tenant}'),
+    says: eventRows.budget.says,
+    parameters: ['tenant'],
+    messages: [eventMessage('budget')],
+  },
   ...(['breaker', 'limit', 'guardrail'] as const).map((kind) => {
     const parameter = kind === 'guardrail' ? ('guardrail' as const) : ('route' as const)
     return {

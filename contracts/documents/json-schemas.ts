@@ -26,7 +26,8 @@ interface Shape {
 }
 
 /** Where an event is published; null: it stays with its instance, in log, metrics and `/api/events`. */
-export type EventPlace = 'request' | 'job' | 'breaker' | 'limit' | 'fleet' | 'guardrail' | null
+export type EventPlace =
+  'request' | 'job' | 'breaker' | 'limit' | 'fleet' | 'budget' | 'guardrail' | null
 
 export const eventRows: Readonly<Record<EventName, { says: string; on: EventPlace }>> = {
   'request.queued': { says: 'A request was accepted and waits for its turn.', on: 'request' },
@@ -53,6 +54,7 @@ export const eventRows: Readonly<Record<EventName, { says: string; on: EventPlac
   breaker: { says: "A route's circuit breaker moved.", on: 'breaker' },
   limit: { says: "A route's concurrency limit moved.", on: 'limit' },
   fleet: { says: 'A member of the fleet came or went, or a lease ran out.', on: 'fleet' },
+  budget: { says: "A tenant's budget is nearly used up, or all of it is drawn.", on: 'budget' },
   guardrail: { says: 'A guardrail was breached, or holds again.', on: 'guardrail' },
   alarm: { says: 'Something that an operator must see.', on: null },
 }

@@ -20,11 +20,12 @@ import { openJobs } from './compose/open-jobs.ts'
 import { openCache } from './compose/open-cache.ts'
 import { natsBus } from './nats/connection.ts'
 import { addresses } from './nats/server-address.ts'
+import { natsBudgetStore } from './nats/budget-store.ts'
 import { natsSettings } from './nats/settings.ts'
 import { SHARED_CONFIG_BUCKET, storeNames } from '#contracts/store-names'
 import { framesOf, nameOf } from './observability/faults.ts'
 import { createLog, logLevel, type Log } from '#platform/log'
-import type { Bus, KeptSettings } from './ports.ts'
+import type { BudgetStore, Bus, KeptSettings } from './ports.ts'
 import { anthropicBatches } from './provider/batches.ts'
 import { anthropicProvider } from './provider/anthropic.ts'
 import { startLine } from './compose/start-line.ts'
@@ -89,6 +90,7 @@ async function main(): Promise<void> {
     bus,
     settings,
     cache,
+    budgets: budgetsAt(file, settings.durable ? connection : null),
     jobs: jobs.kept,
     fleet: fleet.store && {
       store: fleet.store,
@@ -130,6 +132,15 @@ async function main(): Promise<void> {
   sayReady(wired, log)
   drainOnSignals(wired, log)
   tellParent(wired, { file, bus, durable: settings.durable })
+}
+
+/** Null: what is used of budgets is kept in this process, and does not outlive it. */
+function budgetsAt(file: ConfigFile, connection: Connected['connection']): BudgetStore | null {
+  if (connection === null) return null
+  return natsBudgetStore({
+    ...{ connection, clock: systemClock, replicas: file.jobs.replicas },
+    bucket: storeNames(file.subject_prefix).budgets,
+  })
 }
 
 function sayReady(wired: Wired, log: Log): void {

@@ -1,6 +1,7 @@
 /** What the scheduler asks of the world. Each port is small, belongs to its caller, and has a fake and a
  *  real side that pass one conformance suite (test/conformance). */
 import type { Dice } from '#core/estimators/dice'
+import type { Account, Allowance } from '#core/model/account'
 import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
 import type { Batch, BatchOp } from '#contracts/batches'
@@ -160,6 +161,22 @@ export interface KeptSettings extends Settings {
   readonly reason: string | null
   /** Others may write it too. */
   readonly shared: boolean
+  close(): Promise<void>
+}
+
+/** Draws more of a tenant's budget when the core wants it; what comes of it is an input. */
+export interface BudgetKeeper {
+  /** `short`: what is lacking, in the budget's unit. */
+  wanted(account: Account, allowance: Allowance, short: number): void
+}
+
+/** What is used of budgets: a text under each name, every write a compare-and-set. Each act rejects with a reason, in
+ *  time. */
+export interface BudgetStore {
+  read(key: string): Promise<{ text: string; revision: number } | null>
+  /** Over that revision, 0: there is none. Gives its own; null: another was first. */
+  write(key: string, text: string, over: number): Promise<number | null>
+  keys(): Promise<readonly string[]>
   close(): Promise<void>
 }
 

@@ -22,6 +22,7 @@ const PURE = ['./**', '#contracts/**', '#core/**', '#machines/**', '#ports']
 const SIMULATOR = [
   ...PURE,
   '#scheduler/fleet/*',
+  '#scheduler/money/*',
   '#scheduler/loop/*',
   '#scheduler/jobs/*',
   '#scheduler/memory/*',
@@ -119,6 +120,11 @@ export const rooms: readonly Room[] = [
     at: 'services/scheduler/fleet/',
     may: ['./**', '#contracts/**', '#core/**', '#ports', 'zod'],
     why: 'fleet keeps our line in the record that instances share: #contracts, #core, #ports. Where the record is kept stands behind a port.',
+  },
+  {
+    at: 'services/scheduler/money/',
+    may: ['./**', '#contracts/**', '#core/**', '#ports', 'zod'],
+    why: 'money keeps what tenants use of their budgets: #contracts, #core, #ports. Where it is kept stands behind a port.',
   },
   {
     at: 'services/scheduler/batches/',

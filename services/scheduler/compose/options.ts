@@ -3,6 +3,7 @@ import type { Inspection } from '#machines/inspection'
 import type { Loaded } from '#platform/config/load'
 import type { Log } from '#platform/log'
 import type {
+  BudgetStore,
   ProviderBatches,
   Bus,
   Cache,
@@ -35,6 +36,8 @@ export interface WireOptions {
   jobs?: JobsKept | null
   /** Where instances divide their limits; null or absent: it works alone. */
   fleet?: FleetPlace | null
+  /** Where it is kept what tenants have used of their budgets; null or absent: in this process. */
+  budgets?: BudgetStore | null
   /** The provider's own batches, for jobs that can wait; null or absent: none is made. */
   batches?: ProviderBatches | null
   provider: Provider

@@ -1,6 +1,7 @@
 /** The end of a scheduler, in order: nothing new, what runs ends, what was said leaves, all is given back. */
 import { hasPeer } from '#scheduler/nats/discovery'
 import type { Loop } from '#scheduler/loop/loop'
+import type { Allowances } from '#scheduler/money/allowances'
 import type { Doors } from './doors.ts'
 import type { Observers } from './observers.ts'
 import type { OperatorService } from './operator-service.ts'
@@ -9,6 +10,8 @@ import type { WiredFleet } from './wire-fleet.ts'
 import type { WiredJobs } from './wire-jobs.ts'
 import { within } from './within.ts'
 
+/** For what is in hand of budgets to go back. */
+const BUDGETS_MS = 2_500
 /** After a broken law: until no further request comes, and then for the last words. */
 const UNHEARD_MS = 500
 const ABANDON_MS = 2_000
@@ -30,6 +33,7 @@ export interface ShutdownParts {
   desk: OperatorService
   jobs: WiredJobs | null
   fleet: WiredFleet | null
+  allowances: Allowances
   /** They are opened after a drain may be asked for. */
   doors: () => Doors | null
 }
@@ -89,7 +93,7 @@ async function drainAll({
 }
 
 async function endAll(
-  { of, loop, seen, desk, doors, jobs, fleet }: ShutdownParts,
+  { of, loop, seen, desk, doors, jobs, fleet, allowances }: ShutdownParts,
   drain: () => Promise<void>,
 ): Promise<void> {
   const open = doors()
@@ -108,6 +112,7 @@ async function endAll(
   seen.dashboard?.close()
   await open?.inspector?.close()
   await open?.http?.close()
+  await within(of.clock, BUDGETS_MS, allowances.close())
   loop.stop()
   await seen.flush()
   await fleet?.close()

@@ -114,6 +114,7 @@ function fingerprint(config: Config): string {
   const text = JSON.stringify([
     ...[lanes, tenantCap, maxInflight, breaker, routes, routeDefaults, emergency],
     ...[concurrency_limit, scheduling, preemption, tenants, config.tenants.default],
+    [...config.prices].map(([name, { tiers, ...price }]) => [name, price, [...tiers]]),
   ])
   const print = createHash('sha256').update(text).digest('base64url').slice(0, 12)
   prints.set(config, print)

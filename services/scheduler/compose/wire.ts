@@ -7,6 +7,8 @@ import { loadConfig } from '#platform/config/load'
 import type { Operator } from '#ports'
 import { notedProvider } from '#scheduler/jobs/noted-provider'
 import { Loop } from '#scheduler/loop/loop'
+import { memoryBudgetStore } from '#scheduler/memory/budget-store'
+import { Allowances } from '#scheduler/money/allowances'
 import type { Recording } from '#scheduler/observability/record'
 import { openDoors, type Doors } from './doors.ts'
 import { observers, type Observers } from './observers.ts'
@@ -62,16 +64,13 @@ export async function wire(of: WireOptions): Promise<Wired> {
       jobs && { read: () => jobs.watch.read(), life: (tenant, id) => jobs.desk.life(tenant, id) },
     fleet: () => fleet,
   })
-  const loop = loopOf(of, { seen, upstream, watching, jobs: () => jobs, fleet: () => fleet })
+  const allowances = allowancesOf(of, { loop: () => loop, seen })
+  const loop = loopOf(of, {
+    ...{ seen, upstream, watching, allowances },
+    ...{ jobs: () => jobs, fleet: () => fleet },
+  })
   const fleet = fleetOf(of, { loop: () => loop, subjects, instance, seen })
-  const jobs =
-    of.jobs == null
-      ? null
-      : wireJobs({
-          ...{ kept: of.jobs, loop, bus, subjects, clock, instance, dice: of.dice },
-          provided: of.batches == null ? null : { batches: of.batches, upstream },
-          news: (news) => seen.jobNews(news),
-        })
+  const jobs = jobsOf(of, { loop, subjects, instance, seen, upstream })
   seen.open()
   let doors: Doors | null = null
   const desk = operatorService({
@@ -84,7 +83,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     onConfig: (config) => seen.configure(config),
     startDrain: () => void end.drain(),
   })
-  const parts = { of, instance, standing, loop, seen, desk, jobs, fleet }
+  const parts = { of, instance, standing, loop, seen, desk, jobs, fleet, allowances }
   const end = shutdown({ ...parts, doors: () => doors })
   await desk.open()
   doors = await openDoors({ ...parts, subjects, upstream }, watching)
@@ -127,6 +126,7 @@ const loopOf = (
     watching: Inspection | null
     jobs: () => WiredJobs | null
     fleet: () => WiredFleet | null
+    allowances: Allowances
   },
 ): Loop =>
   new Loop({
@@ -139,12 +139,46 @@ const loopOf = (
     upstream: to.upstream,
     cache: of.cache ?? null,
     deferrals: () => to.jobs()?.desk ?? null,
+    allowances: to.allowances,
     tell: (news) => to.fleet()?.tell(news),
     inspection: to.watching,
     onBug: of.onBug,
     onFault: (error) => to.seen.fault('loop', error),
     run: (step) => to.seen.marks.run('loop', step),
   })
+
+const allowancesOf = (of: WireOptions, to: { loop: () => Loop; seen: Observers }): Allowances =>
+  new Allowances({
+    store: of.budgets ?? memoryBudgetStore(),
+    clock: of.clock,
+    grant: (grant) => to.loop().grant(grant),
+    takeBack: (allowance) => to.loop().takeBack(allowance),
+    tell: ({ tenant, span, unit, window, what, most }) =>
+      to.seen.recording.record({
+        ...{ name: 'budget', at: of.clock.wall() },
+        data: { tenant, span, unit, window, what, most },
+      }),
+  })
+
+/** Null: there are no durable jobs. */
+const jobsOf = (
+  of: WireOptions,
+  to: {
+    loop: Loop
+    subjects: Subjects
+    instance: string
+    seen: Observers
+    upstream: ReturnType<typeof upstreams>
+  },
+): WiredJobs | null =>
+  of.jobs == null
+    ? null
+    : wireJobs({
+        ...{ kept: of.jobs, bus: of.bus, clock: of.clock, dice: of.dice },
+        ...{ loop: to.loop, subjects: to.subjects, instance: to.instance },
+        provided: of.batches == null ? null : { batches: of.batches, upstream: to.upstream },
+        news: (news) => to.seen.jobNews(news),
+      })
 
 /** Null: it works alone. */
 const fleetOf = (

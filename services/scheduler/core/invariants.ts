@@ -4,10 +4,12 @@ import type { Effect } from './model/effects.ts'
 import { lacking } from './laws/isolation.ts'
 import { select, wantedByOthers } from './laws/lanes.ts'
 import {
+  atCap,
   bindingCap,
   freeOn,
   freeOverall,
   headroomFor,
+  isHeldBack,
   mostInflight,
   unasked,
 } from './laws/slots.ts'
@@ -98,13 +100,14 @@ export function lackingAddsUp(state: State): Finding {
 /** I8's mechanism: a tenant at its cap is outside every heap, any other with work is in it. */
 export function parkedAtCap(state: State): Finding {
   for (const tenant of state.tenants.values()) {
-    if (tenant.parked !== tenant.inflight >= bindingCap(state, tenant))
+    const should = isHeldBack(tenant) || atCap(state, tenant)
+    if (tenant.parked !== should)
       return `${tenant.name}: parked is ${tenant.parked} with ${tenant.inflight} in flight`
     for (const flow of tenant.flows) {
       const out = flow.head === null || tenant.parked || flow.backfilled || flow.held
-      const should = out ? 'not armed' : 'armed'
-      if ((flow.place === 'armed' ? 'armed' : 'not armed') !== should)
-        return `${tenant.name}: is ${flow.place}, should be ${should}`
+      const place = out ? 'not armed' : 'armed'
+      if ((flow.place === 'armed' ? 'armed' : 'not armed') !== place)
+        return `${tenant.name}: is ${flow.place}, should be ${place}`
     }
   }
   return null

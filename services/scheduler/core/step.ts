@@ -6,6 +6,14 @@
  *  the tick scans neither tenants nor requests. */
 import type { Millis } from '#contracts/units'
 import type { Verdict } from '#contracts/verdict'
+import {
+  mayPay,
+  pay,
+  releaseAccounts,
+  settlePayment,
+  sweepAccounts,
+  takeGrant,
+} from './laws/accounts.ts'
 import { admit } from './laws/admission.ts'
 import { mayBackfill, recall, beginBackfill } from './laws/backfill.ts'
 import { configure, sweepRetired } from './laws/configure.ts'
@@ -43,6 +51,7 @@ import { drain, drainOver } from './laws/draining.ts'
 import { deadlineWords, doomed } from './laws/deadlines.ts'
 import { firstByteMs } from './laws/first-byte.ts'
 import { sampleNeeds } from './laws/needs.ts'
+import { noteProgress } from './laws/progress.ts'
 import { reviewShare, takeShare } from './laws/share-in-force.ts'
 import { dequeue, enqueue } from './laws/queueing.ts'
 import { queueFull, refuse } from './laws/refusal.ts'
@@ -71,7 +80,7 @@ function receive(
     case 'cancel':
       return onCancel(state, input.key, now, effects)
     case 'progress':
-      return onProgress(state, input.key, input.what, effects)
+      return noteProgress(state, input.key, input.what, effects)
     case 'verdict':
       applyControl(state, input.control)
       return onVerdict(state, input.key, input.verdict, now, dice, effects)
@@ -94,6 +103,8 @@ function receive(
       return blockedByPeer(state, input, now, effects)
     case 'test-upstream':
       return void testNow(state, input.upstream, now, effects)
+    case 'allowance':
+      return takeGrant(state, input)
     case 'lane':
       return pauseLane(state, input.lane, input.paused)
     case 'drain':
@@ -143,6 +154,7 @@ function onCancel(state: State, key: string, now: Millis, effects: Effect[]): vo
 function fill(state: State, now: Millis, effects: Effect[]): void {
   if (state.backfills.size > 0) recall(state, now, effects)
   if (state.holding.size > 0) letGo(state, now, effects)
+  if (state.waitingAccounts.size > 0) releaseAccounts(state, now, effects)
   let skip: Set<Route> | null = null
   for (;;) {
     const request = select(state, now, skip)
@@ -159,6 +171,9 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
       finish(state, request, dropped, effects)
       continue
     }
+    const { account } = request.tenant
+    if (account !== null && !mayPay(state, account, { request, need: estimate, now, effects }))
+      continue
     const { quota } = request.route
     const ready = readyAt(quota, estimate, now)
     if (ready > now) {
@@ -198,6 +213,8 @@ function start(
     })
   charge(state, request, now, { duration: estimate.duration, cost: charged })
   dequeue(state, request, now)
+  const { account } = request.tenant
+  const paid = account === null ? null : pay(account, request, { need: estimate, now, effects })
   request.attempts++
   const hangMs = firstByteMs(state, request, estimate)
   const attempt: Attempt = {
@@ -209,6 +226,7 @@ function start(
     by,
     charged,
     reserved: reserve(route.quota, estimate, now),
+    paid,
     firstByteMs: hangMs,
     silence: silenceOf(state, request, estimate, hangMs),
     silentSince: now,
@@ -220,25 +238,6 @@ function start(
   take(state, request, attempt)
   startsTest(state, request, now, effects)
   effects.push({ type: 'start-attempt', request, attempt })
-}
-
-function onProgress(
-  state: State,
-  key: string,
-  what: 'first-byte' | 'forwarded',
-  effects: Effect[],
-): void {
-  const request = state.requests.get(key)
-  if (request === undefined) return
-  const attempt = attemptOf(request)
-  if (attempt === null) return
-  if (!attempt.firstByte) {
-    attempt.firstByte = true
-    request.route.lastByteAt = state.now
-  }
-  if (what === 'first-byte' || attempt.forwarded || request.answered) return
-  attempt.forwarded = true
-  effects.push({ type: 'forwarding', request, attempt })
 }
 
 function onVerdict(
@@ -262,6 +261,7 @@ function onVerdict(
   const attempt = release(state, request)
   const preempted = attempt.ending === 'preempt' && verdict.kind === 'ended'
   settle(state, request, attempt, verdict, preempted, now)
+  settlePayment(attempt, verdict, preempted, now)
   effects.push({ type: 'attempt-ended', request, attempt, verdict })
   request.lastVerdict = verdict
   if (request.answered) {
@@ -388,4 +388,5 @@ function onTick(
   for (const lane of state.lanes)
     for (const laneRoute of lane.laneRoutes) laneRoute.queue.rest(elapsedMs / 1_000)
   sweepRetired(state, effects)
+  if (state.accounts.size > 0) sweepAccounts(state, now)
 }

@@ -9,7 +9,9 @@ import { traceContext } from '#contracts/events'
 import { requestKey } from '#contracts/ids'
 import type { CancelAnswer, Refusal, StatusAnswer } from '#contracts/messages'
 import type { RequestState } from '#contracts/outcome'
+import { giveBack } from '#core/laws/accounts'
 import { refusedAlways } from '#core/laws/admission'
+import type { Allowance } from '#core/model/account'
 import { TOP } from '#core/laws/degradation'
 import type { Effect, Ending, Refused } from '#core/model/effects'
 import type { Carried, Input } from '#core/model/inputs'
@@ -20,6 +22,7 @@ import { compile } from '#machines/compile'
 import type { Inspection } from '#machines/inspection'
 import { lifecycleMachine, type LifecycleEvent } from '#machines/request-lifecycle'
 import type {
+  BudgetKeeper,
   AttemptCall,
   Cache,
   Clock,
@@ -78,6 +81,8 @@ export interface LoopOptions {
   onBug: (error: unknown) => void
   /** What a port threw: one request's trouble, and nobody else's. Absent: `onBug` hears it. */
   onFault?: (error: unknown) => void
+  /** Where more of a tenant's budget comes from; absent: from nowhere, and tenants with budgets wait. */
+  allowances?: BudgetKeeper
   /** What the rest of a fleet must hear; absent: there is none. */
   tell?: (news: FleetNews) => void
   /** Runs each step; absent: as it is. */
@@ -273,6 +278,16 @@ export class Loop implements Scheduler {
     this.#enter(() => {
       this.#step({ type: 'share', share, controls: this.#routes.divide(share.portion) })
     })
+  }
+
+  /** What the store says of a budget. */
+  grant(of: Omit<Extract<Input, { type: 'allowance' }>, 'type'>): void {
+    this.#enter(() => this.#step({ type: 'allowance', ...of }))
+  }
+
+  /** What is in hand of a budget goes back to the store; null: nothing is. */
+  takeBack(allowance: Allowance): { window: string; left: number } | null {
+    return giveBack(allowance)
   }
 
   /** What another instance met. */
@@ -472,6 +487,8 @@ export class Loop implements Scheduler {
         return this.#routes.wakeAt(effect.route.id, effect.at)
       case 'route-opened':
         return this.#routes.open(effect.route)
+      case 'allowance-wanted':
+        return this.#options.allowances?.wanted(effect.account, effect.allowance, effect.short)
       case 'route-closed':
         return this.#routes.close(effect.route.id)
       case 'quota-paused':

@@ -28,6 +28,8 @@ function levelOf(event: HeadgateEvent): Written {
       return event.data.what === 'dead' || event.data.what === 'lapsed' ? 'warn' : 'info'
     case 'guardrail':
       return event.data.met ? 'info' : 'warn'
+    case 'budget':
+      return 'warn'
     case 'job.taken_over':
     case 'job.dead':
       return 'warn'
@@ -56,6 +58,10 @@ function messageOf(event: HeadgateEvent): string {
       return `concurrency limit ${event.data.from} -> ${event.data.limit}`
     case 'fleet':
       return `fleet: ${event.data.member} ${event.data.what}`
+    case 'budget': {
+      const { span, what } = event.data
+      return `budget of the ${span}: ${what === 'end' ? 'all of it is drawn' : 'four fifths of it are drawn'}`
+    }
     case 'guardrail':
       return `guardrail ${event.data.name} ${event.data.met ? 'is met again' : 'is breached'}`
     case 'job.taken_over':
@@ -95,6 +101,7 @@ const FIELDS: { readonly [Name in EventName]: (data: DataOf<Name>) => LogFields 
   breaker: only('route', 'from', 'state', 'reason'),
   limit: only('route', 'state', 'from', 'limit', 'inflight', 'reason'),
   fleet: ({ what, member }) => ({ cause: what, owner: member }),
+  budget: ({ tenant, window, what, most }) => ({ tenant, name: window, cause: what, bound: most }),
   guardrail: only('name', 'value', 'bound'),
   alarm: ({ name, route, detail }) => ({ name, route, cause: detail }),
   'job.accepted': only('tenant', 'lane', 'id'),

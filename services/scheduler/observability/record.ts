@@ -204,6 +204,12 @@ function addressOf(event: HeadgateEvent, on: Subjects): { subject: string; about
     }
     case 'fleet':
       return { subject: on.fleetEvent, about: 'fleet' }
+    case 'budget': {
+      const { tenant } = event.data
+      return TOKEN.test(tenant)
+        ? { subject: on.controllerEvent('budget', tenant), about: tenant }
+        : null
+    }
     case 'guardrail': {
       const { name } = event.data
       return { subject: on.controllerEvent('guardrail', name), about: name }

@@ -10,6 +10,10 @@ const route = 'default-claude-a'
 
 const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
   fleet: { what: 'joined', member: 'host-8780' },
+  budget: {
+    ...{ tenant: 'acme', span: 'day', unit: 'tokens', window: '2026-11-30' },
+    ...{ what: 'mark', most: 1_000 },
+  },
   'request.queued': {
     ...who,
     route,

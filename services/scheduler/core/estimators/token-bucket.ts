@@ -4,7 +4,7 @@
  *  estimates fell short (invariant I13). */
 import type { Millis } from '#contracts/units'
 
-/** Share of a limit that is used: the provider's clock and ours are never one. */
+/** Share of the provider's limit that is used: its clock and ours are never one. */
 export const SAFETY = 0.95
 /** Of its limit: the provider has rounded it, and no call of ours is in it. */
 export const FULL = 0.98
@@ -27,6 +27,7 @@ export class TokenBucket {
   /** This bucket has kept a request waiting since its rate last grew. */
   delayed = false
   at: Millis
+  readonly #safety: number
   readonly #burstSeconds: number
   readonly #burstLeast: number
   /** Of the limit, what is ours. */
@@ -41,7 +42,9 @@ export class TokenBucket {
   readonly #accepted = new Float64Array(RECENT)
   #second: number
 
-  constructor(of: { burstSeconds: number; burstLeast: number; now: Millis }) {
+  /** `safety`: the part of a limit that is used. */
+  constructor(of: { burstSeconds: number; burstLeast: number; safety?: number; now: Millis }) {
+    this.#safety = of.safety ?? SAFETY
     this.#burstSeconds = of.burstSeconds
     this.#burstLeast = of.burstLeast
     this.at = of.now
@@ -56,7 +59,7 @@ export class TokenBucket {
 
   /** The rate that the limit allows, before any cut. */
   get full(): number {
-    return this.limit === null ? 0 : (SAFETY * this.#part * this.limit) / 60
+    return this.limit === null ? 0 : (this.#safety * this.#part * this.limit) / 60
   }
 
   /** The limit is divided with others. What is in hand is never more than our part; a larger part fills by its rate. */

@@ -8,6 +8,7 @@ import { type LaneRoute, type Lane, type Request, type State, Tenant } from '#co
 import { usageOf } from './degradation.ts'
 import { waitOf } from './prediction.ts'
 import { reviewParking } from './slots.ts'
+import { cannotPay, joinAccount } from './accounts.ts'
 import { blockWords } from './upstream-block.ts'
 import { HAND } from '#core/model/place'
 import { unreachable } from './deadlines.ts'
@@ -48,6 +49,16 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
   const expected = state.costs.estimate(asked, state.config)
   const waitMs = waitOf(state, laneRoute, { tenant: asked.tenant, expected, now })
   const { model, tenant } = asked
+  const first = (carried?.attempts ?? 0) + (carried?.preemptions ?? 0) === 0
+  const poor = cannotPay(state, {
+    tenant: asked.tenant,
+    route,
+    need: expected,
+    deadline,
+    now,
+    first,
+  })
+  if (poor !== null) return no(poor)
   const late = unreachable(state, laneRoute, { expected, waitMs, now, deadline, model, tenant })
   if (late !== null) return no(late)
   return {
@@ -260,7 +271,10 @@ function tenantOf(state: State, name: string): Tenant {
   const known = state.tenants.get(name)
   if (known !== undefined) return known
   const settings = tenantConfig(state, name) ?? state.config.tenants.default
-  return new Tenant(name, { weight: settings.weight, cap: settings.maxInflight }, state.tenants)
+  const { weight, maxInflight } = settings
+  const tenant = new Tenant(name, { weight, cap: maxInflight }, state.tenants)
+  joinAccount(state, tenant)
+  return tenant
 }
 
 /** New weights and caps for the tenants that are here. */

@@ -1,5 +1,7 @@
 /** A changed configuration, applied without losing a request: what is dropped serves what it holds. */
 import type { Config } from '#contracts/config'
+import { priceOf } from '#contracts/prices'
+import { configureAccounts } from './accounts.ts'
 import { configureTenants } from './admission.ts'
 import { endBackfills } from './backfill.ts'
 import type { Effect } from '#core/model/effects'
@@ -13,6 +15,7 @@ import { closeLane, closeRoute } from './routes.ts'
 export function configure(state: State, config: Config, effects: Effect[]): void {
   state.config = config
   configureLanes(state)
+  configureAccounts(state)
   configureTenants(state)
   endBackfills(state)
   letGo(state, Infinity, effects)
@@ -35,6 +38,7 @@ function configureRoute(state: State, route: Route): void {
   route.retired = wanted === undefined || wanted.upstream !== route.config.upstream
   if (wanted === undefined || route.retired) return
   route.config = wanted
+  route.price = priceOf(state.config.prices, model)
   route.named = null
   route.differs = false
   route.quota = quotaOf(state, wanted.quota ?? route.id)

@@ -28,6 +28,8 @@ export const REST = { first: 1_000, most: 30_000 } as const
 const NOT_OF_THE_JOB: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
   'draining',
   'queue_full',
+  'tenant_limit',
+  'budget_exhausted',
   'breaker_open',
   'deadline_unreachable',
   'duplicate_id',

@@ -13,6 +13,7 @@ import {
   freeOverall,
   fits,
   headroomFor,
+  isHeldBack,
   mostInflight,
   reserved,
 } from './slots.ts'
@@ -45,6 +46,7 @@ export function whyWould(
   const all = whyAll(laneRoute, now)
   if (all !== null) return all
   const { tenant } = of
+  if (tenant !== undefined && isHeldBack(tenant)) return limited(tenant, now)
   if (tenant?.parked === true) return because('tenant_cap', { bound: bindingCap(state, tenant) })
   return whyLaneRoute(state, laneRoute, laneRoute.queue.first()?.expected ?? of.expected, now)
 }
@@ -57,11 +59,15 @@ function whyFlow(state: State, laneRoute: LaneRoute, flow: Flow, now: Millis): W
     const until = heldUntil(laneRoute.route.quota, traitsOf(head.asked), now)
     return because('pause', { untilMs: until === 0 ? null : until - now })
   }
+  if (isHeldBack(tenant)) return limited(tenant, now)
   if (tenant.parked) return because('tenant_cap', { bound: bindingCap(state, tenant) })
   if (flow.backfilled || head === null)
     return because('quota', { untilMs: quotaIn(laneRoute, head?.expected ?? null, now) })
   return whyLaneRoute(state, laneRoute, laneRoute.queue.first()?.expected ?? null, now)
 }
+
+const limited = ({ account }: Tenant, now: Millis): Wait =>
+  because('tenant_limit', { untilMs: account === null ? null : account.until - now })
 
 /** What holds everybody in the lane on this route. */
 function whyAll({ lane, route }: LaneRoute, now: Millis): Wait | null {
@@ -143,7 +149,7 @@ function countLaneRoute(
     const { reason, bound, untilMs } = whyFlow(state, laneRoute, flow, now)
     const key = `${laneRoute.lane.config.name} ${laneRoute.route.id} ${reason}`
     const oldest = flow.head === null ? 0 : Math.round(now - flow.head.queuedAt)
-    const own = reason === 'tenant_cap'
+    const own = reason === 'tenant_cap' || reason === 'tenant_limit'
     const row = rows.get(key) ?? {
       lane: laneRoute.lane.config.name,
       route: laneRoute.route.id,

@@ -2,6 +2,7 @@
 import type { Reason } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import type { AbortWhy, Verdict } from '#contracts/verdict'
+import type { Account, Allowance } from './account.ts'
 import type { Attempt, Quota, Request, Route, Upstream } from './state.ts'
 
 /** How a request ends. `message` is for the caller: what, and the numbers behind it. */
@@ -49,4 +50,6 @@ export type Effect =
   /** The provider has refused to all of a quota, or to all of an account: other instances would be refused too. */
   | { type: 'quota-paused'; quota: Quota; until: Millis }
   | { type: 'upstream-blocked'; upstream: Upstream; by: Verdict }
+  /** More of a tenant's budget is wanted: what it lacks, at least. */
+  | { type: 'allowance-wanted'; account: Account; allowance: Allowance; short: number }
   | { type: 'alarm'; name: string; route: string | null; detail: string }

@@ -1,6 +1,8 @@
 /** Everything that can happen to the core; closed. */
 import type { Config } from '#contracts/config'
 import type { Millis, Tokens } from '#contracts/units'
+import type { BudgetUnit, Span } from '#contracts/tenant-limits'
+import type { Grant } from './account.ts'
 import type { Share } from './share.ts'
 import type { Verdict } from '#contracts/verdict'
 
@@ -89,6 +91,8 @@ export type Input =
   | { type: 'peer-blocked'; upstream: string; by: Verdict }
   /** An operator says that a blocked upstream may be tested now. */
   | { type: 'test-upstream'; upstream: string }
+  /** What the store says of a budget; null: it did not answer. */
+  | { type: 'allowance'; account: string; span: Span; unit: BudgetUnit; grant: Grant | null }
   | { type: 'lane'; lane: string; paused: boolean }
   /** Stop: nothing starts any more. */
   | { type: 'drain' }

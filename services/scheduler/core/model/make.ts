@@ -1,6 +1,7 @@
 /** The empty state, and what is added to it: lanes, routes, upstreams, quotas. */
 import type { Config, LaneConfig, RouteConfig } from '#contracts/config'
 import { routeId } from '#contracts/ids'
+import { priceOf } from '#contracts/prices'
 import type { Millis, Seconds } from '#contracts/units'
 import { CostBook, RunningMean } from '#core/estimators/cost'
 import { DelayControl } from '#core/estimators/delay-control'
@@ -26,6 +27,7 @@ import type {
   Upstream,
 } from './state.ts'
 import { ALONE } from './share.ts'
+import { IndexedHeap } from '#core/estimators/indexed-heap'
 import { LinkedList } from '#core/estimators/linked-list'
 
 export function emptyState(config: Config, now: Millis): State {
@@ -41,6 +43,8 @@ export function emptyState(config: Config, now: Millis): State {
     upstreams: new Map(),
     quotas: new Map(),
     tenants: new Map(),
+    accounts: new Map(),
+    waitingAccounts: new IndexedHeap((a, b) => a.until < b.until),
     active: new Set(),
     requests: new Map(),
     costs: new CostBook(),
@@ -162,6 +166,7 @@ export function newRoute(state: State, config: RouteConfig, opener: string): Rou
     config,
     retired: false,
     upstream: upstreamOf(state, config.upstream),
+    price: priceOf(state.config.prices, config.model),
     quota: quotaOf(state, config.quota ?? id),
     named: null,
     differs: false,

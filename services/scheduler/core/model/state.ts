@@ -21,6 +21,9 @@ import { type RecentNeed } from '#core/estimators/lending'
 import type { Pace } from '#core/estimators/pace'
 import type { StartPace } from '#core/estimators/start-pace'
 import type { Share } from './share.ts'
+import type { Account, Payment } from './account.ts'
+import type { IndexedHeap } from '#core/estimators/indexed-heap'
+import type { Price } from '#contracts/prices'
 import type { LinkedList } from '#core/estimators/linked-list'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 import type { Witness } from '#core/estimators/witness'
@@ -47,8 +50,10 @@ export class Tenant {
   /** Cost of what it was served, as of `usageAt`; fades over minutes. */
   usage: Seconds = 0
   usageAt: Millis = 0
-  /** At the cap that binds now: outside every heap. */
+  /** At the cap that binds now, or its account waits: outside every heap. */
   parked = false
+  /** What it may use; null: it has no limits of its own. */
+  account: Account | null = null
   /** What the others lately had in flight at most, kept while this one has many; null: it has few. */
   others: RecentNeed | null = null
   /** The default cap as it binds now: what the others lately left. */
@@ -66,6 +71,7 @@ export class Tenant {
 
   /** It has no request and no debt anywhere. */
   forget(): void {
+    this.account?.members.delete(this)
     this.#all.delete(this.name)
   }
 }
@@ -107,6 +113,8 @@ export interface Attempt {
   readonly by: Denominators
   readonly charged: number
   readonly reserved: Reservation
+  /** What it took of its tenant's limits; null: there are none. */
+  readonly paid: Payment | null
   /** No byte within this is a hang. */
   readonly firstByteMs: Millis
   /** Silent for longer than this, it proves what a hang proves, however it ends. */
@@ -277,6 +285,8 @@ export interface Route {
   /** No longer configured: takes nobody new, and goes when empty. */
   retired: boolean
   readonly upstream: Upstream
+  /** What its model costs; null: it is not known. */
+  price: Price | null
   quota: Quota
   /** The limits that the upstream last named for it; null: none yet. */
   named: Limits | null
@@ -335,6 +345,10 @@ export interface State {
   readonly tenants: Map<string, Tenant>
   /** Tenants with a request waiting or in a slot. */
   readonly active: Set<Tenant>
+  /** By tenant, of those with limits, whether they are here or not. */
+  readonly accounts: Map<string, Account>
+  /** Accounts that wait, the next to go on first. */
+  readonly waitingAccounts: IndexedHeap<Account>
   readonly requests: Map<string, Request>
   readonly costs: CostBook
   readonly load: LoadWatch

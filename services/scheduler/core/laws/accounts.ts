@@ -1,0 +1,297 @@
+/** Whether a tenant may pay for what it asks (control-laws §21): rates a minute, and budgets of a day or month.
+ *
+ *  What a call is expected to use is taken when it starts, and put right when it has answered. A tenant at its edge
+ *  stands out of every queue until more comes, so that nobody else waits for it; or its request is refused.
+ *  Bound: over any window w a tenant uses at most rate x w + ACCOUNT_BURST of each limit, and what its calls in
+ *  flight were expected to use too little; of a budget, only that. */
+import { costOfUsage } from '#contracts/prices'
+import type { Millis } from '#contracts/units'
+import type { Verdict } from '#contracts/verdict'
+import type { Estimate } from '#core/estimators/cost'
+import type { TokenBucket } from '#core/estimators/token-bucket'
+import {
+  Account,
+  SHARED_ACCOUNT,
+  type Allowance,
+  type Grant,
+  type Payment,
+} from '#core/model/account'
+import type { Effect, Refused } from '#core/model/effects'
+import { partOf } from '#core/model/share'
+import type { Attempt, Request, Route, State, Tenant } from '#core/model/state'
+import { atEdge, type Bound } from './edges.ts'
+import { finish } from './ending.ts'
+import { dequeue } from './queueing.ts'
+import { reviewParking } from './slots.ts'
+import { wakeRoute } from './wakes.ts'
+
+/** A store that has not granted by then is asked again. */
+export const ASK_AGAIN: Millis = 1_000
+/** Accounts that are looked at in a tick, whether they may be forgotten. */
+const SWEPT = 256
+
+// ---- whose account ----
+
+/** The account of a tenant with limits, made when it is first asked for; null: it has none. */
+export function accountOf(state: State, name: string): Account | null {
+  const { tenants } = state.config
+  const settings = tenants.named.get(name) ?? tenants.default
+  if (settings.limits === null) return null
+  const known = state.accounts.get(name)
+  if (known !== undefined) return known
+  const full = state.accounts.size >= state.config.file.limits.accounts_max
+  const own = full && !tenants.named.has(name) ? SHARED_ACCOUNT : name
+  let account = state.accounts.get(own)
+  if (account === undefined) {
+    account = new Account(own, settings.limits, state.now)
+    state.accounts.set(own, account)
+  }
+  return account
+}
+
+/** A tenant that is here now. */
+export function joinAccount(state: State, tenant: Tenant): void {
+  const account = accountOf(state, tenant.name)
+  if (account === tenant.account) return
+  tenant.account?.members.delete(tenant)
+  tenant.account = account
+  account?.members.add(tenant)
+  reviewParking(state, tenant)
+}
+
+/** A changed configuration: other numbers, limits that are new or gone. */
+export function configureAccounts(state: State): void {
+  for (const account of [...state.waitingAccounts.values()]) release(state, account)
+  const { tenants } = state.config
+  for (const [name, account] of state.accounts) {
+    const { limits } = tenants.named.get(name) ?? tenants.default
+    if (limits === null) state.accounts.delete(name)
+    else if (limits !== account.limits) account.limit(limits, state.now)
+  }
+  for (const tenant of state.tenants.values()) joinAccount(state, tenant)
+}
+
+/** Once a second: some of those whom nobody uses are forgotten, when they have all that they may save up. */
+export function sweepAccounts(state: State, now: Millis): void {
+  let left = SWEPT
+  for (const [name, account] of state.accounts) {
+    if (left-- === 0) return
+    state.accounts.delete(name)
+    // To the end of the line: each has its turn.
+    if (account.members.size > 0 || !isRested(account, now)) state.accounts.set(name, account)
+  }
+}
+
+const isRested = (account: Account, now: Millis): boolean =>
+  account.until === 0 &&
+  account.allowances.every(({ window, asked }) => window === null && !asked) &&
+  [account.requests, account.inputTokens, account.outputTokens].every(
+    (bucket) => bucket.limit === null || bucket.levelAt(now) >= bucket.burst,
+  )
+
+// ---- at the door ----
+
+/** An arrival that its tenant cannot pay for in time, or may not wait for; null: it may come. */
+export function cannotPay(
+  state: State,
+  of: {
+    tenant: string
+    route: Route
+    need: Estimate
+    deadline: Millis
+    now: Millis
+    first: boolean
+  },
+): Refused | null {
+  const account = accountOf(state, of.tenant)
+  if (account === null) return null
+  account.divide(partOf(state.share, of.now), of.now)
+  const bound = atEdge(account, of)
+  if (bound === null || bound.pending) return null
+  const ahead = bound.edge === 'queue' ? queueEnds(account, of) : bound.until
+  if (bound.edge === 'queue' && Math.max(ahead, bound.until) <= of.deadline) return null
+  return bound.refused(Math.max(ahead, bound.until))
+}
+
+/** When the buckets will have had enough for what waits and for this one too. */
+function queueEnds(account: Account, of: { need: Estimate; now: Millis }): Millis {
+  const { inputTokens, outputTokens } = account
+  const ahead = {
+    requests: 1,
+    inputTokens: Math.min(of.need.inputTokens, inputTokens.burst),
+    outputTokens: Math.min(of.need.outputTokens, outputTokens.burst),
+  }
+  for (const tenant of account.members)
+    for (const flow of tenant.flows) {
+      ahead.requests += flow.queued
+      ahead.inputTokens += flow.ahead.inputTokens
+      ahead.outputTokens += flow.ahead.outputTokens
+    }
+  const longest = (['requests', 'inputTokens', 'outputTokens'] as const).map((what) =>
+    account[what].comesIn(ahead[what], of.now),
+  )
+  return of.now + Math.max(...longest)
+}
+
+// ---- at the start ----
+
+/** Whether this request, whose turn it is, may start. False: its tenant waits, or it is refused and gone. */
+export function mayPay(
+  state: State,
+  account: Account,
+  of: { request: Request; need: Estimate; now: Millis; effects: Effect[] },
+): boolean {
+  const { request, need, now, effects } = of
+  account.divide(partOf(state.share, now), now)
+  const { route, deadline } = request
+  const bound = atEdge(account, { route, need, now, first: isFirst(request) })
+  if (bound === null) return true
+  if (bound.pending) want(account, bound, effects)
+  else if (bound.edge !== 'queue' || bound.until > deadline) {
+    dequeue(state, request, now)
+    finish(state, request, bound.refused(bound.until), effects)
+    return false
+  }
+  hold(state, account, bound, now)
+  wakeRoute(route, account.until, now, effects)
+  return false
+}
+
+/** Tries after the first are the house's: they count as no request of the tenant's. */
+export const isFirst = ({ attempts, preemptions }: Request): boolean => attempts + preemptions === 0
+
+/** An attempt takes what it is expected to use. */
+export function pay(
+  account: Account,
+  request: Request,
+  of: { need: Estimate; now: Millis; effects: Effect[] },
+): Payment {
+  const { need, now } = of
+  const { price } = request.route
+  const { inputTokens, outputTokens } = need
+  if (isFirst(request)) account.requests.reserve(1, now)
+  account.inputTokens.reserve(inputTokens, now)
+  account.outputTokens.reserve(outputTokens, now)
+  const usd = price === null ? 0 : inputTokens * price.input + outputTokens * price.output
+  const windows = account.allowances.map((allowance) => {
+    allowance.left -= allowance.budget.unit === 'usd' ? usd : inputTokens + outputTokens
+    if (allowance.left < allowance.granted / 2)
+      want(account, { allowance, short: allowance.granted }, of.effects)
+    return allowance.window
+  })
+  return { account, price, inputTokens, outputTokens, usd, windows }
+}
+
+/** The truth about an attempt: what it used is paid, and what it did not use comes back. */
+export function settlePayment(
+  attempt: Attempt,
+  verdict: Verdict,
+  preempted: boolean,
+  now: Millis,
+): void {
+  const { paid, startedAt } = attempt
+  if (paid === null) return
+  const { account, price } = paid
+  const { usage } = verdict
+  // It may have run, and nobody knows how far: what was taken stays taken.
+  if (usage === null && verdict.mayHaveRun && verdict.status !== null && !preempted) return
+  const counted = preempted ? null : usage
+  const input = counted === null ? 0 : counted.inputTokens + counted.cacheCreationTokens
+  const output = counted?.outputTokens ?? 0
+  account.inputTokens.settle(input - paid.inputTokens, startedAt, now)
+  account.outputTokens.settle(output - paid.outputTokens, startedAt, now)
+  const usd = counted === null || price === null ? 0 : costOfUsage(counted, price)
+  const tokens = input + output + (counted?.cacheReadTokens ?? 0)
+  for (const [i, allowance] of account.allowances.entries()) {
+    // A window that has ended was paid in full when it did.
+    if (allowance.window === null || allowance.window !== paid.windows[i]) continue
+    allowance.left +=
+      allowance.budget.unit === 'usd'
+        ? paid.usd - usd
+        : paid.inputTokens + paid.outputTokens - tokens
+  }
+}
+
+// ---- waiting ----
+
+function hold(state: State, account: Account, bound: Bound, now: Millis): void {
+  // At least a moment later: what is due now would be looked at in this step again.
+  account.until = Math.max(now + 1, Math.min(bound.until, now + HELD_MOST))
+  account.waitsFor = bound.what
+  if (account.heapAt < 0) state.waitingAccounts.push(account)
+  else state.waitingAccounts.moved(account)
+  for (const tenant of account.members) reviewParking(state, tenant)
+}
+/** Looked at again after so long, whatever it waits for. */
+const HELD_MOST: Millis = 60_000
+
+function release(state: State, account: Account): void {
+  if (account.heapAt >= 0) state.waitingAccounts.remove(account)
+  account.until = 0
+  account.waitsFor = null
+  for (const tenant of account.members) reviewParking(state, tenant)
+}
+
+/** Those whose time has come stand in the queues again; the next one's time is asked for. */
+export function releaseAccounts(state: State, now: Millis, effects: Effect[]): void {
+  const { waitingAccounts } = state
+  for (let next = waitingAccounts.top(); next !== undefined; next = waitingAccounts.top()) {
+    if (next.until > now) {
+      const [route] = state.routes.values()
+      if (route !== undefined) wakeRoute(route, next.until, now, effects)
+      return
+    }
+    release(state, next)
+  }
+}
+
+// ---- budgets ----
+
+function want(
+  account: Account,
+  of: { allowance: Allowance | null; short: number },
+  effects: Effect[],
+): void {
+  const { allowance } = of
+  if (allowance === null || allowance.asked || allowance.exhausted) return
+  allowance.asked = true
+  effects.push({ type: 'allowance-wanted', account, allowance, short: Math.max(0, of.short) })
+}
+
+export function takeGrant(
+  state: State,
+  of: { account: string; span: string; unit: string; grant: Grant | null },
+): void {
+  const account = state.accounts.get(of.account)
+  const allowance = account?.allowances.find(
+    ({ budget }) => budget.span === of.span && budget.unit === of.unit,
+  )
+  if (account === undefined || allowance === undefined) return
+  allowance.asked = false
+  const { grant } = of
+  if (grant === null) return
+  if (allowance.window !== grant.window) allowance.left = 0
+  allowance.window = grant.window
+  allowance.left += grant.granted
+  allowance.endsAt = grant.endsAt
+  allowance.exhausted = grant.exhausted
+  allowance.overall = grant.overall
+  allowance.granted = grant.granted
+  if (account.until > 0) release(state, account)
+}
+
+/** What is in hand goes back to where it came from; less than nothing where calls took more. The window that it is
+ *  of is closed here. */
+export function giveBack(allowance: Allowance): { window: string; left: number } | null {
+  const { window, left } = allowance
+  if (window === null) return null
+  allowance.window = null
+  allowance.left = 0
+  allowance.granted = 0
+  allowance.exhausted = false
+  return { window, left }
+}
+
+/** For those who look at a bucket from outside. */
+export const leftIn = (bucket: TokenBucket, now: Millis): number | null =>
+  bucket.limit === null ? null : Math.max(0, Math.floor(bucket.levelAt(now)))
