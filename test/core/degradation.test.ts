@@ -226,6 +226,8 @@ describe('the ladder', () => {
       'QUEUE_FULL',
       'SHED',
       'STALE',
+      'TENANT_LIMIT',
+      'BUDGET',
       'DOOMED',
       'BREAKER_OPEN',
       'ATTEMPTS',

@@ -10,6 +10,7 @@ import {
   type BudgetRecord,
   type Window,
 } from '#core/laws/budgets'
+import { hours } from '#contracts/units'
 import { budgetRecord } from './budget-record.ts'
 import type { BudgetStore, Clock, Millis } from '#ports'
 
@@ -48,6 +49,8 @@ interface Held {
   left: number
   since: Millis
   lookedAt: Millis
+  /** Draws under way: what is granted by them must not be given back before it is here. */
+  drawing: number
 }
 
 export class Allowances {
@@ -55,6 +58,8 @@ export class Allowances {
   readonly #held = new Map<Allowance, Held>()
   readonly #windows = new Map<string, Window>()
   readonly #pending = new Set<Promise<unknown>>()
+  /** Wait for a store that can be read; one for each budget that was in hand. */
+  readonly #returns: Returned[] = []
   #stop = (): void => {}
   #closed = false
 
@@ -66,10 +71,12 @@ export class Allowances {
   /** The core wants more of it: at least what is short. */
   wanted(account: Account, allowance: Allowance, short: number): void {
     const now = this.#of.clock.now()
-    const held = this.#held.get(allowance)
-    if (held === undefined)
-      this.#held.set(allowance, { account, allowance, left: 0, since: now, lookedAt: now })
-    this.#await(this.#draw(account, allowance, short))
+    let held = this.#held.get(allowance)
+    if (held === undefined) {
+      held = { account, allowance, left: 0, since: now, lookedAt: now, drawing: 0 }
+      this.#held.set(allowance, held)
+    }
+    this.#await(this.#draw(held, short))
   }
 
   /** Everything in hand goes back. */
@@ -77,7 +84,10 @@ export class Allowances {
     this.#closed = true
     this.#stop()
     await Promise.all(this.#pending)
-    await Promise.all([...this.#held.values()].map((held) => this.#return(held)))
+    await Promise.all([
+      ...this.#returns.splice(0).map((one) => this.#putBack(one)),
+      ...[...this.#held.values()].map((held) => this.#return(held)),
+    ])
     await this.#of.store.close()
   }
 
@@ -86,10 +96,12 @@ export class Allowances {
     void work.finally(() => this.#pending.delete(work))
   }
 
-  async #draw(account: Account, allowance: Allowance, short: number): Promise<void> {
+  async #draw(held: Held, short: number): Promise<void> {
+    const { account, allowance } = held
     const { budget } = allowance
     const at = { account: account.name, span: budget.span, unit: budget.unit }
     const owes = Math.max(0, -allowance.left)
+    held.drawing++
     try {
       const window = this.#windowOf(account.limits, budget.span)
       const key = keyOf(at)
@@ -108,6 +120,8 @@ export class Allowances {
       this.#of.tell({ tenant: account.name, span, unit, window: window.name, what: tell, most })
     } catch {
       this.#of.grant({ ...at, grant: null })
+    } finally {
+      held.drawing--
     }
   }
 
@@ -118,12 +132,14 @@ export class Allowances {
   ): Promise<T> {
     const { store } = this.#of
     for (let tries = 0; tries < TRIES; tries++) {
-      const found = await store.read(key)
+      const found = await store.read(key).catch((cause: unknown) => {
+        throw new Unread('the record cannot be read', { cause })
+      })
       const { record, value } = change(found === null ? null : budgetRecord(found.text))
       const written = await store.write(key, JSON.stringify(record), found?.revision ?? 0)
       if (written !== null) return value
     }
-    throw new Error('other instances were first each time')
+    throw new Unread('other instances were first each time')
   }
 
   #windowOf(limits: TenantLimits, span: Span): Window {
@@ -140,6 +156,7 @@ export class Allowances {
   #tickLater(): void {
     this.#stop = this.#of.clock.after(TICK, () => {
       const now = this.#of.clock.now()
+      for (const one of this.#returns.splice(0)) this.#await(this.#putBack(one))
       for (const held of [...this.#held.values()]) this.#review(held, now)
       if (!this.#closed) this.#tickLater()
     })
@@ -147,39 +164,59 @@ export class Allowances {
 
   #review(held: Held, now: Millis): void {
     const { account, allowance } = held
-    if (allowance.asked) return
+    if (allowance.asked || held.drawing > 0) return
     const dropped = !account.allowances.includes(allowance)
     if (allowance.left !== held.left) {
       held.left = allowance.left
       held.since = now
     }
-    if (dropped || (allowance.window !== null && now - held.since >= IDLE))
+    if (dropped || (allowance.window !== null && now - held.since >= IDLE)) {
+      held.since = now
       return this.#await(this.#return(held))
+    }
     if (allowance.window === null) return void this.#held.delete(allowance)
     if (!allowance.exhausted || now - held.lookedAt < LOOK_AGAIN) return
     // Somebody waits, or was refused.
     held.lookedAt = now
-    this.#await(this.#draw(account, allowance, Math.max(0, -allowance.left)))
+    this.#await(this.#draw(held, Math.max(0, -allowance.left)))
   }
 
   async #return(held: Held): Promise<void> {
     const { account, allowance } = held
     const back = this.#of.takeBack(allowance)
-    this.#held.delete(allowance)
+    if (allowance.window === null) this.#held.delete(allowance)
     if (back === null || back.left === 0) return
     const { span, unit } = allowance.budget
-    await this.#change(keyOf({ account: account.name, span, unit }), (known) => {
-      const record = recordFor(back.window, known)
-      // Another window has begun since: what was of the old one is nobody's.
-      const later = known !== null && known.window !== back.window
-      return { record: later ? known : putBack(record, back.left), value: null }
-    }).catch(() => {
-      // It stays drawn: nobody can use it twice.
-    })
+    await this.#putBack({ key: keyOf({ account: account.name, span, unit }), ...back })
+  }
+
+  /** A store that cannot be read is asked again later. After a write that was not answered nobody knows whether it was
+   *  done: then the units stay drawn, so that nobody can use them twice. */
+  async #putBack(of: Returned): Promise<void> {
+    const { key, window, left } = of
+    try {
+      await this.#change(key, (known) => {
+        // Another window has begun since: what was of the old one is nobody's.
+        const later = known !== null && known.window !== window
+        return { record: later ? known : putBack(recordFor(window, known), left), value: null }
+      })
+    } catch (error) {
+      if (error instanceof Unread) this.#returns.push(of)
+    }
   }
 }
+
+interface Returned {
+  readonly key: string
+  readonly window: string
+  readonly left: number
+}
+
+/** Nothing was written. */
+class Unread extends Error {}
+
 /** A window that is known is looked for anew where the clock was put back behind it. */
-const LONGEST: Millis = 32 * 24 * 3_600_000
+const LONGEST: Millis = hours(32 * 24)
 
 export const keyOf = (of: { account: string; span: Span; unit: BudgetUnit }): string =>
   `${of.account === SHARED_ACCOUNT ? '=' : of.account}.${of.span}.${of.unit}`

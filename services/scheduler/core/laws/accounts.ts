@@ -25,15 +25,15 @@ import { dequeue } from './queueing.ts'
 import { reviewParking } from './slots.ts'
 import { wakeRoute } from './wakes.ts'
 
-/** A store that has not granted by then is asked again. */
-export const ASK_AGAIN: Millis = 1_000
 /** Accounts that are looked at in a tick, whether they may be forgotten. */
-const SWEPT = 256
+export const SWEPT = 256
+/** Looked at again after so long, whatever it waits for. */
+export const HELD_MOST: Millis = 60_000
 
 // ---- whose account ----
 
 /** The account of a tenant with limits, made when it is first asked for; null: it has none. */
-export function accountOf(state: State, name: string): Account | null {
+export function accountOf(state: State, name: string): Account<Tenant> | null {
   const { tenants } = state.config
   const settings = tenants.named.get(name) ?? tenants.default
   if (settings.limits === null) return null
@@ -43,7 +43,7 @@ export function accountOf(state: State, name: string): Account | null {
   const own = full && !tenants.named.has(name) ? SHARED_ACCOUNT : name
   let account = state.accounts.get(own)
   if (account === undefined) {
-    account = new Account(own, settings.limits, state.now)
+    account = new Account<Tenant>(own, settings.limits, state.now)
     state.accounts.set(own, account)
   }
   return account
@@ -82,7 +82,7 @@ export function sweepAccounts(state: State, now: Millis): void {
   }
 }
 
-const isRested = (account: Account, now: Millis): boolean =>
+const isRested = (account: Account<Tenant>, now: Millis): boolean =>
   account.until === 0 &&
   account.allowances.every(({ window, asked }) => window === null && !asked) &&
   [account.requests, account.inputTokens, account.outputTokens].every(
@@ -114,7 +114,7 @@ export function cannotPay(
 }
 
 /** When the buckets will have had enough for what waits and for this one too. */
-function queueEnds(account: Account, of: { need: Estimate; now: Millis }): Millis {
+function queueEnds(account: Account<Tenant>, of: { need: Estimate; now: Millis }): Millis {
   const { inputTokens, outputTokens } = account
   const ahead = {
     requests: 1,
@@ -138,7 +138,7 @@ function queueEnds(account: Account, of: { need: Estimate; now: Millis }): Milli
 /** Whether this request, whose turn it is, may start. False: its tenant waits, or it is refused and gone. */
 export function mayPay(
   state: State,
-  account: Account,
+  account: Account<Tenant>,
   of: { request: Request; need: Estimate; now: Millis; effects: Effect[] },
 ): boolean {
   const { request, need, now, effects } = of
@@ -162,7 +162,7 @@ export const isFirst = ({ attempts, preemptions }: Request): boolean => attempts
 
 /** An attempt takes what it is expected to use. */
 export function pay(
-  account: Account,
+  account: Account<Tenant>,
   request: Request,
   of: { need: Estimate; now: Millis; effects: Effect[] },
 ): Payment {
@@ -173,28 +173,30 @@ export function pay(
   account.inputTokens.reserve(inputTokens, now)
   account.outputTokens.reserve(outputTokens, now)
   const usd = price === null ? 0 : inputTokens * price.input + outputTokens * price.output
-  const windows = account.allowances.map((allowance) => {
+  const taken = account.allowances.map((allowance) => {
+    allowance.open++
     allowance.left -= allowance.budget.unit === 'usd' ? usd : inputTokens + outputTokens
     if (allowance.left < allowance.granted / 2)
       want(account, { allowance, short: allowance.granted }, of.effects)
-    return allowance.window
+    return { allowance, window: allowance.window }
   })
-  return { account, price, inputTokens, outputTokens, usd, windows }
+  return { account, price, inputTokens, outputTokens, usd, taken }
 }
 
 /** The truth about an attempt: what it used is paid, and what it did not use comes back. */
 export function settlePayment(
   attempt: Attempt,
   verdict: Verdict,
-  preempted: boolean,
-  now: Millis,
+  of: { preempted: boolean; now: Millis; effects: Effect[] },
 ): void {
   const { paid, startedAt } = attempt
   if (paid === null) return
+  const { preempted, now, effects } = of
   const { account, price } = paid
+  for (const { allowance } of paid.taken) allowance.open--
   const { usage } = verdict
   // It may have run, and nobody knows how far: what was taken stays taken.
-  if (usage === null && verdict.mayHaveRun && verdict.status !== null && !preempted) return
+  if (usage === null && verdict.mayHaveRun && !preempted) return
   const counted = preempted ? null : usage
   const input = counted === null ? 0 : counted.inputTokens + counted.cacheCreationTokens
   const output = counted?.outputTokens ?? 0
@@ -202,19 +204,21 @@ export function settlePayment(
   account.outputTokens.settle(output - paid.outputTokens, startedAt, now)
   const usd = counted === null || price === null ? 0 : costOfUsage(counted, price)
   const tokens = input + output + (counted?.cacheReadTokens ?? 0)
-  for (const [i, allowance] of account.allowances.entries()) {
+  for (const { allowance, window } of paid.taken) {
     // A window that has ended was paid in full when it did.
-    if (allowance.window === null || allowance.window !== paid.windows[i]) continue
+    if (allowance.window === null || allowance.window !== window) continue
     allowance.left +=
       allowance.budget.unit === 'usd'
         ? paid.usd - usd
         : paid.inputTokens + paid.outputTokens - tokens
+    // A debt is written down at once: others count on what is left.
+    if (allowance.left < 0) oweNow(account, allowance, effects)
   }
 }
 
 // ---- waiting ----
 
-function hold(state: State, account: Account, bound: Bound, now: Millis): void {
+function hold(state: State, account: Account<Tenant>, bound: Bound, now: Millis): void {
   // At least a moment later: what is due now would be looked at in this step again.
   account.until = Math.max(now + 1, Math.min(bound.until, now + HELD_MOST))
   account.waitsFor = bound.what
@@ -222,10 +226,8 @@ function hold(state: State, account: Account, bound: Bound, now: Millis): void {
   else state.waitingAccounts.moved(account)
   for (const tenant of account.members) reviewParking(state, tenant)
 }
-/** Looked at again after so long, whatever it waits for. */
-const HELD_MOST: Millis = 60_000
 
-function release(state: State, account: Account): void {
+function release(state: State, account: Account<Tenant>): void {
   if (account.heapAt >= 0) state.waitingAccounts.remove(account)
   account.until = 0
   account.waitsFor = null
@@ -248,7 +250,7 @@ export function releaseAccounts(state: State, now: Millis, effects: Effect[]): v
 // ---- budgets ----
 
 function want(
-  account: Account,
+  account: Account<Tenant>,
   of: { allowance: Allowance | null; short: number },
   effects: Effect[],
 ): void {
@@ -256,6 +258,12 @@ function want(
   if (allowance === null || allowance.asked || allowance.exhausted) return
   allowance.asked = true
   effects.push({ type: 'allowance-wanted', account, allowance, short: Math.max(0, of.short) })
+}
+
+function oweNow(account: Account, allowance: Allowance, effects: Effect[]): void {
+  if (allowance.asked) return
+  allowance.asked = true
+  effects.push({ type: 'allowance-wanted', account, allowance, short: -allowance.left })
 }
 
 export function takeGrant(
@@ -280,15 +288,16 @@ export function takeGrant(
   if (account.until > 0) release(state, account)
 }
 
-/** What is in hand goes back to where it came from; less than nothing where calls took more. The window that it is
- *  of is closed here. */
+/** What is in hand goes back to where it came from; less than nothing where calls took more. Where no call is under
+ *  way its window is closed. */
 export function giveBack(allowance: Allowance): { window: string; left: number } | null {
   const { window, left } = allowance
   if (window === null) return null
-  allowance.window = null
   allowance.left = 0
   allowance.granted = 0
   allowance.exhausted = false
+  // Calls that have paid may bring something back.
+  if (allowance.open === 0) allowance.window = null
   return { window, left }
 }
 

@@ -4,7 +4,7 @@
  *  for debts: calls that used more than they were expected to. So nobody is over its budget by more than that, and an
  *  instance that dies takes at most its portion with it. */
 import type { Span } from '#contracts/tenant-limits'
-import type { Millis } from '#contracts/units'
+import { hours, type Millis } from '#contracts/units'
 
 /** Of what is left, the most that one instance draws at once beyond its need. */
 export const PORTION = 1 / 16
@@ -51,14 +51,14 @@ export function draw(
   const drawn = known.drawn + granted
   const overall = Math.max(0, whole - drawn)
   const reached = overall === 0 ? 'end' : drawn >= of.softMark * whole ? 'mark' : 'nothing'
-  const news = RANK[reached] > RANK[known.told] ? reached : null
+  const news = rank[reached] > rank[known.told] ? reached : null
   return {
     record: { ...known, drawn, told: news ?? known.told },
     ...{ granted, overall, exhausted: overall === 0 },
     tell: news === 'nothing' ? null : news,
   }
 }
-const RANK = { nothing: 0, mark: 1, end: 2 } as const
+const rank = { nothing: 0, mark: 1, end: 2 } as const
 
 /** What was drawn and not used; below zero: used and not drawn. */
 export const putBack = (known: BudgetRecord, units: number): BudgetRecord => ({
@@ -83,7 +83,7 @@ export function windowAt(
   const name = nameAt(wall, of)
   // Clocks are put forward and back, so that the end is looked for and not reckoned.
   let from = wall
-  let to = wall + (of.span === 'day' ? 27 : 32 * 24) * HOUR
+  let to = wall + hours(of.span === 'day' ? 27 : 32 * 24)
   while (to - from > 1) {
     const middle = Math.floor((from + to) / 2)
     if (nameAt(middle, of) === name) from = middle
@@ -91,7 +91,6 @@ export function windowAt(
   }
   return { name, endsAt: to }
 }
-const HOUR: Millis = 3_600_000
 
 function nameAt(wall: Millis, of: { span: Span; timeZone: string; resetDay: number }): string {
   const day = dayIn(of.timeZone).format(wall)

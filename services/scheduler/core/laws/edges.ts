@@ -9,6 +9,9 @@ import type { Refused } from '#core/model/effects'
 import type { Route } from '#core/model/state'
 import { refuse } from './refusal.ts'
 
+/** A store that has not granted by then is asked again. */
+export const ASK_AGAIN: Millis = 1_000
+
 export interface Bound {
   /** When it may be otherwise. */
   readonly until: Millis
@@ -97,10 +100,8 @@ function atBudget(account: Account, allowance: Allowance, of: Asked): Bound | nu
       { retryAfterMs: allowance.endsAt - now },
     )
   if (allowance.exhausted) return { ...common, until: allowance.endsAt, pending: false, refused }
-  return { ...common, until: now + PENDING, pending: true, refused }
+  return { ...common, until: now + ASK_AGAIN, pending: true, refused }
 }
-/** How long an answer of the store is waited for before it is asked again. */
-const PENDING: Millis = 1_000
 
 function unpriced(account: Account, allowance: Allowance, { route }: Asked): Bound {
   const { model } = route.config

@@ -5,7 +5,6 @@ import type { MicroUsd, Price } from '#contracts/prices'
 import type { Millis, Tokens } from '#contracts/units'
 import type { HeapItem } from '#core/estimators/indexed-heap'
 import { TokenBucket } from '#core/estimators/token-bucket'
-import type { Tenant } from './state.ts'
 
 /** What a tenant may save up of its rates, in seconds of them: it has a minute's limit and a sixth of it in any
  *  minute at most. */
@@ -31,9 +30,12 @@ export interface Allowance {
   overall: number
   /** What was last granted. */
   granted: number
+  /** Calls that have paid and not yet answered. */
+  open: number
 }
 
-export class Account implements HeapItem {
+/** `Who`: whoever uses it. */
+export class Account<Who = object> implements HeapItem {
   heapAt = -1
   readonly name: string
   limits: TenantLimits
@@ -46,7 +48,7 @@ export class Account implements HeapItem {
   /** Why, while they do. */
   waitsFor: string | null = null
   /** Who is here now and uses it. */
-  readonly members = new Set<Tenant>()
+  readonly members = new Set<Who>()
 
   constructor(name: string, limits: TenantLimits, now: Millis) {
     this.name = name
@@ -99,6 +101,7 @@ export const noAllowance = (budget: Budget): Allowance => ({
   asked: false,
   overall: budget.most,
   granted: 0,
+  open: 0,
 })
 
 /** What one attempt took, until its answer tells what it used. */
@@ -108,8 +111,8 @@ export interface Payment {
   readonly inputTokens: Tokens
   readonly outputTokens: Tokens
   readonly usd: MicroUsd
-  /** The windows that it was taken from, as the account's allowances stand. */
-  readonly windows: readonly (string | null)[]
+  /** Of which budgets it was taken, in which window. */
+  readonly taken: readonly { readonly allowance: Allowance; readonly window: string | null }[]
 }
 
 /** What the store says: so much more in this window; null: it did not answer. */

@@ -53,7 +53,7 @@ export class Tenant {
   /** At the cap that binds now, or its account waits: outside every heap. */
   parked = false
   /** What it may use; null: it has no limits of its own. */
-  account: Account | null = null
+  account: Account<Tenant> | null = null
   /** What the others lately had in flight at most, kept while this one has many; null: it has few. */
   others: RecentNeed | null = null
   /** The default cap as it binds now: what the others lately left. */
@@ -346,9 +346,9 @@ export interface State {
   /** Tenants with a request waiting or in a slot. */
   readonly active: Set<Tenant>
   /** By tenant, of those with limits, whether they are here or not. */
-  readonly accounts: Map<string, Account>
+  readonly accounts: Map<string, Account<Tenant>>
   /** Accounts that wait, the next to go on first. */
-  readonly waitingAccounts: IndexedHeap<Account>
+  readonly waitingAccounts: IndexedHeap<Account<Tenant>>
   readonly requests: Map<string, Request>
   readonly costs: CostBook
   readonly load: LoadWatch
