@@ -47,6 +47,7 @@ const command = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('gate' as const), which: fc.nat(), cap: fc.constantFrom(0, 1, 3, Infinity) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('pause' as const), lane: fc.integer({ min: 0, max: 2 }), paused: fc.boolean() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('config' as const), which: fc.nat() }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('grant' as const), which: fc.nat(), units: fc.integer({ min: 0, max: 3_000 }) }) },
 ) // prettier-ignore
 type Command = typeof command extends fc.Arbitrary<infer C> ? C : never
 
@@ -58,6 +59,8 @@ const files = [
   { llm_gateway: { max_inflight_global: 6 }, lanes: { extra: { weight: 2 } }, tenants: { unknown: 'reject', t0: {}, t1: {}, t3: { weight: 0.5 } } },
   { llm_gateway: { max_inflight_global: 9 }, routes: [{ model: 'm0', quota: 'q' }, { model: 'm1', quota: 'q', initial: 3, floor: 1 }] },
   { llm_gateway: { max_inflight_global: 10 }, routes: [{ model: 'm0', quota: 'q', rpm: 120, otpm: 9_000 }, { model: 'm1', quota: 'q', rpm: 60 }, { model: 'm2', itpm: 4_000 }] },
+  { llm_gateway: { max_inflight_global: 8 }, tenants: { default: { limits: { rpm: 60 } }, t1: { limits: { rpm: 30, edge: 'refuse' } }, t2: { limits: { itpm: 2_000, otpm: 6_000, edge: 'degrade' } }, t3: { limits: { budget: { day: { tokens: 9_000 } } } } } },
+  { llm_gateway: { max_inflight_global: 7 }, limits: { accounts_max: 1 }, tenants: { default: { limits: { rpm: 20, budget: { month: { tokens: 5_000, edge: 'queue' } } } } } },
   { llm_gateway: { max_inflight_global: 4 }, lanes: { interactive: { delay_control: true }, premium: { delay_control: true } } },
 ] // prettier-ignore
 
@@ -134,6 +137,27 @@ function perform(world: CoreWorld, c: Command): void {
     }
     case 'pause':
       return void world.input({ type: 'lane', lane: lanes[c.lane]!, paused: c.paused })
+    case 'grant': {
+      const wants = [...world.state.accounts.values()].flatMap((account) =>
+        account.allowances.filter(({ asked }) => asked).map(({ budget }) => ({ account, budget })),
+      )
+      const want = at(wants, c.which)
+      if (want === undefined) return
+      const { span, unit } = want.budget
+      const overall = 3_000 - c.units
+      const grant = {
+        ...{ window: `w${c.which % 2}`, granted: c.units, endsAt: world.now + 20_000 },
+        ...{ exhausted: overall < 500, overall },
+      }
+      const given = c.which % 5 === 0 ? null : grant
+      return void world.input({
+        type: 'allowance',
+        account: want.account.name,
+        span,
+        unit,
+        grant: given,
+      })
+    }
     case 'config':
       return void world.input({ type: 'config', config: configOf(files[c.which % files.length]) })
   }

@@ -1,5 +1,6 @@
 /** The whole house on real parts: nats-server, simulated provider, SDK, scheduler, client. */
 import { connectHeadgate, HeadgateError, type Headgate } from '#client'
+import { storeNames } from '#contracts/store-names'
 import { violations } from '#core/invariants'
 import type { ProviderBatches, Bus } from '#ports'
 import { startSimulatedProvider } from '../../services/simulated-provider/listener.ts'
@@ -9,6 +10,7 @@ import type {
 } from '../../services/simulated-provider/listener.ts'
 import { loadConfig } from '../../services/platform/config/load.ts'
 import { memorySettings } from '../../services/scheduler/memory/settings.ts'
+import { natsBudgetStore } from '../../services/scheduler/nats/budget-store.ts'
 import { natsBus } from '../../services/scheduler/nats/connection.ts'
 import { createLog } from '../../services/platform/log.ts'
 import { anthropicBatches } from '../../services/scheduler/provider/batches.ts'
@@ -48,6 +50,8 @@ export interface HouseOptions {
   jobs?: boolean
   /** The schedulers divide their limits. */
   fleet?: boolean
+  /** What is used of budgets is kept in the server's JetStream. */
+  budgets?: boolean
   /** What stands between the schedulers and the provider's batches: faults, for instance. */
   batches?: (real: ProviderBatches) => ProviderBatches
   /** Of the nats-server: more lines of its configuration, for instance. */
@@ -91,6 +95,13 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
       bus,
       fleet: fleet?.store == null ? null : { store: fleet.store, name: null },
       jobs: jobs?.kept ?? null,
+      budgets:
+        options.budgets === true
+          ? natsBudgetStore({
+              ...{ connection, clock: systemClock, replicas: 1 },
+              bucket: storeNames(file.subject_prefix).budgets,
+            })
+          : null,
       settings: memorySettings(),
       batches: (options.batches ?? ((real) => real))(anthropicBatches({ clock: systemClock })),
       provider: anthropicProvider({
