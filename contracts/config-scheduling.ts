@@ -62,6 +62,10 @@ export const llmGateway = z
           source: `${LAWS} §2`,
           takes: 'restart',
         }),
+        acting: knob(z.boolean().default(false), {
+          why: 'also tries again, or preempts, calls whose tools run at the provider and may have acted already',
+          source: `${LAWS} §11`,
+        }),
         budget_start: int({
           default: 10,
           min: 0,

@@ -139,6 +139,7 @@ export const reasons = {
   RETRY_BUDGET: 'retries_exhausted',
   RETRY_AFTER_TOO_LONG: 'retries_exhausted',
   TOO_LATE: 'retries_exhausted',
+  MAY_HAVE_ACTED: 'retries_exhausted',
   SPEND_LIMIT: 'upstream_error',
   UPSTREAM_BLOCKED: 'upstream_error',
   UPSTREAM_REJECTED: 'upstream_error',

@@ -7,6 +7,7 @@
  *
  *  Whoever says the first real word is listened to, and nobody else: an instance that was not dead but stood still
  *  may answer after all, before the second or after it. */
+import { mayAct } from '#contracts/acting'
 import { HEADER, isPing } from '#contracts/messages'
 import { isLast } from './accounting.ts'
 import type { RawBody } from './contract.ts'
@@ -213,7 +214,8 @@ class Asking implements Line {
     const { system, again } = this.#of
     if (this.#only !== null) return this.#ears.giveUp(refusedHere('stream_broken', BROKEN))
     if (this.#second) return this.#lostTwice()
-    if (!again || this.#leftNow(attempts) === null) return this.#ears.giveUp(goneFor())
+    if (!again || actsAtProvider(this.#of.data) || this.#leftNow(attempts) === null)
+      return this.#ears.giveUp(goneFor())
     this.#stopLater = system.after(withinMs * system.random(), () => {
       const headers = this.#leftNow(attempts)
       if (headers === null) return this.#ears.giveUp(goneFor())
@@ -234,6 +236,15 @@ class Asking implements Line {
   #leftNow(attempts: number | null): TransportHeaders | null {
     const { headers, laneMs } = this.#of
     return leftOf(headers, { elapsedMs: this.#now() - this.#startedAt, laneMs, attempts })
+  }
+}
+
+/** Its tools may have done something where it was: to do it twice is its caller's to decide. */
+function actsAtProvider(data: RawBody): boolean {
+  try {
+    return mayAct(JSON.parse(typeof data === 'string' ? data : new TextDecoder().decode(data)))
+  } catch {
+    return false
   }
 }
 

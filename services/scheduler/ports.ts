@@ -225,6 +225,8 @@ export interface Incoming {
   /** Bytes of pictures and documents in the body, and the tokens that their kinds and sizes suggest; absent: none. */
   mediaBytes?: number
   mediaTokens?: number
+  /** The provider may do more than answer: it runs tools itself, in a container or at MCP servers. */
+  mayAct?: boolean
   /** The JSON body as it came; sent upstream byte for byte. */
   body: Uint8Array
   /** The caller's remaining budget; null: the lane's default. */

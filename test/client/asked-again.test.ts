@@ -31,25 +31,23 @@ type Way = 'request' | 'stream' | 'relay'
 const WAYS = ['request', 'stream', 'relay'] as const
 
 /** A call, and all that was told of it, in order. */
-function ask(way: Way, id: string, options: CallOptions = {}) {
+function ask(way: Way, id: string, options: CallOptions = {}, body = '{"model":"m"}') {
   const told: string[] = []
   const of = { ...options, id }
   const failed = (error: HeadgateError) =>
     void told.push(`${error.code}${error.retryable ? ' retryable' : ''}`)
   const ended = (ambiguous: number) => void told.push(`answered, ambiguous ${ambiguous}`)
   if (way === 'request')
-    client
-      .request('{"model":"m"}', of)
-      .then(({ accounting }) => ended(accounting.ambiguous), failed)
+    client.request(body, of).then(({ accounting }) => ended(accounting.ambiguous), failed)
   else if (way === 'stream') {
-    const stream = client.stream('{"model":"m","stream":true}', of)
+    const stream = client.stream(`${body.slice(0, -1)},"stream":true}`, of)
     void (async () => {
       for await (const { type } of stream) told.push(type)
       ended((await stream.final).ambiguous)
     })().catch(failed)
   } else
     client.relay(
-      '{"model":"m"}',
+      body,
       {
         answer: (_, { ambiguous }) => ended(ambiguous),
         event: (data) =>
@@ -135,6 +133,19 @@ describe.each(WAYS)('a call whose instance dies, by %s', (way) => {
     fleet.named('a').is = 'dead'
     await fleet.pass(NOTICED_MS)
     expect(headersOf(fleet.sent('request')[1]).get(HEADER.maxAttempts)).toBe('2')
+  })
+
+  test.each([
+    ['{"model":"m","tools":[{"type":"web_search_20250305"}]}', 'no_answer', 1],
+    ['{"model":"m","tools":[{"name":"own"}]}', undefined, 2],
+  ])('%s: its end is %s, asked %i times', async (body, end, times) => {
+    fleet.next('a')
+    const told = ask(way, 'mine', {}, body)
+    await fleet.pass(1_500)
+    fleet.named('a').is = 'dead'
+    await fleet.pass(NOTICED_MS)
+    expect(told[0]).toBe(end)
+    expect(fleet.sent('request').length).toBe(times)
   })
 
   test('is not asked again where no time is left', async () => {

@@ -33,6 +33,7 @@ llm_gateway:
   { max_inflight_global: 60, max_inflight_per_tenant: 60, circuit_breaker: { min_samples: 4 } }
 lanes: { batch: { cap: 60 } }
 guardrails: { min_samples: 1, window_seconds: 10 }
+tenants: { thrifty: { limits: { budget: { day: { tokens: 10 } } } } }
 upstreams: { default: {}, stopped: {} }
 routes:
   - { model: claude-x }
@@ -104,6 +105,7 @@ async function requests(house: RecordedHouse): Promise<void> {
   await house.ask(INTERACTIVE, call({ model: 'claude-big' }), falls)
   await house.pass(15_000)
   await house.ask(LLM.request('acme', 'nowhere'), call())
+  await house.ask(LLM.request('thrifty', 'interactive'), call())
   await house.ask(INTERACTIVE, NOT_JSON)
   house.tell(INTERACTIVE, call())
 }

@@ -51,10 +51,17 @@ export interface KeptParts {
 }
 
 /** What of a request says how much it will cost, and what it may share with others. */
-export const weightOf = ({ body, mediaBytes = 0, mediaTokens = 0, headers }: Incoming) => ({
+export const weightOf = ({
+  body,
+  mediaBytes = 0,
+  mediaTokens = 0,
+  mayAct = false,
+  headers,
+}: Incoming) => ({
   bytes: body.length,
   mediaBytes,
   mediaTokens,
+  mayAct,
   beta: headers.beta ?? null,
 })
 

@@ -4,7 +4,8 @@
  *
  *  The grammar is RFC 8259; of a key that stands twice the last one counts, as for `JSON.parse`. */
 import { isUtf8 } from 'node:buffer'
-import { isModel, MODEL_SHAPE } from '#contracts/ids'
+import { isCallersTool } from '#contracts/acting'
+import { isModel } from '#contracts/ids'
 import { MAX_TOKENS_SHAPE } from '#contracts/messages'
 import {
   QUOTE,
@@ -24,22 +25,20 @@ import {
   stopIn,
   type Bytes,
 } from './json-bytes.ts'
+import {
+  MESSAGES_EXPECTED,
+  MODEL_EXPECTED,
+  MODEL_PROBLEM,
+  NOUNS,
+  SCAN_LIMITS,
+  unfitNumber,
+  type Kind,
+  type ScanLimits,
+  type ScannedBody,
+} from './body-words.ts'
 import { lookForMedia, MEDIA_FROM_BYTES, type Media } from './body-media.ts'
 
-export type ScannedBody =
-  | { ok: true; model: string; maxTokens: number | null; stream: boolean; media: Media }
-  /** `known`: what could be seen all the same; null where it is no JSON. */
-  | { ok: false; problem: string; known: { model: string | null; stream: boolean } | null }
-
-export interface ScanLimits {
-  /** Objects and lists that stand open together. */
-  depthMax: number
-  /** Members of all objects and lists together. */
-  valuesMax: number
-}
-
-/** As the knobs `limits.json_depth` and `limits.json_values` have them. */
-export const SCAN_LIMITS: ScanLimits = { depthMax: 256, valuesMax: 1_000_000 }
+export { SCAN_LIMITS, type ScanLimits, type ScannedBody }
 
 export function scanBody(data: Uint8Array, limits: ScanLimits = SCAN_LIMITS): ScannedBody {
   if (!isUtf8(data)) return no(`${NO_JSON}; its bytes are no UTF-8`)
@@ -64,16 +63,16 @@ const FAULT = Symbol('not JSON')
 const TOO_DEEP = Symbol('too deep')
 const TOO_MANY = Symbol('too many')
 
-/** What a value turned out to be. */
-type Kind = 'object' | 'list' | 'text' | 'number' | 'true' | 'false' | 'null'
-
 /** Longer models and numbers are none. */
 const LOOKED_AT_BYTES_MAX = 1_024
 /** A character of a key as `\u006d`. */
 const ESCAPED_BYTES = 6
 
 const FIELDS = ['model', 'max_tokens', 'messages', 'stream'] as const
-type Field = (typeof FIELDS)[number]
+/** By these the provider may do more than answer. */
+const ACTING = ['tools', 'mcp_servers', 'container'] as const
+const KNOWN = [...FIELDS, ...ACTING]
+type Field = (typeof KNOWN)[number]
 
 class Scan {
   readonly #data: Uint8Array
@@ -88,7 +87,8 @@ class Scan {
   #stream = false
   readonly #media: Media = { bytes: 0, tokens: 0 }
   #seenMessages = false
-  #problems: Record<Field, string | null> = {
+  #mayAct = false
+  #problems: Record<(typeof FIELDS)[number], string | null> = {
     model: null,
     max_tokens: null,
     messages: null,
@@ -126,6 +126,7 @@ class Scan {
       maxTokens: this.#maxTokens,
       stream: this.#stream,
       media: this.#media,
+      mayAct: this.#mayAct,
     }
   }
 
@@ -172,14 +173,35 @@ class Scan {
         this.#problems.stream = fits ? null : `stream: expected true or false; it is ${NOUNS[kind]}`
         return
       }
+      case 'tools':
+        if (this.#data[start] === OPEN_LIST) return this.#list(() => this.#tool())
+        return void this.#value()
+      case 'mcp_servers':
+      case 'container': {
+        const kind = this.#value()
+        // An empty list names nobody.
+        if (kind !== 'null' && this.#at - start > '[]'.length) this.#mayAct = true
+        return
+      }
       default:
         this.#value()
     }
   }
 
   #fieldAt(start: number, end: number): Field | null {
-    for (const field of FIELDS) if (this.#isKey(field, start, end)) return field
-    return null
+    return KNOWN.find((field) => this.#isKey(field, start, end)) ?? null
+  }
+
+  /** One that the provider runs itself says so by its type. */
+  #tool(): void {
+    if (this.#data[this.#at] !== OPEN_OBJECT) return void this.#value()
+    this.#object((start, end) => {
+      const from = this.#at
+      const kind = this.#value()
+      if (kind !== 'text' || !this.#isKey('type', start, end)) return
+      const type = this.#textFrom(from)
+      if (type === null || !isCallersTool(type)) this.#mayAct = true
+    })
   }
 
   #messages(): void {
@@ -376,22 +398,4 @@ class Scan {
     const { buffer, byteOffset } = this.#data
     return Buffer.from(buffer, byteOffset + start, end - start).toString('utf8')
   }
-}
-
-const MODEL_EXPECTED = 'model: expected a string'
-const MODEL_PROBLEM = `model: expected ${MODEL_SHAPE}`
-const MESSAGES_EXPECTED = 'messages: expected a list of at least one message'
-const NOUNS: Record<Kind, string> = {
-  object: 'an object',
-  list: 'a list',
-  text: 'a string',
-  number: 'a number',
-  true: 'true',
-  false: 'false',
-  null: 'null',
-}
-
-function unfitNumber(value: number): string {
-  if (value < 0) return 'below 0'
-  return Number.isInteger(value) ? `above ${Number.MAX_SAFE_INTEGER}` : 'no whole number'
 }

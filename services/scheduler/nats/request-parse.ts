@@ -57,6 +57,7 @@ export function parseRequest(of: {
     maxTokens: Math.min(body.maxTokens ?? UNSTATED_MAX_TOKENS, RECKONED_MAX_TOKENS),
     mediaBytes: body.media.bytes,
     mediaTokens: body.media.tokens,
+    mayAct: body.mayAct,
     body: ownCopy(data),
     deadlineMs: headers.deadlineMs,
     degrade: headers.degrade,

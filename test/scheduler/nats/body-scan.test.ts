@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { MODEL_SHAPE } from '#contracts/ids'
 import { requestBody, requestHeaders } from '#contracts/messages'
+import { mayAct } from '#contracts/acting'
 import { scanBody } from '../../../services/scheduler/nats/body-scan.ts'
 import { parseRequest } from '../../../services/scheduler/nats/request-parse.ts'
 
@@ -51,10 +52,35 @@ describe('as JSON.parse and the schema have it', () => {
           maxTokens: max_tokens === undefined ? null : Math.abs(max_tokens),
           stream: stream ?? false,
           media: { bytes: 0, tokens: 0 },
+          mayAct: mayAct(JSON.parse(text)),
         })
       }),
       { numRuns: 2_000 },
     )
+  })
+
+  const tool = (more: object) => ({ tools: [{ name: 'one', input_schema: {} }, more] })
+  test.each([
+    ['the provider searches', tool({ type: 'web_search_20250305', name: 'web_search' }), true],
+    ['it runs code', tool({ type: 'code_execution_20250825' }), true],
+    ['nobody here knows it', tool({ type: 'send_letter_20300101' }), true],
+    ['its name is written with escapes', null, true],
+    ['MCP servers', { mcp_servers: [{ url: 'https://x' }] }, true],
+    ['a container', { container: 'c_1' }, true],
+    ["the caller's own", tool({ type: 'custom', name: 'two' }), false],
+    ['the caller runs it', tool({ type: 'bash_20250124', name: 'bash' }), false],
+    ['the caller edits', tool({ type: 'text_editor_20250728' }), false],
+    ['no server', { mcp_servers: [] }, false],
+    ['no container', { container: null }, false],
+    ['odd', { tools: [1, null, [], { type: 7 }] }, false],
+    ['in what a tool is described by', tool({ input_schema: { type: 'web_search' } }), false],
+  ])('whether the provider may act: %s', (name, more, acts) => {
+    const text =
+      more === null
+        ? JSON.stringify({ ...good, ...tool({ type: 'x' }) }).replace('"x"', '"\\u0077eb_search"')
+        : JSON.stringify({ ...good, ...more }, null, name.length % 3)
+    expect(scan(text)).toMatchObject({ ok: true, mayAct: acts })
+    expect(mayAct(JSON.parse(text))).toBe(acts)
   })
 
   test.each([

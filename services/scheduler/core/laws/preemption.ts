@@ -112,6 +112,7 @@ function leastLoss(
   fits: (request: Request) => boolean,
 ): Victim | null {
   const most = state.config.file.preemption.max_per_request
+  const { acting } = state.config.file.llm_gateway.retry
   let best: Victim | null = null
   for (const laneRoute of laneRoutes) {
     if (!laneRoute.lane.config.preemptible || !aboveMinimum(laneRoute)) continue
@@ -119,6 +120,8 @@ function leastLoss(
       const attempt = attemptOf(request)
       if (attempt === null || attempt.ending !== null || attempt.forwarded) continue
       if (request.preemptions >= most || !fits(request)) continue
+      // What its tools have done at the provider would be done again.
+      if (request.asked.mayAct === true && !acting) continue
       const elapsed = (now - attempt.startedAt) / 1_000
       const { duration } = attempt.estimate
       // Past its estimate nobody knows when it ends; answers that are long already tend to go on.

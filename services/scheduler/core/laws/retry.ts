@@ -65,6 +65,11 @@ function decide(
   if (rule.retry === 'never') return { again: false, ...finalReason(verdict) }
   if (verdict.notAgain === true)
     return no('ATTEMPTS', 'the upstream says that asking again is in vain')
+  if (mayHaveActed(state, request, verdict))
+    return no(
+      'MAY_HAVE_ACTED',
+      'it may have run tools at the provider before it failed, and a second try could run them again (llm_gateway.retry.acting)',
+    )
   const most = attemptsAllowed(request)
   if (request.attempts >= most || (rule.retry === 'once' && request.unexplained >= 2))
     return no('ATTEMPTS', `${request.attempts} of ${most} attempts made`)
@@ -86,6 +91,10 @@ function decide(
     return { again: true, waitMs, owes: false }
   return waitForToken(state, request, { now, service, waitMs }, dice)
 }
+
+/** Its tools may have done something already: a second try is its caller's to decide. */
+const mayHaveActed = (state: State, { asked }: Request, { mayHaveRun }: Verdict): boolean =>
+  asked.mayAct === true && mayHaveRun && !state.config.file.llm_gateway.retry.acting
 
 /** Takes one token of the retry budget; false: there is none, or none for this tenant. */
 export function payRetry(state: State, request: Request, now: Millis): boolean {

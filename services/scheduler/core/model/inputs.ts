@@ -20,6 +20,8 @@ export interface NewRequest {
   /** Of it, pictures and documents, and the tokens that their kinds and sizes suggest; absent: none. */
   mediaBytes?: number
   mediaTokens?: Tokens
+  /** The provider may do more than answer, so that a second try could do it twice; absent: no. */
+  mayAct?: boolean
   /** The provider's features that it asks for, as its header names them; absent or null: none. */
   beta?: string | null
   /** The caller's remaining budget; null: the lane's default. */
