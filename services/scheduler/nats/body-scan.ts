@@ -179,9 +179,7 @@ class Scan {
       case 'mcp_servers':
       case 'container': {
         const kind = this.#value()
-        // An empty list names nobody.
-        if (kind !== 'null' && this.#at - start > '[]'.length) this.#mayAct = true
-        return
+        return void (this.#mayAct ||= kind !== 'null' && this.#at - start > '[]'.length)
       }
       default:
         this.#value()
