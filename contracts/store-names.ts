@@ -11,6 +11,7 @@ export const storeNames = (prefix: string) => ({
   fleet: `headgate_fleet_${prefix}`,
   gatherings: `headgate_gatherings_${prefix}`,
   batches: `headgate_batches_${prefix}`,
+  usage: `headgate_usage_${prefix}`,
   /** Streams of durable jobs. */
   jobs: `HEADGATE_JOBS_${prefix}`,
   results: `HEADGATE_RESULTS_${prefix}`,

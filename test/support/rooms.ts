@@ -121,6 +121,11 @@ export const rooms: readonly Room[] = [
     why: 'fleet keeps our line in the record that instances share: #contracts, #core, #ports. Where the record is kept stands behind a port.',
   },
   {
+    at: 'services/scheduler/money/',
+    may: ['./**', '#contracts/**', '#core/**', '#ports'],
+    why: 'money counts what is used and what is left of it: #contracts, #core, #ports. Where it is kept stands behind a port.',
+  },
+  {
     at: 'services/scheduler/batches/',
     may: ['./**', '#contracts/**', '#ports'],
     types: ['zod'],

@@ -7,6 +7,7 @@ import type { OperatorService } from './operator-service.ts'
 import type { Standing, WireOptions } from './options.ts'
 import type { WiredFleet } from './wire-fleet.ts'
 import type { WiredJobs } from './wire-jobs.ts'
+import type { WiredUsage } from './wire-usage.ts'
 import { within } from './within.ts'
 
 /** After a broken law: until no further request comes, and then for the last words. */
@@ -30,6 +31,7 @@ export interface ShutdownParts {
   desk: OperatorService
   jobs: WiredJobs | null
   fleet: WiredFleet | null
+  usage: WiredUsage
   /** They are opened after a drain may be asked for. */
   doors: () => Doors | null
 }
@@ -54,6 +56,7 @@ export function shutdown(parts: ShutdownParts): Shutdown {
       parts.loop.abandon()
       const left = [
         bus.flush().catch(() => {}),
+        parts.usage.flush(),
         parts
           .doors()
           ?.gateway?.close()
@@ -89,7 +92,7 @@ async function drainAll({
 }
 
 async function endAll(
-  { of, loop, seen, desk, doors, jobs, fleet }: ShutdownParts,
+  { of, loop, seen, desk, doors, jobs, fleet, usage }: ShutdownParts,
   drain: () => Promise<void>,
 ): Promise<void> {
   const open = doors()
@@ -109,6 +112,7 @@ async function endAll(
   await open?.inspector?.close()
   await open?.http?.close()
   loop.stop()
+  await usage.close()
   await seen.flush()
   await fleet?.close()
   await of.provider.close()
