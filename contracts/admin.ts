@@ -5,6 +5,7 @@ import { jobsAsk, jobsBody, type JobsAsk } from './jobs.ts'
 import { firstIssue } from './messages.ts'
 import { only, plainWords } from './plain-words.ts'
 import type { AdminOp } from './subjects.ts'
+import { readUsageAsk, usageBody, type UsageAsk } from './usage-report.ts'
 
 export type AdminAsk =
   | { op: 'snapshot' }
@@ -18,6 +19,8 @@ export type AdminAsk =
   | { op: 'status' | 'cancel'; tenant: string; id: string }
   /** Durable jobs: a page of them, or an act on a dead one. One instance answers. */
   | { op: 'jobs'; jobs: JobsAsk }
+  /** What was used and what it costs. One instance answers. */
+  | { op: 'usage'; usage: UsageAsk }
   | { op: 'drain' }
 
 /** One instance alone is spoken to by its id, where several hear the question. */
@@ -52,6 +55,7 @@ export const adminBodies = {
   status: request,
   cancel: request,
   jobs: jobsBody,
+  usage: usageBody,
   drain: nothing,
 } satisfies Record<AdminOp, z.ZodType>
 
@@ -82,6 +86,8 @@ export function readAdmin(op: AdminOp, text: string): AdminRead {
       return fitted(request, json, ({ tenant, id }) => ({ op, tenant, id }))
     case 'jobs':
       return jobsRead(json)
+    case 'usage':
+      return usageRead(json)
     case 'lane':
       return fitted(lane, json, (read) => ({ op, lane: read.lane, paused: read.paused }))
   }
@@ -104,6 +110,13 @@ function jobsRead(json: unknown): AdminRead {
   return typeof jobs === 'string'
     ? { problem: jobs }
     : { ask: { op: 'jobs', jobs }, instance: null }
+}
+
+function usageRead(json: unknown): AdminRead {
+  const usage = readUsageAsk(json)
+  return typeof usage === 'string'
+    ? { problem: usage }
+    : { ask: { op: 'usage', usage }, instance: null }
 }
 
 /** What the file says is the loader's to read. */

@@ -22,7 +22,7 @@ import {
   priorsFile,
   schedulingFile,
 } from './config-scheduling.ts'
-import { pricesFile } from './config-money.ts'
+import { pricesFile, usageFile } from './config-money.ts'
 import { routeFile, tenantsFile, upstreamFile, type tenantFile } from './config-who.ts'
 import type { FormerLaneKeys } from './former-keys.ts'
 
@@ -58,6 +58,7 @@ export const configFile = z.strictObject({
     source: `${WIRE}: Configuration`,
   }),
   prices: pricesFile,
+  usage: usageFile,
   limits: limitsFile,
   nats: natsFile,
   fleet: fleetFile,

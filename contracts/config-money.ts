@@ -1,7 +1,7 @@
 /** What a tenant may use: rates a minute, and budgets of tokens or money by day and month; and what money is asked for
  *  a model. */
 import { z } from 'zod'
-import { model, knob } from './config-knob.ts'
+import { int, knob, model } from './config-knob.ts'
 
 const SOURCE = 'operations: limits and budgets'
 
@@ -89,7 +89,7 @@ export const priceFile = z.strictObject({
   service_tiers: knob(
     z.record(z.string().min(1).max(64), z.number().min(0).max(1_000)).default({}),
     {
-      why: 'factor of a service tier, by the name that the answer tells; absent: 1',
+      why: 'factor of a service tier, a speed or a place of inference, by the name that the answer tells (priority, fast, us); absent: 1',
       source: SOURCE,
     },
   ),
@@ -98,6 +98,28 @@ export type PriceFile = z.output<typeof priceFile>
 
 /** By a model, or by what the names of a family begin with. */
 export const pricesFile = knob(z.record(model, priceFile).optional(), {
-  why: 'beside the shipped ones, and instead of one of the same name; the longest name that a model begins with counts',
+  why: 'beside the shipped ones, and instead of one of the same name; the longest name that a model begins with counts, but claude-opus-4 is none of claude-opus-4-5',
   source: SOURCE,
 })
+
+export const usageFile = z
+  .strictObject({
+    keep_days: int({
+      default: 100,
+      min: 1,
+      max: 1_000,
+      unit: 'days',
+      why: 'how long what was used, and what it cost, is kept for reports; then it is gone',
+      source: 'operations: what it costs',
+      takes: 'restart',
+    }),
+    rows_max: int({
+      default: 5_000,
+      min: 10,
+      max: 100_000,
+      unit: 'rows',
+      why: 'of one day on one instance, one for each tenant, model, lane and kind of end; past it they stand together as `other`',
+      source: 'architecture: nothing grows without a bound',
+    }),
+  })
+  .prefault({})

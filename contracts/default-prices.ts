@@ -2,17 +2,101 @@
 import type { PriceFile } from './config-money.ts'
 import type { Price, Prices } from './prices.ts'
 
-/** Where they stand, and when they were read. */
-export const PRICES_SOURCE = { page: '', date: '' } as const
+/** Where the shipped ones were read, and when; nobody looked at a bill. Copies of the pages were read, the youngest that
+ *  there was of each. A model that none of them prices is not in the table. */
+export const PRICES_SOURCE = {
+  date: '2026-11-30',
+  /** Anthropic's price list, which has all older models. */
+  page: 'https://platform.claude.com/docs/en/about-claude/pricing',
+  /** Opus 5.5, Sonnet 5.5 and Haiku 5.5 each have a page like this. */
+  models: 'https://platform.claude.com/docs/en/models/opus-5-5/overview',
+  /** What the page of the model did not say yet: Haiku 5.5 by the length of a prompt, and cache reads of Sonnet 5.5
+   *  since 2026-10-07. */
+  october: 'https://github.com/kurofune/claudit/releases/tag/v1.9.2',
+  /** Fable 5.2; Anthropic's pages say the same of input and output. */
+  november: 'https://github.com/archid21/rightsize/releases/tag/v0.10.2',
+  /** Twice the price, for every kind of token. */
+  fast: 'https://platform.claude.com/docs/en/build-with-claude/fast-mode',
+  /** 1.1 times the price where inference stays in the US, of Opus 4.6, Sonnet 4.6 and later. */
+  residency: 'https://docs.aws.amazon.com/claude-platform/latest/userguide/data-residency.html',
+} as const
 
-const shipped: readonly (readonly [name: string, price: Price])[] = []
+/** Writes to a cache and reads from it, in prices of input, unless the price list says otherwise. */
+const CACHE = { write5m: 1.25, write1h: 2, read: 0.1 } as const
+const BATCH = 0.5
+const US = ['us', 1.1] as const
+const FAST = ['fast', 2] as const
+
+interface Row {
+  names: readonly string[]
+  input: number
+  output: number
+  /** Absent: as `CACHE` says. */
+  cacheWrite5m?: number
+  cacheRead?: number
+  factors?: readonly (readonly [said: string, factor: number])[]
+  longPrompt?: Price['longPrompt']
+}
+
+/** USD per million tokens. */
+const TABLE: readonly Row[] = [
+  { names: ['claude-fable-5-2'], input: 8, output: 40, cacheRead: 0.2, factors: [US, FAST] },
+  {
+    names: ['claude-fable-5-1', 'claude-mythos-5-1'],
+    ...{ input: 10, output: 50, cacheRead: 0.25, factors: [US] },
+  },
+  { names: ['claude-fable-5', 'claude-mythos-5'], input: 10, output: 50, factors: [US] },
+  { names: ['claude-opus-5-5'], input: 4, output: 20, cacheRead: 0.2, factors: [US, FAST] },
+  { names: ['claude-opus-5'], input: 5, output: 25, factors: [US, FAST] },
+  {
+    names: ['claude-opus-4-8', 'claude-opus-4-7', 'claude-opus-4-6'],
+    ...{ input: 5, output: 25, factors: [US] },
+  },
+  { names: ['claude-opus-4-5'], input: 5, output: 25 },
+  {
+    names: ['claude-opus-4-1', 'claude-opus-4', 'claude-opus-4-0', 'claude-3-opus'],
+    ...{ input: 15, output: 75 },
+  },
+  { names: ['claude-sonnet-5-5'], input: 2, output: 10, cacheRead: 0.1, factors: [US] },
+  { names: ['claude-sonnet-5'], input: 2, output: 10, factors: [US] },
+  { names: ['claude-sonnet-4-6'], input: 3, output: 15, factors: [US] },
+  {
+    names: ['claude-sonnet-4-5', 'claude-sonnet-4', 'claude-sonnet-4-0', 'claude-3-7-sonnet'],
+    ...{ input: 3, output: 15 },
+  },
+  {
+    names: ['claude-haiku-5-5'],
+    ...{ input: 0.1, output: 0.5, factors: [US] },
+    longPrompt: { over: 100_000, factor: 5 },
+  },
+  { names: ['claude-haiku-4-5'], input: 1, output: 5 },
+  { names: ['claude-3-5-haiku'], input: 0.8, output: 4 },
+  {
+    names: ['claude-3-haiku'],
+    ...{ input: 0.25, output: 1.25, cacheWrite5m: 0.3, cacheRead: 0.03 },
+  },
+]
+
+const shipped: readonly (readonly [name: string, price: Price])[] = TABLE.flatMap((row) => {
+  const price: Price = {
+    input: row.input,
+    output: row.output,
+    cacheWrite5m: row.cacheWrite5m ?? CACHE.write5m * row.input,
+    cacheWrite1h: CACHE.write1h * row.input,
+    cacheRead: row.cacheRead ?? CACHE.read * row.input,
+    batchFactor: BATCH,
+    tiers: new Map(row.factors),
+    ...(row.longPrompt === undefined ? {} : { longPrompt: row.longPrompt }),
+  }
+  return row.names.map((name) => [name, price] as const)
+})
 
 const priceFromFile = (of: PriceFile): Price => ({
   input: of.input,
   output: of.output,
-  cacheWrite5m: of.cache_write_5m ?? 1.25 * of.input,
-  cacheWrite1h: of.cache_write_1h ?? 2 * of.input,
-  cacheRead: of.cache_read ?? 0.1 * of.input,
+  cacheWrite5m: of.cache_write_5m ?? CACHE.write5m * of.input,
+  cacheWrite1h: of.cache_write_1h ?? CACHE.write1h * of.input,
+  cacheRead: of.cache_read ?? CACHE.read * of.input,
   batchFactor: of.batch_factor,
   tiers: new Map(Object.entries(of.service_tiers)),
 })

@@ -91,6 +91,14 @@ const events = {
     total_ms: z.int(),
     input_tokens: z.int().nullable(),
     output_tokens: z.int().nullable(),
+    cost_usd: z
+      .number()
+      .nullable()
+      .optional()
+      .describe(
+        'Of all calls that this instance made for it, but for those that yielded to others; null: of one no price is known.',
+      ),
+    unpriced: z.boolean().optional().describe('True where `cost_usd` is null.'),
   }),
   'request.dropped': z.object({
     tenant: z.string(),

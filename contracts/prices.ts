@@ -13,8 +13,10 @@ export interface Price {
   readonly cacheRead: number
   /** Of a call in the provider's batches. */
   readonly batchFactor: number
-  /** Factor by service tier, as the answer names it. */
+  /** Factor by service tier, speed or place of inference, as the answer names it. */
   readonly tiers: ReadonlyMap<string, number>
+  /** Of a call whose prompt has more tokens than this, its caches included: all its tokens cost so much more. */
+  readonly longPrompt?: { readonly over: Tokens; readonly factor: number }
 }
 
 /** By a model, or by what the names of a family begin with. */
@@ -35,26 +37,41 @@ export interface PaidUsage {
 export function priceOf(prices: Prices, model: string): Price | null {
   for (let end = model.length; end > 0; end--) {
     const price = prices.get(model.slice(0, end))
-    // A family's name ends where a part of the model's does.
-    if (price !== undefined && (end === model.length || /[-@:.]/.test(model[end] ?? '')))
-      return price
+    if (price !== undefined && isFamily(model.slice(0, end), model.slice(end))) return price
   }
   return null
 }
 
-/** @param of.tier as the answer names it; a tier without a factor costs what the price says. */
-export function costOfUsage(
-  usage: PaidUsage,
-  price: Price,
-  of: { batch?: boolean; tier?: string | null } = {},
-): MicroUsd {
-  const hour = usage.cacheCreation1hTokens ?? 0
+/** A family's name ends where a part of the model's does. After a number another one goes on with the version, and
+ *  `claude-opus-4` is no family of `claude-opus-4-5`, which costs a third of it; what is longer is a date. */
+function isFamily(name: string, rest: string): boolean {
+  if (rest === '') return true
+  if (!/^[-@:.]/.test(rest)) return false
+  return !(/\d$/.test(name) && /^[-.]\d{1,3}(?!\d)/.test(rest))
+}
+
+/** What the answer says of how it was served: each is a name that a price may have a factor for. */
+export interface ServedHow {
+  readonly batch?: boolean
+  readonly tier?: string | null
+  readonly speed?: string | null
+  readonly place?: string | null
+}
+
+/** A tier, speed or place without a factor costs what the price says. */
+export function costOfUsage(usage: PaidUsage, price: Price, of: ServedHow = {}): MicroUsd {
+  const hour = Math.min(usage.cacheCreation1hTokens ?? 0, usage.cacheCreationTokens)
   const plain =
     usage.inputTokens * price.input +
     (usage.cacheCreationTokens - hour) * price.cacheWrite5m +
     hour * price.cacheWrite1h +
     usage.cacheReadTokens * price.cacheRead +
     usage.outputTokens * price.output
-  const tier = (of.tier != null ? price.tiers.get(of.tier) : undefined) ?? 1
-  return plain * tier * (of.batch === true ? price.batchFactor : 1)
+  const prompt = usage.inputTokens + usage.cacheCreationTokens + usage.cacheReadTokens
+  let factor = of.batch === true ? price.batchFactor : 1
+  for (const said of [of.tier, of.speed, of.place])
+    if (said != null) factor *= price.tiers.get(said) ?? 1
+  if (price.longPrompt !== undefined && prompt > price.longPrompt.over)
+    factor *= price.longPrompt.factor
+  return plain * factor
 }

@@ -12,6 +12,7 @@ export const storeNames = (prefix: string) => ({
   budgets: `headgate_budgets_${prefix}`,
   gatherings: `headgate_gatherings_${prefix}`,
   batches: `headgate_batches_${prefix}`,
+  usage: `headgate_usage_${prefix}`,
   /** Streams of durable jobs. */
   jobs: `HEADGATE_JOBS_${prefix}`,
   results: `HEADGATE_RESULTS_${prefix}`,

@@ -15,8 +15,11 @@ export const ADMIN_OPS = [
   'status',
   'cancel',
   'jobs',
+  'usage',
   'drain',
 ] as const
+/** Of a store that all share: one instance answers, whichever. */
+export const SHARED_OPS = ['jobs', 'usage'] as const satisfies readonly AdminOp[]
 export type AdminOp = (typeof ADMIN_OPS)[number]
 export const AUX_KINDS = ['count_tokens', 'models'] as const
 export type AuxKind = (typeof AUX_KINDS)[number]

@@ -88,12 +88,34 @@ export type VerdictKind = keyof typeof verdicts
 /** Why we ended an attempt ourselves. */
 export type AbortWhy = 'cancel' | 'preempt' | 'deadline' | 'drain'
 
-/** Tokens of one attempt as the upstream counted them. */
-export interface Usage {
+/** Tokens by what is asked for them. */
+export interface TokenCounts {
   inputTokens: Tokens
+  /** Written into a cache, altogether. */
   cacheCreationTokens: Tokens
+  /** Of them, those that live for an hour; absent: none. */
+  cacheCreation1hTokens?: Tokens
   cacheReadTokens: Tokens
   outputTokens: Tokens
+}
+
+/** Tokens of one attempt as the upstream counted them. */
+export interface Usage extends TokenCounts {
+  /** Of the output, what nobody counted: guessed from what was delivered of an answer that broke; absent: none. */
+  guessedTokens?: Tokens
+  /** How it was served, as the answer names it (`service_tier`, `speed`, `inference_geo`); absent: it does not. */
+  tier?: string
+  speed?: string
+  place?: string
+  webSearches?: number
+  /** Each piece of work that is paid for, where the answer lists them (`iterations`): turns with the server's tools,
+   *  compactions, advisors, models that it fell back on. Absent: the numbers above are all of it. */
+  hops?: readonly Hop[]
+}
+
+export interface Hop extends TokenCounts {
+  /** Null: the model that was asked. */
+  model: string | null
 }
 
 /** One family of `anthropic-ratelimit-*` headers, as of the attempt's admission. */

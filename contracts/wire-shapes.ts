@@ -19,6 +19,7 @@ import { OUTCOMES, SERVED_BY } from './outcome.ts'
 import { refusals, type RefusalCode } from './refusals.ts'
 import { snapshot } from './snapshot.ts'
 import type { AdminOp } from './subjects.ts'
+import { usageReport } from './usage-report.ts'
 
 // ---- headers of what is asked ----
 
@@ -289,5 +290,6 @@ export const adminAnswers = {
   status: statusAnswer,
   cancel: cancelAnswer,
   jobs: jobsAnswer,
+  usage: usageReport,
   drain: z.object({ draining: z.literal(true), drain_ms: z.int().min(0) }),
 } satisfies Record<AdminOp, z.ZodType>

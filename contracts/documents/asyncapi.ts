@@ -4,7 +4,14 @@ import { eventMessage, messages, schemas } from './asyncapi-messages.ts'
 import { eventData } from '#contracts/events'
 import { MODEL_SHAPE, TOKEN, TOKEN_SHAPE } from '#contracts/ids'
 import { CONTRACT_VERSION, eventRows, eventsOn, shapes, type Json } from './json-schemas.ts'
-import { ADMIN_OPS, AUX_KINDS, subjects, type Subjects } from '#contracts/subjects'
+import {
+  ADMIN_OPS,
+  AUX_KINDS,
+  SHARED_OPS,
+  subjects,
+  type AdminOp,
+  type Subjects,
+} from '#contracts/subjects'
 
 /** As NATS says it: one member of the group gets each message. */
 const QUEUE = 'headgate'
@@ -128,13 +135,15 @@ const asksOf = (on: Subjects): Ask[] => [
   ...ADMIN_OPS.map((op) => ({
     name: `admin.${op}`,
     address: on.admin(op),
-    says: `${shapes[`admin.${op}`]?.says} For operators, whom NATS permits it. ${op === 'jobs' ? 'One instance answers.' : 'Every instance answers, or the one that the body names.'}`,
+    says: `${shapes[`admin.${op}`]?.says} For operators, whom NATS permits it. ${isShared(op) ? 'One instance answers.' : 'Every instance answers, or the one that the body names.'}`,
     parameters: [],
     message: `admin.${op}`,
     replies: [`admin.${op}.answer`, 'error'],
-    ...(op === 'jobs' ? { queue: true as const } : {}),
+    ...(isShared(op) ? { queue: true as const } : {}),
   })),
 ]
+
+const isShared = (op: AdminOp): boolean => SHARED_OPS.some((one) => one === op)
 
 /** NATS's own subjects, by which its tools find services. */
 const discoveries: readonly Ask[] = [

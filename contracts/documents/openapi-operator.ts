@@ -12,6 +12,7 @@ import {
 } from './json-schemas.ts'
 import { DOORS } from '#contracts/readiness'
 import { ADMIN_OPS, type AdminOp } from '#contracts/subjects'
+import { USAGE_BY } from '#contracts/usage-report'
 
 export function openapiOperator(): Json {
   return {
@@ -51,6 +52,7 @@ function paths(): Json {
     '/api/snapshot': get('snapshot', 'Everything true now.', {
       200: json('The snapshot.', schema('snapshot')),
     }),
+    '/api/usage': { get: usage() },
     '/api/events': { get: events() },
     ...Object.fromEntries(ADMIN_OPS.map((op) => [`/api/admin/${op}`, { post: act(op) }])),
   }
@@ -109,6 +111,35 @@ const readyz = (): Json => ({
     200: json('Requests are taken.', schema('readiness')),
     400: json('This process has no such door.', schema('api-error')),
     503: json('They are not, and why.', schema('readiness')),
+  },
+})
+
+const usage = (): Json => ({
+  operationId: 'usage',
+  summary: 'What was used and what it costs.',
+  description:
+    'The same as the operation of that name, for whoever may read. Days are in UTC; without a span it is today.',
+  parameters: [
+    ...['from', 'to'].map((name) => ({
+      name,
+      in: 'query',
+      description: `The ${name === 'from' ? 'first' : 'last'} day.`,
+      schema: { type: 'string', format: 'date' },
+    })),
+    {
+      name: 'by',
+      in: 'query',
+      description: `A row for each: a list with commas of ${USAGE_BY.join(', ')}; default tenant.`,
+      schema: TEXT,
+    },
+    { name: 'tenant', in: 'query', description: 'Of this one only.', schema: TEXT },
+  ],
+  responses: {
+    200: json('The report.', schema('admin.usage.answer')),
+    ...refused({
+      400: 'A day, a name or a key that there is not.',
+      503: 'The store of usage does not answer.',
+    }),
   },
 })
 

@@ -16,6 +16,7 @@ const VERBS: Record<string, () => Promise<() => Command>> = {
   jobs: async () => (await import('./jobs.ts')).jobs,
   cancel: async () => (await import('./cancel.ts')).cancel,
   status: async () => (await import('./status.ts')).status,
+  usage: async () => (await import('./usage.ts')).usage,
   top: async () => (await import('./top.ts')).top,
   simulate: async () => (await import('./simulate.ts')).simulate,
   record: async () => (await import('./record.ts')).record,

@@ -18,6 +18,7 @@ import { memorySettings } from './memory/settings.ts'
 import { isGone, openFleet, placeOf, processOf } from './compose/open-fleet.ts'
 import { openJobs } from './compose/open-jobs.ts'
 import { openCache } from './compose/open-cache.ts'
+import { openUsage } from './compose/open-usage.ts'
 import { natsBus } from './nats/connection.ts'
 import { addresses } from './nats/server-address.ts'
 import { natsBudgetStore } from './nats/budget-store.ts'
@@ -25,7 +26,7 @@ import { natsSettings } from './nats/settings.ts'
 import { SHARED_CONFIG_BUCKET, storeNames } from '#contracts/store-names'
 import { framesOf, nameOf } from './observability/faults.ts'
 import { createLog, logLevel, type Log } from '#platform/log'
-import type { BudgetStore, Bus, KeptSettings } from './ports.ts'
+import type { BudgetStore, Bus, KeptSettings, UsageStore } from './ports.ts'
 import { anthropicBatches } from './provider/batches.ts'
 import { anthropicProvider } from './provider/anthropic.ts'
 import { startLine } from './compose/start-line.ts'
@@ -98,6 +99,7 @@ async function main(): Promise<void> {
       ...{ process: processOf(process.pid), isGone },
     },
     batches: anthropicBatches({ clock: systemClock }),
+    usage: await usageStore({ file, connection, log }),
     provider: anthropicProvider({
       clock: systemClock,
       connections: CONNECTIONS_MAX,
@@ -141,6 +143,15 @@ function budgetsAt(file: ConfigFile, connection: Connected['connection']): Budge
     ...{ connection, clock: systemClock, replicas: file.jobs.replicas },
     bucket: storeNames(file.subject_prefix).budgets,
   })
+}
+
+async function usageStore(
+  of: Omit<Parameters<typeof openUsage>[0], 'clock'> & { log: Log },
+): Promise<UsageStore> {
+  const store = await openUsage({ ...of, clock: systemClock })
+  if (!store.shared && of.connection !== null)
+    of.log.warn(`what was used is kept in this process only: ${store.reason}`)
+  return store
 }
 
 function sayReady(wired: Wired, log: Log): void {

@@ -11,7 +11,8 @@ import type { DeadReason, Gathering, JobClaim, JobsAsk, JobsList, JobsPage } fro
 import type { Outcome } from '#contracts/outcome'
 import type { LastWords } from '#contracts/reply-fields'
 import type { Millis } from '#contracts/units'
-import type { AbortWhy, Verdict } from '#contracts/verdict'
+import type { Day, UsageAsk, UsageKind, UsageReport, UsageRow } from '#contracts/usage-report'
+import type { AbortWhy, Usage, Verdict } from '#contracts/verdict'
 import type {
   Accounting,
   CancelAnswer,
@@ -143,6 +144,45 @@ export interface AuxAnswer {
 /** Takes every event, in order; must not throw and must not wait. */
 export interface Recorder {
   record(event: HeadgateEvent): void
+}
+
+/** One call that has ended. */
+export interface Used {
+  tenant: string
+  lane: string
+  /** That was asked. */
+  model: string
+  kind: UsageKind
+  /** Null: the upstream said nothing of it. */
+  usage: Usage | null
+  /** In a batch of the provider's. */
+  batch?: boolean
+}
+
+/** Hears of each call once, when it has ended; must not throw and must not wait. */
+export interface Meter {
+  count(used: Used): void
+}
+
+/** Rows of a day that one life of an instance writes together. */
+export interface UsagePlace {
+  readonly day: Day
+  /** Of a process, from its start to its end: what a former one wrote is never written over. */
+  readonly life: string
+  readonly part: number
+}
+
+/** Where rows of usage are kept for as long as they are reported. Each writer has places of its own, so that no write
+ *  has to know another. Both acts reject with a reason, in bounded time. */
+export interface UsageStore {
+  /** Others write and read it too, and it outlives this process. */
+  readonly shared: boolean
+  /** Why not; null: it is shared. */
+  readonly reason: string | null
+  put(place: UsagePlace, rows: readonly UsageRow[]): Promise<void>
+  /** Everybody's rows of these days. */
+  read(days: Iterable<Day>): Promise<UsageRow[]>
+  close(): Promise<void>
 }
 
 /** Small durable settings that outlive a restart and reach every instance. An act that the store cannot carry
@@ -712,6 +752,7 @@ export interface Operator {
   /** Null: neither this instance nor the store of jobs knows the id, or another instance has it. */
   cancel(of: { tenant: string; id: string }): Promise<CancelAnswer | null>
   jobs(ask: JobsAsk): Promise<unknown>
+  usage(ask: UsageAsk): Promise<UsageReport>
   /** Starts the drain; answers at once. */
   drain(): Promise<unknown>
 }
@@ -741,6 +782,8 @@ export async function obey(operator: Operator, ask: AdminAsk, by: string): Promi
       return operator.cancel(ask)
     case 'jobs':
       return operator.jobs(ask.jobs)
+    case 'usage':
+      return operator.usage(ask.usage)
     case 'drain':
       return operator.drain()
   }

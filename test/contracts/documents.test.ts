@@ -21,7 +21,7 @@ import { HEADER, requestHeaders } from '#contracts/messages'
 import { doorCodes, openapi } from '#contracts/documents/openapi'
 import { openapiOperator } from '#contracts/documents/openapi-operator'
 import { refusals, type RefusalCode } from '#contracts/refusals'
-import { ADMIN_OPS, AUX_KINDS, subjects, type Subjects } from '#contracts/subjects'
+import { ADMIN_OPS, AUX_KINDS, SHARED_OPS, subjects, type Subjects } from '#contracts/subjects'
 import { instance, memoryWorld } from '../support/doors.ts'
 import { filesOf, read } from '../support/tree.ts'
 import { at, placeIn, refsOf, schemaCheck, step } from './checks.ts'
@@ -265,8 +265,11 @@ function built(
 /** Where a subscription's subject may be told of: `*` stands for what an address leaves open, or for each of
  *  the operations. */
 function operationsAt(subject: string): Json[] {
-  // `jobs` has a subscription of its own, in a queue group.
-  const tokens = subject.endsWith('.admin.*') ? ADMIN_OPS.filter((op) => op !== 'jobs') : ['a']
+  // Those have subscriptions of their own, in a queue group.
+  const shared: readonly string[] = SHARED_OPS
+  const tokens = subject.endsWith('.admin.*')
+    ? ADMIN_OPS.filter((op) => !shared.includes(op))
+    : ['a']
   return tokens.map((token) => {
     const [channel] = channelsAt(subject.replaceAll('*', token))
     return at(asyncapi(), `#/operations/${step(channel?.name ?? 'none')}`) as Json

@@ -119,6 +119,10 @@ describe("on the operator's port", () => {
     await act('jobs', '')
     await act('jobs', '{"act":"drop","tenant":"acme","id":"nobody"}')
     await act('jobs', '{"act":"requeue"}')
+    await act('usage', '{"by":["tenant","day"]}')
+    await act('usage', '{"from":"yesterday"}')
+    await hold('GET', '/api/usage?by=tenant,model,lane,day')
+    await hold('GET', '/api/usage?by=moon')
     await act('config', '')
     await act('config', 'drain_ms: 5000')
     await act('config', ' '.repeat(1_000_001))
@@ -159,7 +163,8 @@ function operatorAnswers(): (of: {
   const operator = openapiOperator()
   const placed = placeIn(operator, '2020-12')
   return ({ method, path, status, type }) => {
-    const where = ['paths', path, method.toLowerCase(), 'responses', String(status)]
+    const [bare = ''] = path.split('?')
+    const where = ['paths', bare, method.toLowerCase(), 'responses', String(status)]
     const pointer = ['#', ...[...where, 'content', type, 'schema'].map(step)].join('/')
     if (at(operator, pointer) === undefined) throw new Error(`the document has no ${pointer}`)
     return placed(pointer)

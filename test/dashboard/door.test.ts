@@ -17,6 +17,7 @@ import { PATIENCE } from '../../services/dashboard/readers.ts'
 import { event } from '../scheduler/observability/events.ts'
 import { fed, stillSnapshot } from '../support/fed.ts'
 import type { ManualClock } from '../support/manual-clock.ts'
+import { noUsage } from '../support/no-usage.ts'
 
 const TOKEN = 'a-long-admin-token'
 const files = pageFiles()
@@ -35,6 +36,7 @@ const operator: Operator = {
   status: async () => null,
   cancel: async () => null,
   jobs: told,
+  usage: noUsage,
   upstream: told,
   drain: () => told('drain'),
 }

@@ -18,6 +18,8 @@ const TOKENS = 6_000
 /** Of one call, as the simulated provider counts it, and as it is expected before anything is known. */
 const USED_MOST = 100
 const EXPECTED_MOST = 400
+/** What is expected after some answers is what they used, within a few tokens. */
+const BEYOND_MOST = 10
 const budget = (most: number, more = '') =>
   `tenants: { acme: { limits: { budget: { day: { tokens: ${most} }, time_zone: UTC } } } }\n${more}`
 
@@ -43,8 +45,8 @@ describe('a budget of tokens', () => {
     }
     const used = usedAt(house)
     expect(completed).toBeGreaterThan(0)
-    // Answers are shorter than what is expected of a model that nobody knows: nothing is used beyond it.
-    expect(used).toBeLessThanOrEqual(TOKENS)
+    // What the calls in flight when it ended used beyond what was expected of them.
+    expect(used).toBeLessThanOrEqual(TOKENS + 20 * BEYOND_MOST)
     // What the two may have in hand, and one call's need.
     expect(used).toBeGreaterThan(TOKENS - 3 * EXPECTED_MOST)
   })
@@ -61,8 +63,8 @@ describe('a budget of tokens', () => {
     await scheduler.stop()
     const before = usedAt(house)
     for (let i = 0; i < 20; i++) await endOf(client.request(body(), { id: `again${i}` }))
-    expect(usedAt(house)).toBeLessThanOrEqual(1_000)
-    expect(usedAt(house) - before).toBeLessThanOrEqual(1_000 - used)
+    expect(usedAt(house)).toBeLessThanOrEqual(1_000 + BEYOND_MOST)
+    expect(usedAt(house) - before).toBeLessThanOrEqual(1_000 + BEYOND_MOST - used)
     expect(next.loop.state.inflight).toBe(0)
   })
 

@@ -2,6 +2,7 @@
 import type { Accounting, CancelAnswer, StatusAnswer } from '#contracts/messages'
 import { OperatorError, type Incoming, type Operator, type Scheduler } from '#ports'
 import { heard, type Heard } from './heard.ts'
+import { noUsage } from './no-usage.ts'
 
 type Malformed = Parameters<Scheduler['malformed']>[0]
 type Dropped = Parameters<Scheduler['dropped']>[0]
@@ -80,6 +81,7 @@ export function fakeOperator(instance: string): Operator {
     status: async () => null,
     cancel: async () => null,
     jobs: async () => ({ jobs: [], next: null }),
+    usage: noUsage,
     upstream: async (name) => ({ upstream: name, testing: false }),
     async drain() {
       throw new Error('a bug')

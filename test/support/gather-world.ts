@@ -2,7 +2,15 @@
  *  be killed at any of its calls to them. */
 import type { JobClaim } from '#contracts/jobs'
 import { seededDice } from '#core/estimators/dice'
-import type { ProviderBatches, GatheringStore, JobHead, JobNews, JobStore, NewJob } from '#ports'
+import type {
+  ProviderBatches,
+  GatheringStore,
+  JobHead,
+  JobNews,
+  JobStore,
+  NewJob,
+  Used,
+} from '#ports'
 import { BatchJobs, type Lender } from '../../services/scheduler/jobs/batch-jobs.ts'
 import { Gatherer, type GathererLimits } from '../../services/scheduler/jobs/gather.ts'
 import { memoryGatheringStore } from '../../services/scheduler/memory/gathering-store.ts'
@@ -50,6 +58,8 @@ export class GatherWorld {
   limits: GathererLimits
   /** Results that were stored. */
   settled = 0
+  /** What was counted as used, by all instances. */
+  readonly used: Used[] = []
   #ids = 0
 
   constructor(limits: Partial<GathererLimits> = {}) {
@@ -82,6 +92,7 @@ export class GatherWorld {
         words: { answer: accountingHeaders, error: errorMessage, message: () => null },
         read: ({ body }) => JSON.parse(Buffer.from(body).toString()) as never,
         news: (one) => void news.push(one),
+        meter: { count: (one) => void this.used.push(one) },
       }),
       batches: mortal.wrap<ProviderBatches>(this.batches),
       store: mortal.wrap<GatheringStore>(this.gatherings),

@@ -112,6 +112,7 @@ export async function halfPriceDay(of: DayOptions): Promise<DayFigures> {
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
     },
     news: () => {},
+    meter: { count: () => {} },
   })
   await jobs.room.open()
   jobs.gatherer?.open()

@@ -17,6 +17,7 @@ import { anthropicBatches } from '../../services/scheduler/provider/batches.ts'
 import { anthropicProvider } from '../../services/scheduler/provider/anthropic.ts'
 import { systemClock, systemDice, systemSoon } from '../../services/platform/system.ts'
 import { openFleet } from '../../services/scheduler/compose/open-fleet.ts'
+import { openUsage } from '../../services/scheduler/compose/open-usage.ts'
 import { openJobs } from '../../services/scheduler/compose/open-jobs.ts'
 import { wire, type Wired } from '../../services/scheduler/compose/wire.ts'
 import {
@@ -52,6 +53,8 @@ export interface HouseOptions {
   fleet?: boolean
   /** What is used of budgets is kept in the server's JetStream. */
   budgets?: boolean
+  /** Rows of usage are kept in the server's JetStream. */
+  usage?: boolean
   /** What stands between the schedulers and the provider's batches: faults, for instance. */
   batches?: (real: ProviderBatches) => ProviderBatches
   /** Of the nats-server: more lines of its configuration, for instance. */
@@ -103,6 +106,8 @@ export async function openHouse(options: HouseOptions = {}): Promise<House> {
             })
           : null,
       settings: memorySettings(),
+      usage:
+        options.usage === true ? await openUsage({ file, connection, clock: systemClock }) : null,
       batches: (options.batches ?? ((real) => real))(anthropicBatches({ clock: systemClock })),
       provider: anthropicProvider({
         clock: systemClock,

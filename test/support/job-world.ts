@@ -150,6 +150,7 @@ export class Instance {
       subjects: subjects('llm'),
       ...{ clock, dice, instance: name },
       news: (one) => news.push(one),
+      meter: { count: () => {} },
     })
   }
 

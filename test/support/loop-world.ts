@@ -4,7 +4,7 @@ import { Loop } from '#scheduler/loop/loop'
 import type { Accounting, Refusal } from '#contracts/messages'
 import type { Inspection } from '#machines/inspection'
 import { seededDice } from '#core/estimators/dice'
-import type { AttemptCall, Cache, HeadgateEvent, Incoming, Provider, Reply } from '#ports'
+import type { AttemptCall, Cache, HeadgateEvent, Incoming, Provider, Reply, Used } from '#ports'
 import { configOf } from './core-world.ts'
 import { manualClock, type ManualClock } from './manual-clock.ts'
 import { scriptedProvider, type Act, type ScriptedProvider } from './scripted-provider.ts'
@@ -21,6 +21,8 @@ export interface Answered {
 export class LoopWorld {
   readonly clock: ManualClock = manualClock()
   readonly events: HeadgateEvent[] = []
+  /** What each attempt used, as it ended. */
+  readonly used: Used[] = []
   /** Every answer given, by request id; more than one is a fault. */
   readonly answers = new Map<string, Answered[]>()
   readonly provider: ScriptedProvider
@@ -58,6 +60,7 @@ export class LoopWorld {
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
       inspection: of.inspection ?? null,
       cache: of.cache ?? null,
+      meter: { count: (one) => void this.used.push(one) },
       onBug: (bug) => this.bugs.push(bug),
       ...(of.onFault === undefined ? {} : { onFault: of.onFault }),
     })

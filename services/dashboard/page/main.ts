@@ -18,6 +18,7 @@ import { slots } from './slots.ts'
 import { status } from './status.ts'
 import { every, oncePerFrame, wallNow } from './system.ts'
 import { openTenant, tenants } from './tenants.ts'
+import { usage } from './usage.ts'
 import { nextTheme, setTheme, theme } from './theme.ts'
 import { toneOf, type Page, type Section, type View } from './view.ts'
 import { waitTrend } from './wait-trend.ts'
@@ -57,6 +58,7 @@ const page: Page = {
 
 const plots = control(page, trend)
 const jobsRoom = jobs(page)
+const usageRoom = usage(now)
 const sections: readonly Section[] = [
   status(),
   questions(page),
@@ -64,6 +66,7 @@ const sections: readonly Section[] = [
   slots(page),
   plots,
   tenants(page, now),
+  usageRoom,
   jobsRoom,
   fleet(),
   acts(),
@@ -267,11 +270,13 @@ function wireFrame(): void {
     sayTheme()
     plots.repaint()
     jobsRoom.repaint()
+    usageRoom.repaint()
   })
   sayTheme()
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
     plots.repaint()
     jobsRoom.repaint()
+    usageRoom.repaint()
   })
   const file = byId<HTMLInputElement>('record-file')
   byId('record').addEventListener('click', () => file.click())

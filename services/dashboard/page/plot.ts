@@ -26,6 +26,8 @@ export interface PlotOptions {
   /** Names of whole numbers, instead of figures. */
   names?: readonly string[]
   says?: (value: number | null) => string
+  /** A point is a day in UTC: it has a date and no time, and is no moment of the other plots. */
+  days?: boolean
 }
 
 export interface Plot {
@@ -63,7 +65,8 @@ export function plot(of: PlotOptions, onZoom: (range: Range | null) => void): Pl
       say(output, says(data[place + 1]?.[at] ?? null))
     }
     const t = data[0]?.[at]
-    say(time, t == null ? '' : `${index === null ? 'last' : 'at'} ${timeSaid(t)}`)
+    const said = of.days === true ? dateSaid : timeSaid
+    say(time, t == null ? '' : `${index === null ? 'last' : 'at'} ${said(t)}`)
   }
   const build = (): void => {
     chart?.destroy()
@@ -159,7 +162,10 @@ function optionsOf(of: PlotOptions, at: Drawn): Record<string, unknown> {
     width: at.width,
     height: HEIGHT,
     legend: { show: false },
-    cursor: { sync: { key: 'headgate', scales: ['x', null] }, drag: { x: true, y: false } },
+    cursor:
+      of.days === true
+        ? { drag: { x: false, y: false } }
+        : { sync: { key: 'headgate', scales: ['x', null] }, drag: { x: true, y: false } },
     scales: {
       x: { time: true },
       y: { range: top, ...(of.curved === true ? { distr: 4, asinh: 100 } : {}) },
@@ -167,7 +173,7 @@ function optionsOf(of: PlotOptions, at: Drawn): Record<string, unknown> {
     axes: [
       {
         ...axis,
-        values: (_: unknown, ticks: number[]) => ticks.map(axisTime),
+        values: (_: unknown, ticks: number[]) => ticks.map(of.days === true ? dateSaid : axisTime),
         space: 70,
         size: 32,
       },
@@ -186,7 +192,13 @@ function optionsOf(of: PlotOptions, at: Drawn): Record<string, unknown> {
           ticks.map((tick) => (named === undefined ? says(tick) : (named[tick] ?? ''))),
       },
     ],
-    series: [{}, ...of.lines.map((line) => seriesOf(line, at.color))],
+    series: [
+      {},
+      ...of.lines.map((line) => ({
+        ...seriesOf(line, at.color),
+        ...(of.days === true ? { points: { show: true } } : {}),
+      })),
+    ],
     hooks: {
       setCursor: [(chart: UPlotInstance) => at.show(chart.cursor.idx ?? null)],
       setScale: [
@@ -268,6 +280,8 @@ function timeSaid(s: number): string {
   const date = new Date(s * 1_000)
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
 }
+
+const dateSaid = (s: number): string => new Date(s * 1_000).toISOString().slice(5, 10)
 
 function axisTime(s: number): string {
   const date = new Date(s * 1_000)

@@ -18,6 +18,7 @@ import {
 import type { Loop } from '#scheduler/loop/loop'
 import { ConfigInForce, type Applied } from './config-in-force.ts'
 import { switches, type Said } from './switches.ts'
+import type { WiredUsage } from './wire-usage.ts'
 
 /** As far as an operator asks about them. */
 interface KeptJobs {
@@ -48,6 +49,7 @@ export function operatorService(of: {
   loop: Loop
   /** Null: no durable jobs are kept. */
   jobs: KeptJobs | null
+  usage: Pick<WiredUsage, 'report'>
   settings: KeptSettings
   bus: Bus
   subjects: Subjects
@@ -99,6 +101,7 @@ function operatorOf(of: {
   instance: string
   loop: Loop
   jobs: KeptJobs | null
+  usage: Pick<WiredUsage, 'report'>
   log: Log
   config: ConfigInForce
   said: ReturnType<typeof switches>
@@ -144,6 +147,7 @@ function operatorOf(of: {
       return done
     },
     jobs: (ask) => askJobs(ask, of),
+    usage: (ask) => of.usage.report(ask),
     async drain() {
       of.startDrain()
       return { draining: true, drain_ms: loop.state.config.file.drain_ms }

@@ -13,6 +13,7 @@ import type {
   KeptSettings,
   Provider,
   Recorder,
+  UsageStore,
 } from '#ports'
 import type { JobsKept } from './open-jobs.ts'
 import type { GatewayAddress } from './wire-gateway.ts'
@@ -40,6 +41,8 @@ export interface WireOptions {
   budgets?: BudgetStore | null
   /** The provider's own batches, for jobs that can wait; null or absent: none is made. */
   batches?: ProviderBatches | null
+  /** Where rows of usage are kept; null or absent: in this process. */
+  usage?: UsageStore | null
   provider: Provider
   loaded: Loaded
   /** Null: no file to watch. */

@@ -8,6 +8,7 @@ import type { OperatorService } from './operator-service.ts'
 import type { Standing, WireOptions } from './options.ts'
 import type { WiredFleet } from './wire-fleet.ts'
 import type { WiredJobs } from './wire-jobs.ts'
+import type { WiredUsage } from './wire-usage.ts'
 import { within } from './within.ts'
 
 /** For what is in hand of budgets to go back. */
@@ -34,6 +35,7 @@ export interface ShutdownParts {
   jobs: WiredJobs | null
   fleet: WiredFleet | null
   allowances: Allowances
+  usage: WiredUsage
   /** They are opened after a drain may be asked for. */
   doors: () => Doors | null
 }
@@ -58,6 +60,7 @@ export function shutdown(parts: ShutdownParts): Shutdown {
       parts.loop.abandon()
       const left = [
         bus.flush().catch(() => {}),
+        parts.usage.flush(),
         parts
           .doors()
           ?.gateway?.close()
@@ -93,7 +96,7 @@ async function drainAll({
 }
 
 async function endAll(
-  { of, loop, seen, desk, doors, jobs, fleet, allowances }: ShutdownParts,
+  { of, loop, seen, desk, doors, jobs, fleet, allowances, usage }: ShutdownParts,
   drain: () => Promise<void>,
 ): Promise<void> {
   const open = doors()
@@ -114,6 +117,7 @@ async function endAll(
   await open?.http?.close()
   await within(of.clock, BUDGETS_MS, allowances.close())
   loop.stop()
+  await usage.close()
   await seen.flush()
   await fleet?.close()
   await of.provider.close()

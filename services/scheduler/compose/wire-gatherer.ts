@@ -9,6 +9,7 @@ import type {
   GatheringStore,
   JobNews,
   JobStore,
+  Meter,
   StoredJob,
 } from '#ports'
 import { BatchJobs } from '#scheduler/jobs/batch-jobs'
@@ -28,12 +29,13 @@ export function wireGatherer(of: {
   upstream: (name: string) => BatchAsk['upstream']
   file: () => ConfigFile
   news: (news: JobNews) => void
+  meter: Meter
 }): Gatherer {
   const { room, clock, dice, instance, news } = of
   const { read, words } = room.of
   const config = (): Config => of.loop.state.config
   const jobs = new BatchJobs({
-    ...{ store: of.store, clock, instance, room, words, read, news },
+    ...{ store: of.store, clock, instance, room, words, read, news, meter: of.meter },
   })
   const gatherer = new Gatherer({
     ...{ jobs, clock, dice, instance, store: of.gatherings },

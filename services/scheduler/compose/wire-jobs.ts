@@ -13,6 +13,7 @@ import type {
   Incoming,
   JobNews,
   JobsOperator,
+  Meter,
   StoredJob,
 } from '#ports'
 import type { Gatherer } from '#scheduler/jobs/gather'
@@ -52,6 +53,7 @@ export function wireJobs(of: {
   /** The provider's own, for jobs that can wait; null or absent: none is made. */
   provided?: { batches: ProviderBatches; upstream: (name: string) => BatchAsk['upstream'] } | null
   news: (news: JobNews) => void
+  meter: Meter
 }): WiredJobs {
   const { loop, bus, subjects, instance } = of
   const file = (): ConfigFile => loop.state.config.file

@@ -18,6 +18,7 @@ import { shutdown } from './shutdown.ts'
 import { upstreams } from './upstreams.ts'
 import { wireJobs, type WiredJobs } from './wire-jobs.ts'
 import { wireFleet, type WiredFleet } from './wire-fleet.ts'
+import { wireUsage, type WiredUsage } from './wire-usage.ts'
 import { within } from './within.ts'
 
 export type { WireOptions } from './options.ts'
@@ -65,16 +66,15 @@ export async function wire(of: WireOptions): Promise<Wired> {
     fleet: () => fleet,
   })
   const allowances = allowancesOf(of, { loop: () => loop, seen })
-  const loop = loopOf(of, {
-    ...{ seen, upstream, watching, allowances },
-    ...{ jobs: () => jobs, fleet: () => fleet },
-  })
+  const parts = { usage: () => usage, jobs: () => jobs, fleet: () => fleet }
+  const loop = loopOf(of, { seen, upstream, watching, allowances, ...parts })
+  const usage = usageOf(of, { loop: () => loop, instance, seen })
   const fleet = fleetOf(of, { loop: () => loop, subjects, instance, seen })
-  const jobs = jobsOf(of, { loop, subjects, instance, seen, upstream })
+  const jobs = jobsOf(of, { loop, subjects, instance, seen, upstream, usage })
   seen.open()
   let doors: Doors | null = null
   const desk = operatorService({
-    ...{ instance, loop, bus, subjects, clock, jobs },
+    ...{ instance, loop, bus, subjects, clock, jobs, usage },
     settings: of.settings,
     loaded: of.loaded,
     log: of.log,
@@ -83,10 +83,10 @@ export async function wire(of: WireOptions): Promise<Wired> {
     onConfig: (config) => seen.configure(config),
     startDrain: () => void end.drain(),
   })
-  const parts = { of, instance, standing, loop, seen, desk, jobs, fleet, allowances }
-  const end = shutdown({ ...parts, doors: () => doors })
+  const made = { of, instance, standing, loop, seen, desk, jobs, fleet, allowances, usage }
+  const end = shutdown({ ...made, doors: () => doors })
   await desk.open()
-  doors = await openDoors({ ...parts, subjects, upstream }, watching)
+  doors = await openDoors({ ...made, subjects, upstream }, watching)
   // Whoever listens at our place has gone: what it held is ours.
   await fleet?.open()
   // Whoever hears that it is ready may ask at once: by then the server knows who listens.
@@ -124,6 +124,7 @@ const loopOf = (
     seen: Observers
     upstream: ReturnType<typeof upstreams>
     watching: Inspection | null
+    usage: () => WiredUsage
     jobs: () => WiredJobs | null
     fleet: () => WiredFleet | null
     allowances: Allowances
@@ -140,6 +141,7 @@ const loopOf = (
     cache: of.cache ?? null,
     deferrals: () => to.jobs()?.desk ?? null,
     allowances: to.allowances,
+    meter: { count: (used) => to.usage().meter.count(used) },
     tell: (news) => to.fleet()?.tell(news),
     inspection: to.watching,
     onBug: of.onBug,
@@ -160,7 +162,17 @@ const allowancesOf = (of: WireOptions, to: { loop: () => Loop; seen: Observers }
       }),
   })
 
-/** Null: there are no durable jobs. */
+const usageOf = (
+  of: WireOptions,
+  to: { loop: () => Loop; instance: string; seen: Observers },
+): WiredUsage =>
+  wireUsage({
+    ...{ store: of.usage, clock: of.clock, instance: to.instance, log: of.log },
+    config: () => to.loop().state.config,
+    metrics: to.seen.metrics,
+  })
+
+/** Null: no durable jobs are kept. */
 const jobsOf = (
   of: WireOptions,
   to: {
@@ -169,15 +181,17 @@ const jobsOf = (
     instance: string
     seen: Observers
     upstream: ReturnType<typeof upstreams>
+    usage: WiredUsage
   },
 ): WiredJobs | null =>
   of.jobs == null
     ? null
     : wireJobs({
+        ...to,
         ...{ kept: of.jobs, bus: of.bus, clock: of.clock, dice: of.dice },
-        ...{ loop: to.loop, subjects: to.subjects, instance: to.instance },
         provided: of.batches == null ? null : { batches: of.batches, upstream: to.upstream },
         news: (news) => to.seen.jobNews(news),
+        meter: to.usage.meter,
       })
 
 /** Null: it works alone. */

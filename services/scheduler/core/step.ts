@@ -261,7 +261,7 @@ function onVerdict(
   const attempt = release(state, request)
   const preempted = attempt.ending === 'preempt' && verdict.kind === 'ended'
   settle(state, request, attempt, verdict, preempted, now)
-  settlePayment(attempt, verdict, { preempted, now, effects })
+  settlePayment(state, request, attempt, { verdict, preempted, now, effects })
   effects.push({ type: 'attempt-ended', request, attempt, verdict })
   request.lastVerdict = verdict
   if (request.answered) {

@@ -13,8 +13,10 @@ import type {
   JobNews,
   JobResult,
   JobStore,
+  Meter,
   Millis,
   StoredJob,
+  Used,
 } from '#ports'
 import { JobStoreError } from '#ports'
 import type { Answered, JobReplyOptions } from './job-reply.ts'
@@ -43,6 +45,7 @@ export interface BatchJobsOptions {
   words: JobReplyOptions['words']
   read(job: StoredJob): Pick<Incoming, 'model' | 'stream'> | null
   news: (news: JobNews) => void
+  meter: Meter
 }
 
 export class BatchJobs {
@@ -120,7 +123,11 @@ export class BatchJobs {
       outputTokens: of.usage?.outputTokens ?? null,
     }
     const headers = this.#of.words.answer(accounting)
-    return this.#settle(held, { headers, body: of.message }, { outcome: 'completed', calls: 1 })
+    const { tenant, lane } = held.job
+    const { model, usage } = of
+    const used: Used = { tenant, lane, model, usage, kind: 'batch', batch: true }
+    const how = { outcome: 'completed', calls: 1, used } as const
+    return this.#settle(held, { headers, body: of.message }, how)
   }
 
   /** A no is its result. */
@@ -161,7 +168,7 @@ export class BatchJobs {
   async #settle(
     held: HeldJob,
     answered: Answered,
-    { outcome, calls }: { outcome: Outcome; calls: number },
+    { outcome, calls, used }: { outcome: Outcome; calls: number; used?: Used },
   ): Promise<void> {
     const { store, news } = this.#of
     const { job, revision } = held
@@ -170,13 +177,20 @@ export class BatchJobs {
       kept = await store.settle(resultOf(held, answered))
     } catch (error) {
       if (!(error instanceof JobStoreError && error.reason === 'too_large')) throw error
+      this.#count(used)
       const of = { refusal: TOO_LARGE, upstreamBody: null, attempts: 1 }
       return this.refuse(held, { ...of, dead: 'result_too_large' })
     }
+    // Not of a result that was there: it may be this one, read once more after a crash.
+    if (kept) this.#count(used)
     await store.remove({ seq: job.seq, revision })
     if (!kept) return news({ kind: 'late_result', job })
     const { totalMs: ageMs, attempts } = this.#spent(held, calls)
     news({ kind: 'settled', job, outcome, ageMs, claims: held.claim.claims, attempts })
+  }
+
+  #count(used: Used | undefined): void {
+    if (used !== undefined) this.#of.meter.count(used)
   }
 
   #spent({ job, claim }: HeldJob, attempts: number): Pick<Accounting, 'attempts' | 'totalMs'> {

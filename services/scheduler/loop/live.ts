@@ -3,6 +3,7 @@
 import type { TraceContext } from '#contracts/events'
 import type { RequestRow, RequestsPage } from '#contracts/dashboard'
 import type { StatusAnswer } from '#contracts/messages'
+import type { MicroUsd } from '#contracts/prices'
 import type { RequestState } from '#contracts/outcome'
 import type { Expected } from '#core/estimators/cost'
 import { waitOfQueued } from '#core/laws/prediction'
@@ -42,6 +43,8 @@ export interface LiveRequest extends NewRequest {
   kept: KeptParts | null
   /** The route that took it in, the last one if more did; null: none has. */
   route: string | null
+  /** For its attempts that have ended, but for those that yielded to others; null: of one no price is known. */
+  paid: MicroUsd | null
 }
 
 /** The events of an answer, until they are more than the cache takes. */

@@ -29,6 +29,7 @@ import type {
   Deferrals,
   Dice,
   Incoming,
+  Meter,
   Millis,
   Provider,
   Recorder,
@@ -55,6 +56,7 @@ import { SettledIds } from './settled-ids.ts'
 import { ShownRequests } from './shown-requests.ts'
 import type { Spine } from './spine.ts'
 import { Timer, TimerHeap } from './timer-heap.ts'
+import { usedOf } from './used.ts'
 import { attemptOf } from '#core/model/place'
 
 export const TICK: Millis = 1_000
@@ -83,6 +85,8 @@ export interface LoopOptions {
   onFault?: (error: unknown) => void
   /** Where more of a tenant's budget comes from; absent: from nowhere, and tenants with budgets wait. */
   allowances?: BudgetKeeper
+  /** Hears what each attempt used, as it ends; absent: nobody counts it. */
+  meter?: Meter
   /** What the rest of a fleet must hear; absent: there is none. */
   tell?: (news: FleetNews) => void
   /** Runs each step; absent: as it is. */
@@ -152,7 +156,10 @@ export class Loop implements Scheduler {
     })
     const spine = this.#spine()
     const { recorder, provider, upstream } = options
-    this.#events = new RequestEvents({ recorder, wall: spine.wall })
+    this.#events = new RequestEvents({
+      ...{ recorder, wall: spine.wall },
+      prices: () => this.state.config.prices,
+    })
     this.#answers = new Answers({ events: this.#events, fault: spine.fault })
     this.#kept = new KeptAnswers(options.cache ?? null)
     const parts = { spine, answers: this.#answers, kept: this.#kept }
@@ -220,6 +227,7 @@ export class Loop implements Scheduler {
         seeks: null,
         kept: this.#kept.begin(incoming),
         route: null,
+        paid: 0,
       }
       this.#live.set(key, live)
       this.#shown?.began(live, lifecycle, now)
@@ -468,7 +476,7 @@ export class Loop implements Scheduler {
       case 'attempt-silent':
         return this.#attempts.silent(effect.request, effect.attempt)
       case 'attempt-ended':
-        return this.#events.attemptEnded(this.#liveOf(effect.request), effect, now)
+        return this.#attemptEnded(effect, now)
       case 'abort-attempt':
         return this.#attempts.abort(this.#liveOf(effect.request), effect, now)
       case 'backoff':
@@ -513,6 +521,14 @@ export class Loop implements Scheduler {
     live.route = request.route.id
     if (before === null) this.#events.queued(live, request)
     else this.#events.rerouted(live, request)
+  }
+
+  #attemptEnded(effect: Extract<Effect, { type: 'attempt-ended' }>, now: Millis): void {
+    const live = this.#liveOf(effect.request)
+    const used = usedOf(live, effect)
+    this.#events.paid(live, used)
+    this.#events.attemptEnded(live, effect, now)
+    this.#options.meter?.count(used)
   }
 
   #backoff(effect: Extract<Effect, { type: 'backoff' }>, now: Millis): void {

@@ -1,21 +1,30 @@
 /** The events of a request, told to whoever records them. Where nobody does, none is built. */
 import type { TraceContext } from '#contracts/events'
 import type { Accounting, Refusal } from '#contracts/messages'
+import type { Prices } from '#contracts/prices'
 import { attemptsAllowed } from '#core/laws/retry'
 import type { Refused } from '#core/model/effects'
 import type { Attempt, Request } from '#core/model/state'
-import type { HeadgateEvent, Millis, Recorder, Scheduler, Verdict } from '#ports'
+import type { HeadgateEvent, Millis, Recorder, Scheduler, Used, Verdict } from '#ports'
 import { settledData } from './accounting.ts'
 import { about, type LiveRequest } from './live.ts'
+import { costData, paidWith } from './used.ts'
 
 export class RequestEvents {
   /** Always called with `?.`: where it is null, the event behind it is never built. */
   readonly #recorder: Recorder | null
   readonly #wall: () => Millis
+  readonly #prices: () => Prices
 
-  constructor(of: { recorder: Recorder | null; wall: () => Millis }) {
+  constructor(of: { recorder: Recorder | null; wall: () => Millis; prices: () => Prices }) {
     this.#recorder = of.recorder
     this.#wall = of.wall
+    this.#prices = of.prices
+  }
+
+  /** An attempt of its own has ended, and is paid for. */
+  paid(live: LiveRequest, used: Used): void {
+    if (this.#recorder !== null) live.paid = paidWith(live, used, this.#prices())
   }
 
   dropped(of: Parameters<Scheduler['dropped']>[0]): void {
@@ -155,6 +164,7 @@ export class RequestEvents {
           ...about(live),
           route: live.route,
           ...settledData(accounting, how.said, how.reason, how.status),
+          ...costData(live, this.#prices()),
         },
       }),
     )

@@ -13,7 +13,7 @@ import {
   type Refusal,
   type StatusAnswer,
 } from '#contracts/messages'
-import { AUX_KINDS, oneToken, twoTokens, type Subjects } from '#contracts/subjects'
+import { AUX_KINDS, oneToken, SHARED_OPS, twoTokens, type Subjects } from '#contracts/subjects'
 import { JobStoreError } from '#ports'
 import type {
   Batches,
@@ -515,11 +515,13 @@ function serveAdmin(desk: Desk): void {
     const op = message.subject.slice(subjects.root.length + '.admin.'.length)
     perform({ op, to: reply ?? null, body: message.data, failed })
   }
+  const shared = new Set(SHARED_OPS.map((op) => subjects.admin(op)))
   desk.serve({ name: 'admin', subject: subjects.every.admin, queue: null }, (message, failed) => {
-    if (message.subject !== subjects.admin('jobs')) handle(message, failed)
+    if (!shared.has(message.subject)) handle(message, failed)
   })
   // What is stored is everybody's: one instance looks, and one acts.
-  desk.serve({ name: 'admin_jobs', subject: subjects.admin('jobs'), queue: QUEUE }, handle)
+  for (const op of SHARED_OPS)
+    desk.serve({ name: `admin_${op}`, subject: subjects.admin(op), queue: QUEUE }, handle)
 }
 
 /** The last word to a message that something of ours failed on, where it may be answered. */

@@ -19,9 +19,18 @@ export interface Bucket {
 
 export function bucketOf(
   kvm: Kvm,
-  of: { clock: Pick<Clock, 'after'>; bucket: string; replicas?: number },
+  of: {
+    clock: Pick<Clock, 'after'>
+    bucket: string
+    replicas?: number
+    /** How long a value is kept; absent: for good. */
+    ttlMs?: Millis
+  },
 ): Bucket {
-  const options = { history: 1, replicas: of.replicas ?? 1, timeout: STORE_WITHIN_MS }
+  const options = {
+    ...{ history: 1, replicas: of.replicas ?? 1, timeout: STORE_WITHIN_MS },
+    ...(of.ttlMs === undefined ? {} : { ttl: of.ttlMs }),
+  }
   let kv: KV | null = null
   let trouble: string | null = null
 

@@ -5,15 +5,17 @@
  *  A tenant that loses its name loses its series, and starts again at zero if it comes back. */
 import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client'
 import type { Config } from '#contracts/config'
+import { paidFor, type Paid } from '#contracts/cost'
 import { TOKEN } from '#contracts/ids'
+import type { Prices } from '#contracts/prices'
 import type { Snapshot } from '#contracts/snapshot'
-import type { Clock, HeadgateEvent, JobNews, Recorder } from '#ports'
+import type { Clock, HeadgateEvent, JobNews, Meter, Recorder } from '#ports'
 import { busiest, OTHER, type Busiest } from './busiest.ts'
 import { countCells, type CountCells, type Labels } from './count-cells.ts'
 import { makeGauges, readGuardrails, readSnapshot } from './gauges.ts'
 import type { Guardrails } from './guardrails.ts'
 
-export interface Metrics extends Recorder {
+export interface Metrics extends Recorder, Meter {
   /** The page as of now. */
   page(): Promise<{ contentType: string; body: string }>
   /** Something went wrong in one callback, timer or act. */
@@ -75,6 +77,7 @@ export function createMetrics(of: {
 
   return {
     record: (event) => count(event, of.clock.now()),
+    count: billing({ counters, ...names, prices: () => of.config().prices, now: of.clock.now }),
     fault: (room) => own?.faults.inc({ room }),
     jobNews(news) {
       jobs.inc({
@@ -93,6 +96,45 @@ export function createMetrics(of: {
       return { contentType: registry.contentType, body: await registry.metrics() }
     },
   }
+}
+
+/** What each call that is billed adds. */
+function billing(to: {
+  counters: Counters
+  tenants: Busiest
+  models: Busiest
+  laneOf: (lane: string) => string
+  prices: () => Prices
+  now: () => number
+}): Meter['count'] {
+  const { counters, tenants, models, laneOf } = to
+  return ({ usage, ...used }) => {
+    if (usage === null || used.kind === 'preempted') return
+    const lane = laneOf(used.lane)
+    const now = to.now()
+    // A job that a batch answered has been no request here, and is named by this.
+    const named = (names: Busiest, name: string): string =>
+      used.batch === true ? names.count(name, now) : names.label(name)
+    const tenant = named(tenants, used.tenant)
+    for (const hop of paidFor(usage, { ...used, prices: to.prices() })) {
+      const model = hop.model === used.model ? named(models, hop.model) : models.label(hop.model)
+      for (const [kind, tokens] of billedTokens(hop))
+        if (tokens > 0) counters.billed.add(model, kind, lane, tenant, tokens)
+      if (hop.cost !== null) counters.cost.add(model, lane, tenant, '', hop.cost / 1e6)
+    }
+  }
+}
+
+/** By what is asked for them. */
+function billedTokens(of: Paid): [kind: string, tokens: number][] {
+  const hour = of.cacheCreation1hTokens ?? 0
+  return [
+    ['input', of.inputTokens],
+    ['cache_write_5m', of.cacheCreationTokens - hour],
+    ['cache_write_1h', hour],
+    ['cache_read', of.cacheReadTokens],
+    ['output', of.outputTokens],
+  ]
 }
 
 function jobEvent(news: JobNews): string {
@@ -193,6 +235,16 @@ function makeCounters(
     attempts: counter('attempts_total', 'Calls by the status the upstream answered.', ...call),
     preemptions: counter('preemptions_total', 'Attempts that yielded to urgent work.', 'lane'),
     tokens: counter('tokens_total', 'Tokens as the upstream counted them.', 'model', 'kind'),
+    billed: counter(
+      'billed_tokens_total',
+      'Tokens by what is asked for them, those of batches of the provider too.',
+      ...(['model', 'kind', 'lane', 'tenant'] as const),
+    ),
+    cost: counter(
+      'cost_usd_total',
+      'What they cost, in USD, where a price is known.',
+      ...(['model', 'lane', 'tenant'] as const),
+    ),
     refusals: counter('refusals_total', 'Every no, by its reason.', 'reason', 'lane'),
     answers: counter('answers_total', 'Every answer, by who gave it.', 'served_by', 'lane'),
     dropped: counter('requests_dropped_total', 'Messages that can be answered nowhere.', 'reason'),

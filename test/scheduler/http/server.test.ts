@@ -13,6 +13,7 @@ import { startHttp, type HttpOptions } from '../../../services/scheduler/http/se
 import { recording, type Recording } from '../../../services/scheduler/observability/record.ts'
 import { manualClock, type ManualClock } from '../../support/manual-clock.ts'
 import { event } from '../observability/events.ts'
+import { noUsage } from '../../support/no-usage.ts'
 
 const TOKEN = 'a-long-admin-token'
 
@@ -43,6 +44,7 @@ const operator: Operator = {
     asked.push(['jobs', ask])
     return { jobs: [], next: null }
   },
+  usage: noUsage,
   upstream(name) {
     asked.push(['upstream', name])
     return Promise.resolve({ upstream: name, testing: true })

@@ -30,6 +30,9 @@ test('jobs that waited go as one batch, and each has its own answer, served by b
     Object.fromEntries(Object.keys(named(5, '')).map((id) => [id, id])),
   )
   expect(world.said(a)).toEqual(['created', 'ended'])
+  expect(world.used.map(({ kind, usage }) => [kind, usage?.outputTokens])).toEqual(
+    Array.from({ length: 5 }, () => ['batch', 12]),
+  )
   await world.pass(MINUTE)
   await expectNothingLeft(world, 5)
   const { headers } = [...world.store.results.values()][0]!

@@ -53,6 +53,8 @@ const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
     total_ms: 912,
     input_tokens: 10,
     output_tokens: 20,
+    cost_usd: 0.000_33,
+    unpriced: false,
   },
   'request.dropped': { tenant: 'acme', lane: 'interactive', reason: 'no_reply' },
   'attempt.ended': {

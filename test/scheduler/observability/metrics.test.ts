@@ -27,6 +27,8 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['condition_seconds', 'gauge'],
   ['preemptions_total', 'counter'],
   ['tokens_total', 'counter'],
+  ['billed_tokens_total', 'counter'],
+  ['cost_usd_total', 'counter'],
   ['guardrail_ratio_429', 'gauge'],
   ['guardrail_p95_e2e_ms', 'gauge'],
   ['guardrail_retry_amplification', 'gauge'],
@@ -177,6 +179,32 @@ test('a served request counts once, with its labels', async () => {
   expect(text).toContain('headgate_queue_wait_ms_count{lane="interactive"} 1')
   expect(text).toMatch(/headgate_queue_wait_ms_p95\{lane="interactive"\} 12(\.\d+)?\n/)
   expect(await page()).toContain(`headgate_requests_total{${labels}} 1`)
+})
+
+test('what a call used is billed by the kind of its tokens, and costs what its model costs', async () => {
+  feed(...served({ model: 'claude-opus-5' }))
+  const usage = {
+    ...{ inputTokens: 10, cacheCreationTokens: 3, cacheCreation1hTokens: 1 },
+    ...{ cacheReadTokens: 4, outputTokens: 20 },
+  }
+  const used = { tenant: 'acme', lane: 'interactive', model: 'claude-opus-5', usage } as const
+  metrics.count({ ...used, kind: 'answered' })
+  metrics.count({ ...used, kind: 'preempted' })
+  metrics.count({ ...used, kind: 'failed', usage: null })
+  metrics.count({ ...used, kind: 'batch', batch: true, tenant: 'globex', model: 'claude-x' })
+  const text = await page()
+  const of = (kind: string, model = 'claude-opus-5', tenant = 'acme'): string =>
+    `headgate_billed_tokens_total{model="${model}",kind="${kind}",lane="interactive",tenant="${tenant}"}`
+  expect(text).toContain(`${of('input')} 10`)
+  expect(text).toContain(`${of('cache_write_5m')} 2`)
+  expect(text).toContain(`${of('cache_write_1h')} 1`)
+  expect(text).toContain(`${of('cache_read')} 4`)
+  expect(text).toContain(`${of('output')} 20`)
+  expect(text).toContain(`${of('output', 'claude-x', 'globex')} 20`)
+  const cost = (10 * 5 + 2 * 6.25 + 10 + 4 * 0.5 + 20 * 25) / 1e6
+  expect(series(text, 'cost_usd_total')).toEqual([
+    `headgate_cost_usd_total{model="claude-opus-5",lane="interactive",tenant="acme"} ${cost}`,
+  ])
 })
 
 test.each([

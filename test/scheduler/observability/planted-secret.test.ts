@@ -14,6 +14,7 @@ import { publishEvents, recording } from '../../../services/scheduler/observabil
 import { startHttp } from '../../../services/scheduler/http/server.ts'
 import { manualClock } from '../../support/manual-clock.ts'
 import { event, EVENT_NAMES } from './events.ts'
+import { noUsage } from '../../support/no-usage.ts'
 
 const PROMPT = 'PLANTED the patient has a rare disease'
 const KEY = 'sk-ant-PLANTED-key'
@@ -71,6 +72,7 @@ test('what is planted never comes out', async () => {
       status: async () => null,
       cancel: async () => null,
       jobs: async () => null,
+      usage: noUsage,
       upstream: () => Promise.resolve(null),
       drain: () => Promise.resolve(null),
     },

@@ -4,9 +4,10 @@
  *  stands out of every queue until more comes, so that nobody else waits for it; or its request is refused.
  *  Bound: over any window w a tenant uses at most rate x w + ACCOUNT_BURST of each limit, and what its calls in
  *  flight were expected to use too little; of a budget, only that. */
-import { costOfUsage } from '#contracts/prices'
-import type { Millis } from '#contracts/units'
-import type { Verdict } from '#contracts/verdict'
+import { paidFor } from '#contracts/cost'
+import { costOfUsage, type MicroUsd, type Price, type Prices } from '#contracts/prices'
+import type { Millis, Tokens } from '#contracts/units'
+import type { Usage, Verdict } from '#contracts/verdict'
 import type { Estimate } from '#core/estimators/cost'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 import {
@@ -185,13 +186,14 @@ export function pay(
 
 /** The truth about an attempt: what it used is paid, and what it did not use comes back. */
 export function settlePayment(
+  { config: { prices } }: State,
+  request: Request,
   attempt: Attempt,
-  verdict: Verdict,
-  of: { preempted: boolean; now: Millis; effects: Effect[] },
+  of: { verdict: Verdict; preempted: boolean; now: Millis; effects: Effect[] },
 ): void {
   const { paid, startedAt } = attempt
   if (paid === null) return
-  const { preempted, now, effects } = of
+  const { verdict, preempted, now, effects } = of
   const { account, price } = paid
   for (const { allowance } of paid.taken) allowance.open--
   const { usage } = verdict
@@ -202,18 +204,33 @@ export function settlePayment(
   const output = counted?.outputTokens ?? 0
   account.inputTokens.settle(input - paid.inputTokens, startedAt, now)
   account.outputTokens.settle(output - paid.outputTokens, startedAt, now)
-  const usd = counted === null || price === null ? 0 : costOfUsage(counted, price)
-  const tokens = input + output + (counted?.cacheReadTokens ?? 0)
+  const used = counted === null ? nothing : usedBy(counted, { model: request.route.config.model, price, prices })
   for (const { allowance, window } of paid.taken) {
     // A window that has ended was paid in full when it did.
     if (allowance.window === null || allowance.window !== window) continue
     allowance.left +=
       allowance.budget.unit === 'usd'
-        ? paid.usd - usd
-        : paid.inputTokens + paid.outputTokens - tokens
+        ? paid.usd - used.usd
+        : paid.inputTokens + paid.outputTokens - used.tokens
     // A debt is written down at once: others count on what is left.
     if (allowance.left < 0) oweNow(account, allowance, effects)
   }
+}
+
+const nothing = { tokens: 0, usd: 0 }
+
+/** All that is paid for, hop by hop; a hop of a model without a price costs what the model asked for does. */
+function usedBy(
+  usage: Usage,
+  of: { model: string; price: Price | null; prices: Prices },
+): { tokens: Tokens; usd: MicroUsd } {
+  let tokens = 0
+  let usd = 0
+  for (const hop of paidFor(usage, of)) {
+    tokens += hop.inputTokens + hop.cacheCreationTokens + hop.cacheReadTokens + hop.outputTokens
+    usd += hop.cost ?? (of.price === null ? 0 : costOfUsage(hop, of.price))
+  }
+  return { tokens, usd }
 }
 
 // ---- waiting ----

@@ -1,0 +1,123 @@
+/** The bill: what is reported as used is what the provider said, to the token, whatever became of the calls. */
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { UsageReport } from '#contracts/usage-report'
+import type { LedgerEntry } from '../../services/simulated-provider/ledger.ts'
+import type { FaultSpec } from '../../services/simulated-provider/listener.ts'
+import { body, endOf, openHouse, type House } from '../support/house.ts'
+
+const MODELS = ['claude-sonnet-4-5', 'claude-opus-5', 'claude-nobody-prices']
+const YAML = `
+llm_gateway:
+  retry: { base_backoff_ms: 1, cap_backoff_ms: 2, budget_start: 10000, budget_max: 10000 }
+  circuit_breaker: { min_samples: 10000 }
+limits: { idle_ms: 400 }
+`
+
+/** Of a stream that breaks: long enough that it never gets to count its output. */
+const LONG = { simulated_output_tokens: 60 }
+
+let house: House
+beforeAll(async () => {
+  house = await openHouse({ yaml: YAML, usage: true, http: true })
+})
+afterAll(() => house.close())
+
+const of = (tenant: string, model: string, more: object = {}) =>
+  body({ model, metadata: { user_id: tenant, ...more } })
+
+/** What the provider told us of a call, and so what we may be asked to know. */
+function said({ status, finished, stream, billed }: LedgerEntry) {
+  if (status !== 200 || (!finished && !stream)) return { input: 0, output: 0 }
+  // A stream that breaks has said its input, and the first token of its output.
+  return finished ? billed : { input: billed.input, output: 1 }
+}
+
+const report = async (by: string[]): Promise<UsageReport> =>
+  (await house.client.as('operator').admin('usage', { by })) as UsageReport
+
+test('is what the provider said, with calls that broke, were cancelled or came too late among them', async () => {
+  const { client, provider } = house
+  const during = async (fault: FaultSpec, act: () => Promise<unknown>): Promise<void> => {
+    provider.fault(fault)
+    await act()
+    await house.rest()
+    provider.clear()
+  }
+  for (const tenant of ['acme', 'globex'])
+    for (const model of MODELS) {
+      const mine = client.as(tenant)
+      for (let i = 0; i < 4; i++) {
+        await mine.request(of(tenant, model, { simulated_output_tokens: 7 + i }))
+        await mine.stream(of(tenant, model, { simulated_cache_read_tokens: 3 })).final
+      }
+      await during({ kind: 'internal_500', times: 1 }, () => mine.request(of(tenant, model)))
+      await during({ kind: 'error_event_late', after: 2, times: 1 }, () =>
+        endOf(mine.stream(of(tenant, model, LONG)).final),
+      )
+      await during({ kind: 'reset_mid_stream', after: 5, times: 1 }, () =>
+        endOf(mine.stream(of(tenant, model, LONG)).final),
+      )
+      await during({ kind: 'stalled_stream', after: 5, times: 1 }, () =>
+        endOf(mine.stream(of(tenant, model, LONG), { deadlineMs: 250 }).final),
+      )
+      await during({ kind: 'stalled_stream', after: 5, times: 1 }, async () => {
+        const abort = new AbortController()
+        const stream = mine.stream(of(tenant, model, LONG), { signal: abort.signal })
+        for await (const _ of stream) break
+        abort.abort()
+        await stream.final.catch(() => {})
+      })
+    }
+
+  const { entries } = provider.ledger()
+  const { rows, shared } = await report(['tenant', 'model'])
+  expect(shared).toBe(true)
+  expect(rows).toHaveLength(6)
+  for (const row of rows) {
+    const theirs = entries.filter(({ user, model }) => user === row.tenant && model === row.model)
+    const sum = (kind: 'input' | 'output') =>
+      theirs.reduce((all, entry) => all + said(entry)[kind], 0)
+    expect({
+      input: row.input_tokens,
+      output: row.output_tokens - row.guessed_output_tokens,
+    }).toEqual({ input: sum('input'), output: sum('output') })
+    expect(row.calls).toBe(theirs.length)
+    expect(row.cache_read_tokens).toBe(4 * 3)
+    const priced = row.model !== MODELS[2]
+    expect(row.unpriced_tokens > 0).toBe(!priced)
+    expect(row.cost_usd === null).toBe(!priced)
+  }
+  expect(entries.filter(({ aborted }) => aborted)).toHaveLength(6 * 4)
+})
+
+test('is the same at the operator port, and each settled request says its own cost', async () => {
+  const { scheduler, client } = house
+  const url = `${scheduler.httpUrl}/api/usage?by=tenant,model`
+  const seen = (await (await fetch(url)).json()) as UsageReport
+  expect(seen.rows).toEqual((await report(['tenant', 'model'])).rows)
+  expect((await fetch(`${scheduler.httpUrl}/api/usage?from=2026-13-01`)).status).toBe(400)
+  const listener = scheduler.recording.listen({ queueMax: 100 })
+  await client.request(of('acme', 'claude-opus-5', { simulated_output_tokens: 10 }))
+  await client.request(of('acme', MODELS[2]!))
+  await house.rest()
+  const settled = []
+  while (settled.length < 2)
+    for (const { event } of (await listener.next())?.events ?? [])
+      if (event.name === 'request.settled') settled.push(event.data)
+  listener.close()
+  const [dear, unknown] = settled
+  expect(dear?.cost_usd).toBeCloseTo((dear!.input_tokens! * 5 + 10 * 25) / 1e6, 9)
+  expect(unknown).toMatchObject({ cost_usd: null, unpriced: true })
+})
+
+test('is of the whole fleet, and of former lives', async () => {
+  const before = (await report([])).rows[0]!.calls
+  const second = await house.another()
+  for (let i = 0; i < 12; i++) await house.client.request(of('acme', 'claude-opus-5'))
+  await house.rest()
+  await house.rest(second)
+  const stopped = second.stop()
+  second.hurry()
+  await stopped
+  expect((await report([])).rows[0]!.calls).toBe(before + 12)
+})
