@@ -57,7 +57,7 @@ async function run(flags: Flags): Promise<void> {
   if (report.folded > 0) tell(`${report.folded} rows stand together as other`)
 }
 
-const FIGURES = [
+const COUNTED = [
   'calls',
   'input_tokens',
   'cache_write_5m_tokens',
@@ -66,9 +66,9 @@ const FIGURES = [
   'output_tokens',
   'guessed_output_tokens',
   'web_searches',
-  'cost_usd',
   'unpriced_tokens',
 ] as const satisfies readonly (keyof UsageReportRow)[]
+const FIGURES = [...COUNTED, 'cost_usd'] as const
 
 /** Whatever was asked for, with every figure, and without a sum. */
 export function csvOf({ by, rows }: UsageReport): string {
@@ -104,14 +104,30 @@ export function tableOf(report: UsageReport): string {
     ...PLAIN_TABLE,
   })
   for (const row of rows) table.push([...by.map((name) => nameIn(row, name, by)), ...figures(row)])
-  return `${span}\n${table.toString()}`
+  const [first, ...others] = rows.filter((row) => row.billed)
+  if (first !== undefined && others.length > 0)
+    table.push([
+      ...by.map((_, at) => (at === 0 ? '(all)' : '')),
+      ...figures(sumOf([first, ...others])),
+    ])
+  const lines = table.toString().split('\n')
+  return [span, ...lines.map((line) => line.trimEnd())].join('\n')
+}
+
+function sumOf([first, ...others]: readonly [UsageReportRow, ...UsageReportRow[]]): UsageReportRow {
+  const sum = { ...first }
+  for (const row of others) {
+    for (const name of COUNTED) sum[name] += row[name]
+    if (row.cost_usd !== null) sum.cost_usd = (sum.cost_usd ?? 0) + row.cost_usd
+  }
+  return sum
 }
 
 const figures = (row: UsageReportRow): string[] => COLUMNS.map(([, of]) => of(row))
 
-/** Whoever has no name here is nobody: its work yielded to others. */
+/** Work that yielded to others says so in the first column. */
 const nameIn = (row: UsageReportRow, name: UsageBy, by: readonly UsageBy[]): string =>
-  row[name] ?? (row.billed || name !== by[0] ? '' : '(preempted)')
+  `${row[name] ?? ''} ${row.billed || name !== by[0] ? '' : '(preempted)'}`.trim()
 
 const count = (value: number): string => value.toLocaleString('en')
 

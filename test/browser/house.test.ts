@@ -176,6 +176,19 @@ describe.skipIf(browser === null)('before a real house', () => {
     await untilSeen((of) => !batch(of).paused && batch(of).inflight > 0)
   })
 
+  test('who used what, and what it costs, is drawn and listed', async () => {
+    await page.locator('#usage').scrollIntoViewIfNeeded()
+    await until(`document.querySelectorAll('#usage canvas').length === 4`)
+    const listed = await page.locator('#usage tbody tr').allInnerTexts()
+    for (const tenant of ['tenant-0', 'tenant-1', 'tenant-2'])
+      for (const model of ['claude-sonnet-4-5', 'claude-opus-4-1'])
+        expect(listed.some((row) => row.startsWith(`${tenant}\t${model}\t`))).toBe(true)
+    expect(listed.every((row) => /\$0\.\d{4}$|\$\d+\.\d\d$/.test(row))).toBe(true)
+    await until(
+      `/^\\$[\\d.]+ in all, of the whole fleet$/.test(document.querySelector('#usage [role=status]').textContent)`,
+    )
+  })
+
   test('a quota drop is told, and that Headgate paces itself to what is left', async () => {
     await page.selectOption('#fault-model', 'claude-opus-4-1')
     await act('[data-fault="quota_drop"]')

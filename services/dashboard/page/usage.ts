@@ -188,7 +188,7 @@ const costPlot = (whose: Whose, names: readonly string[]): Plot =>
       lines: linesOf(names),
       leastTop: 0.01,
       days: true,
-      says: usd,
+      says: (value) => usd(value).replace('$', ''),
     },
     never,
   )
