@@ -21,7 +21,7 @@ export function jsonOf(
 
 function oneRun(result: RunResult, of: { scale: number; capacity: number }): object {
   const { scenario, trace, seed, policy, figures, lanes, guardrails } = result
-  const { acceptance, findings, simulated_s, backlog, restarts } = result
+  const { acceptance, findings, simulated_s, backlog, restarts, money } = result
   const counts = {
     violations: result.violations,
     trace_hash: result.trace_hash,
@@ -29,12 +29,12 @@ function oneRun(result: RunResult, of: { scale: number; capacity: number }): obj
     wall_ms: result.wall_ms,
   }
   if (scenario !== null) {
-    const more = { lanes, guardrails, acceptance, findings, simulated_s, backlog, restarts }
+    const more = { lanes, guardrails, acceptance, findings, simulated_s, backlog, restarts, money }
     return { scenario, seed, policy, figures, ...counts, ...more }
   }
   const { scale, capacity } = of
   const said = { trace, seed, policy, scale, capacity, lanes, guardrails, figures }
-  return { ...said, ...counts, findings, simulated_s, backlog, restarts }
+  return { ...said, ...counts, findings, simulated_s, backlog, restarts, money }
 }
 
 function rounded(value: unknown): unknown {

@@ -24,6 +24,7 @@ import { verdictOf } from './provider-model.ts'
 import type { SimRequest } from './sim-request.ts'
 import type { Tally } from './tally.ts'
 import type { VirtualClock } from './virtual-clock.ts'
+import { VirtualMoney } from './virtual-money.ts'
 
 const EVENT = new TextEncoder().encode('{"type":"message_start"}')
 /** Later than any prediction. */
@@ -61,6 +62,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   readonly #running = new Set<Sent>()
   readonly #limits = new Map<string, number>()
   readonly #gates = new Map<string, string>()
+  readonly #money: VirtualMoney
   #config: Config
   #instance: Instance
   /** The death after which nobody is there; null: somebody is. */
@@ -72,6 +74,8 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     const { clock, config, film: write, jobs = null } = options
     this.#jobs = jobs === null ? null : new DurableJobs(options)
     this.facts.jobs = this.#jobs?.facts ?? null
+    this.#money = new VirtualMoney({ clock, config: () => this.#config })
+    this.facts.spent = this.#money.spent
     this.#instance = this.#begun()
     this.#film = write === null ? null : film({ loop: () => this.loop, config, clock, write })
     for (const { atS, forS } of options.restarts ?? [])
@@ -145,6 +149,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     const { seed, clock, film: write, found } = this.#options
     return new Instance({
       ...{ config: this.#config, seed, clock, provider: this, jobs: this.#jobs },
+      money: this.#money,
       number: this.facts.deaths.length,
       recorder: write === null ? null : { record: (event) => this.#film?.record(event) },
       onBug: (bug) => found([`bug: ${bug instanceof Error ? bug.stack : String(bug)}`]),

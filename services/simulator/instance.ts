@@ -6,6 +6,7 @@ import type { Clock, Millis, Provider, Recorder } from '#ports'
 import { notedProvider, type Notes } from '#scheduler/jobs/noted-provider'
 import { Loop } from '#scheduler/loop/loop'
 import type { DurableJobs } from './durable-jobs.ts'
+import type { VirtualMoney } from './virtual-money.ts'
 
 const UPSTREAM = { name: 'virtual', baseUrl: 'http://virtual', apiKey: null, version: '2023-06-01' }
 /** Between the dice of one process and of the next, and those of the room. */
@@ -24,6 +25,7 @@ export class Instance {
     provider: Provider
     recorder: Recorder | null
     jobs: DurableJobs | null
+    money: VirtualMoney
     onBug: (bug: unknown) => void
   }) {
     const { jobs, number } = of
@@ -39,6 +41,8 @@ export class Instance {
       dice: seededDice(seed),
       provider: jobs === null ? of.provider : notedProvider(of.provider, () => notes),
       upstream: () => UPSTREAM,
+      allowances: of.money.keeper(() => this.loop),
+      meter: of.money.meter,
     })
     if (jobs === null) return
     notes = jobs.begin({

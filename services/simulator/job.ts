@@ -114,11 +114,30 @@ export interface RunResult {
   backlog: BacklogFigures | null
   /** Null: no process died. */
   restarts: RestartFigures | null
-  /** Both of them in words, a sentence each. */
+  /** What it would cost; null: the policy has no bill. */
+  money: MoneyFigures | null
+  /** All of them in words, a sentence each. */
   said: string[]
   /** Of the simulation alone; figures and the best possible are worked out afterwards. */
   wall_ms: Millis
   series: Series
+}
+
+/** What was used and would be paid; over several seeds the mean. */
+export interface MoneyFigures extends MoneyRow {
+  /** The dearest. */
+  tenants: (MoneyRow & { tenant: string })[]
+  /** Tenants that are not listed. */
+  more: number
+}
+
+export interface MoneyRow {
+  calls: number
+  tokens: number
+  /** Of models whose price is known. */
+  cost_usd: number
+  /** Of the others. */
+  unpriced_tokens: number
 }
 
 /** What became of a backlog, and of everybody else beside it; over several seeds times are the worst, counts the

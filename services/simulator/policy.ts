@@ -1,4 +1,5 @@
 /** Whoever decides when a request is sent: Headgate itself, or what people run instead of it. */
+import type { Spent } from './virtual-money.ts'
 import type { Config } from '#contracts/config'
 import type { Seconds } from '#contracts/units'
 import type { Verdict } from '#contracts/verdict'
@@ -40,10 +41,12 @@ export interface PolicyFacts {
   deaths: Death[]
   /** Null: there are no durable jobs. */
   jobs: JobFacts | null
+  /** What calls used, by tenant; null: nobody counts it. */
+  spent: ReadonlyMap<string, Spent> | null
 }
 
 export const noFacts = (): PolicyFacts => ({
-  ...{ decreases: 0, trips: 0, lowered: [], deaths: [], jobs: null },
+  ...{ decreases: 0, trips: 0, lowered: [], deaths: [], jobs: null, spent: null },
 })
 
 /** What one death of the process did. */
