@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { isMap, isScalar, isSeq, parseDocument, type Document, type Node } from 'yaml'
 import { configFile, resolve, type ConfigFile } from '#contracts/config'
 import { withPresentKeys } from '#contracts/former-keys'
+import type { LimitGroup } from '#contracts/rate-limits'
 import { Failure } from './terminal.ts'
 
 /** Where the one place is that answers may go, once every tenant has a user of its own. */
@@ -82,6 +83,64 @@ export function withoutKeys(text: string, path: string, tenant: string): ConfigE
   })
 }
 
+/** What the provider allows, at each route of an upstream whose model it names: its limits, and one quota for routes
+ *  whose models share theirs. */
+export function withLimits(
+  text: string,
+  path: string,
+  of: { groups: readonly LimitGroup[]; upstream: string },
+): ConfigEdit {
+  return edit({ text, path }, (file) => {
+    const found = file.get(['routes'])
+    const routes = (Array.isArray(found) ? (found as RouteAsWritten[]) : []).map(
+      (route, index) => ({ route, index }),
+    )
+    const ours = routes.filter(({ route }) => (route.upstream ?? 'default') === of.upstream)
+    return of.groups.flatMap((group) => {
+      const inGroup = ours.filter(({ route }) => group.models.includes(route.model))
+      return limitChanges(group, inGroup).map(({ index, key, value, was }) => {
+        file.put(['routes', String(index), key], value)
+        const { model } = routes[index]!.route
+        return `routes.${index} (${model}).${key}: ${was ?? 'none'} -> ${value}`
+      })
+    })
+  })
+}
+
+interface RouteAsWritten {
+  model: string
+  upstream?: string
+  quota?: string
+  rpm?: number
+  itpm?: number
+  otpm?: number
+}
+
+type LimitKey = 'rpm' | 'itpm' | 'otpm' | 'quota'
+
+function limitChanges(
+  group: LimitGroup,
+  routes: readonly { route: RouteAsWritten; index: number }[],
+): { index: number; key: LimitKey; value: string | number; was: string | number | undefined }[] {
+  const named = routes.find(({ route }) => route.quota !== undefined)?.route.quota
+  const first = group.models[0] ?? ''
+  const quota = named ?? first.replaceAll(/[^A-Za-z0-9_-]/g, '-').slice(0, 64)
+  const wanted: Partial<Record<LimitKey, string | number | null>> = {
+    ...{ rpm: group.rpm, itpm: group.itpm, otpm: group.otpm },
+    quota: routes.length > 1 ? quota : null,
+  }
+  return routes.flatMap(({ route, index }) =>
+    (['quota', 'rpm', 'itpm', 'otpm'] as const).flatMap((key) => {
+      const value = wanted[key] ?? null
+      return value === null || route[key] === value ? [] : [{ index, key, value, was: route[key] }]
+    }),
+  )
+}
+
+/** The file with its defaults. */
+export const configIn = (text: string, path: string): ConfigFile =>
+  resolved(read(text, path).toJS(), path, AS_IT_STANDS)
+
 /** The first token of every subject, as the file has it. */
 export const subjectPrefixIn = (text: string, path: string): string =>
   resolved(read(text, path).toJS(), path, AS_IT_STANDS).subject_prefix
@@ -101,6 +160,8 @@ interface Editor {
   /** As plain values; undefined where nothing stands, or an empty heading. */
   get(path: Path): unknown
   set(path: Path, value: object): void
+  /** One value in a map that is there. */
+  put(path: Path, value: string | number): void
   /** To a list, which it makes. */
   add(path: Path, item: string): void
   remove(path: Path): void
@@ -161,6 +222,7 @@ function editor(document: Document, path: string): Editor {
       open(at)
       put(at, document.createNode(value, Array.isArray(value) ? { flow: true } : {}))
     },
+    put: (at, value) => document.setIn(at, value),
     add(at, item) {
       open(at)
       const list = nodeAt(at)

@@ -17,6 +17,7 @@ const VERBS: Record<string, () => Promise<() => Command>> = {
   cancel: async () => (await import('./cancel.ts')).cancel,
   status: async () => (await import('./status.ts')).status,
   usage: async () => (await import('./usage.ts')).usage,
+  limits: async () => (await import('./limits.ts')).limits,
   budgets: async () => (await import('./budgets.ts')).budgets,
   top: async () => (await import('./top.ts')).top,
   simulate: async () => (await import('./simulate.ts')).simulate,
