@@ -22,6 +22,7 @@ export class UsageKeeper {
   readonly ledger: UsageLedger
   readonly #of: UsageKeeperOptions
   readonly #waiting = new Map<number, LedgerPart>()
+  readonly #reading = new Map<string, Promise<readonly UsageRow[]>>()
   #stopTimer: (() => void) | null = null
   #writing: Promise<void> | null = null
   #away = false
@@ -36,10 +37,17 @@ export class UsageKeeper {
     })
   }
 
-  /** Everybody's rows of these days, with all that was counted here. */
-  async read(days: readonly Day[]): Promise<UsageRow[]> {
-    await this.flush()
-    return this.#of.store.read(days)
+  /** Everybody's rows of these days, with all that was counted here. Who asks for the same while they are being read
+   *  gets the same: a page asks for several sums of them at once. */
+  read(days: readonly Day[]): Promise<readonly UsageRow[]> {
+    const key = `${days[0]} ${days.at(-1)}`
+    const reading = this.#reading.get(key)
+    if (reading !== undefined) return reading
+    const rows = this.flush()
+      .then(() => this.#of.store.read(days))
+      .finally(() => this.#reading.delete(key))
+    this.#reading.set(key, rows)
+    return rows
   }
 
   /** Resolves when what was counted so far is written, or was tried. */

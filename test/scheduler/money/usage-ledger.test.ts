@@ -23,10 +23,15 @@ function world(of: { rowsMax?: number; store?: UsageStore; life?: string } = {})
   const clock = manualClock()
   const store = of.store ?? memoryUsageStore({ keepDays: 100, reason: 'a test' })
   let writes = 0
+  let reads = 0
   let away = false
   const errors: unknown[] = []
   const counted: UsageStore = {
     ...store,
+    read(days) {
+      reads++
+      return store.read(days)
+    },
     put(place, rows) {
       if (away) return Promise.reject(new Error('away'))
       writes++
@@ -43,6 +48,7 @@ function world(of: { rowsMax?: number; store?: UsageStore; life?: string } = {})
     ...{ clock, store, keeper, errors, today },
     count: (more: Partial<Used> = {}) => keeper.ledger.count(used(more)),
     writes: () => writes,
+    reads: () => reads,
     leave: (gone: boolean) => (away = gone),
     /** What the store has. */
     stored: async () => store.read([today()]),
@@ -134,6 +140,16 @@ describe('what was counted', () => {
     leave(false)
     await pass(AGAIN_MS)
     expect((await stored())[0]?.calls).toBe(2)
+  })
+
+  test('is read once for all who ask for the same days at once', async () => {
+    const { count, keeper, today, reads } = world()
+    count()
+    const [one, two] = await Promise.all([keeper.read([today()]), keeper.read([today()])])
+    expect(one).toBe(two)
+    expect(reads()).toBe(1)
+    await keeper.read([today()])
+    expect(reads()).toBe(2)
   })
 
   test('is written at the end, and another life writes beside it', async () => {
