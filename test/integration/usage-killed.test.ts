@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { connectHeadgate, type Headgate } from '#client'
 import { dayOf, type UsageReport } from '#contracts/usage-report'
 import { systemClock } from '../../services/platform/system.ts'
@@ -72,11 +72,11 @@ test('a killed instance left what it had written, and the next one writes beside
   const first = await scheduler()
   await calls(5)
   // It writes by itself: nobody asks it.
-  const days = [yesterday(), dayOf(Date.now())]
-  await vi.waitFor(
-    async () => expect((await store.read(days)).reduce((sum, row) => sum + row.calls, 0)).toBe(5),
-    { timeout: 10_000, interval: 100 },
-  )
+  const written = async (): Promise<number> => {
+    const days = await Promise.all([yesterday(), dayOf(Date.now())].map((day) => store.read(day)))
+    return days.flat().reduce((sum, row) => sum + row.calls, 0)
+  }
+  await expect.poll(written, { timeout: 10_000, interval: 100 }).toBe(5)
   first.child.kill('SIGKILL')
   await first.exit
 

@@ -22,7 +22,7 @@ export class UsageKeeper {
   readonly ledger: UsageLedger
   readonly #of: UsageKeeperOptions
   readonly #waiting = new Map<number, LedgerPart>()
-  readonly #reading = new Map<string, Promise<readonly UsageRow[]>>()
+  readonly #reading = new Map<Day, Promise<readonly UsageRow[]>>()
   #stopTimer: (() => void) | null = null
   #writing: Promise<void> | null = null
   #away = false
@@ -37,16 +37,18 @@ export class UsageKeeper {
     })
   }
 
-  /** Everybody's rows of these days, with all that was counted here. Who asks for the same while they are being read
-   *  gets the same: a page asks for several sums of them at once. */
-  read(days: readonly Day[]): Promise<readonly UsageRow[]> {
-    const key = `${days[0]} ${days.at(-1)}`
-    const reading = this.#reading.get(key)
+  /** Everybody's rows, day by day, with all that was counted here. */
+  async *read(days: Iterable<Day>): AsyncGenerator<readonly UsageRow[]> {
+    await this.flush()
+    for (const day of days) yield await this.#readDay(day)
+  }
+
+  /** Who asks for a day while it is being read gets the same: a page asks for several sums at once. */
+  #readDay(day: Day): Promise<readonly UsageRow[]> {
+    const reading = this.#reading.get(day)
     if (reading !== undefined) return reading
-    const rows = this.flush()
-      .then(() => this.#of.store.read(days))
-      .finally(() => this.#reading.delete(key))
-    this.#reading.set(key, rows)
+    const rows = this.#of.store.read(day).finally(() => this.#reading.delete(day))
+    this.#reading.set(day, rows)
     return rows
   }
 
