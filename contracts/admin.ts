@@ -5,6 +5,7 @@ import { jobsAsk, jobsBody, type JobsAsk } from './jobs.ts'
 import { firstIssue } from './messages.ts'
 import { only, plainWords } from './plain-words.ts'
 import type { AdminOp } from './subjects.ts'
+import { budgetsBody, readBudgetsAsk, type BudgetsAsk } from './budget-ask.ts'
 import { readUsageAsk, usageBody, type UsageAsk } from './usage-report.ts'
 
 export type AdminAsk =
@@ -21,6 +22,8 @@ export type AdminAsk =
   | { op: 'jobs'; jobs: JobsAsk }
   /** What was used and what it costs. One instance answers. */
   | { op: 'usage'; usage: UsageAsk }
+  /** Budgets of tenants, and more of one. One instance answers. */
+  | { op: 'budgets'; budgets: BudgetsAsk }
   | { op: 'drain' }
 
 /** One instance alone is spoken to by its id, where several hear the question. */
@@ -56,6 +59,7 @@ export const adminBodies = {
   cancel: request,
   jobs: jobsBody,
   usage: usageBody,
+  budgets: budgetsBody,
   drain: nothing,
 } satisfies Record<AdminOp, z.ZodType>
 
@@ -88,6 +92,11 @@ export function readAdmin(op: AdminOp, text: string): AdminRead {
       return jobsRead(json)
     case 'usage':
       return usageRead(json)
+    case 'budgets': {
+      const budgets = readBudgetsAsk(json)
+      if (typeof budgets === 'string') return { problem: budgets }
+      return { ask: { op, budgets }, instance: null }
+    }
     case 'lane':
       return fitted(lane, json, (read) => ({ op, lane: read.lane, paused: read.paused }))
   }

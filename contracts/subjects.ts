@@ -16,10 +16,11 @@ export const ADMIN_OPS = [
   'cancel',
   'jobs',
   'usage',
+  'budgets',
   'drain',
 ] as const
 /** Of a store that all share: one instance answers, whichever. */
-export const SHARED_OPS = ['jobs', 'usage'] as const satisfies readonly AdminOp[]
+export const SHARED_OPS = ['jobs', 'usage', 'budgets'] as const satisfies readonly AdminOp[]
 export type AdminOp = (typeof ADMIN_OPS)[number]
 export const AUX_KINDS = ['count_tokens', 'models'] as const
 export type AuxKind = (typeof AUX_KINDS)[number]

@@ -19,6 +19,7 @@ import { OUTCOMES, SERVED_BY } from './outcome.ts'
 import { refusals, type RefusalCode } from './refusals.ts'
 import { snapshot } from './snapshot.ts'
 import type { AdminOp } from './subjects.ts'
+import { budgetsAnswer } from './budget-ask.ts'
 import { usageReport } from './usage-report.ts'
 
 // ---- headers of what is asked ----
@@ -291,5 +292,6 @@ export const adminAnswers = {
   cancel: cancelAnswer,
   jobs: jobsAnswer,
   usage: usageReport,
+  budgets: budgetsAnswer,
   drain: z.object({ draining: z.literal(true), drain_ms: z.int().min(0) }),
 } satisfies Record<AdminOp, z.ZodType>

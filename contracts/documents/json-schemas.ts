@@ -72,6 +72,7 @@ const adminSays: Readonly<Record<AdminOp, string>> = {
   status: 'Says where a request of any tenant stands.',
   cancel: 'Cancels a request of any tenant, wherever it is.',
   jobs: 'Lists durable jobs, the oldest first; puts a dead one in line again, or forgets it.',
+  budgets: 'Says how far the budgets of tenants are used; gives a tenant more of one.',
   usage: 'Says what was used and what it costs, by tenant, model, lane or day.',
   drain: 'Lets running requests end and takes no more.',
 }

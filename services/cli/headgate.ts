@@ -17,6 +17,7 @@ const VERBS: Record<string, () => Promise<() => Command>> = {
   cancel: async () => (await import('./cancel.ts')).cancel,
   status: async () => (await import('./status.ts')).status,
   usage: async () => (await import('./usage.ts')).usage,
+  budgets: async () => (await import('./budgets.ts')).budgets,
   top: async () => (await import('./top.ts')).top,
   simulate: async () => (await import('./simulate.ts')).simulate,
   record: async () => (await import('./record.ts')).record,
@@ -46,6 +47,8 @@ async function program(called = ''): Promise<Command> {
     .version(version)
     .helpCommand('help [command]', 'say all of a command')
     .configureHelp({ sortSubcommands: false })
+    // What stands behind a verb of a verb is that one's.
+    .enablePositionalOptions()
     .showHelpAfterError('(headgate help COMMAND says all of it)')
     .exitOverride()
   const known = Object.hasOwn(VERBS, called) ? [called] : Object.keys(VERBS)

@@ -24,8 +24,6 @@ const OLDEST = 20
 export const jobs = (): Command =>
   dialOptions(new Command('jobs'))
     .summary('list durable jobs, and see to the dead')
-    // What stands behind an act is the act's.
-    .enablePositionalOptions()
     .description(
       'Lists durable jobs, the oldest first. For operators. A dead job is one that was given up through no fault of ' +
         "its caller's: its caller has the error, and its body is kept for a while (results.dead_max_age).",

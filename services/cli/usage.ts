@@ -11,6 +11,7 @@ import {
   type UsageReportRow,
 } from '#contracts/usage-report'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
+import { PLAIN_TABLE } from './plain-table.ts'
 import { json, say, tell, token } from './terminal.ts'
 
 interface Flags extends DialFlags {
@@ -100,8 +101,7 @@ export function tableOf(report: UsageReport): string {
   const table = new Table({
     head: [...by, ...COLUMNS.map(([title]) => title)],
     colAligns: [...by.map(() => 'left' as const), ...COLUMNS.map(() => 'right' as const)],
-    chars: PLAIN,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+    ...PLAIN_TABLE,
   })
   for (const row of rows) table.push([...by.map((name) => nameIn(row, name, by)), ...figures(row)])
   const [first, ...others] = rows.filter((row) => row.billed)
@@ -135,13 +135,6 @@ function usdOf({ cost_usd: cost }: UsageReportRow): string {
   if (cost === null) return '-'
   return cost.toFixed(cost !== 0 && cost < 1 ? 6 : 2)
 }
-
-/** Two spaces between columns and nothing else. */
-const PLAIN = Object.fromEntries(
-  'top top-mid top-left top-right bottom bottom-mid bottom-left bottom-right left left-mid mid mid-mid right right-mid middle'
-    .split(' ')
-    .map((place) => [place, '']),
-)
 
 function day(text: string): Day {
   if (isDay(text)) return text

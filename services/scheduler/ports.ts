@@ -4,6 +4,7 @@ import type { Dice } from '#core/estimators/dice'
 import type { Account, Allowance } from '#core/model/account'
 import type { Clock } from '#platform/clock'
 import type { AdminAsk } from '#contracts/admin'
+import type { BudgetsAnswer, BudgetsAsk } from '#contracts/budget-ask'
 import type { Batch, BatchOp } from '#contracts/batches'
 import type { JobLife } from '#contracts/dashboard'
 import type { HeadgateEvent } from '#contracts/events'
@@ -753,6 +754,7 @@ export interface Operator {
   cancel(of: { tenant: string; id: string }): Promise<CancelAnswer | null>
   jobs(ask: JobsAsk): Promise<unknown>
   usage(ask: UsageAsk): Promise<UsageReport>
+  budgets(ask: BudgetsAsk): Promise<BudgetsAnswer>
   /** Starts the drain; answers at once. */
   drain(): Promise<unknown>
 }
@@ -784,6 +786,8 @@ export async function obey(operator: Operator, ask: AdminAsk, by: string): Promi
       return operator.jobs(ask.jobs)
     case 'usage':
       return operator.usage(ask.usage)
+    case 'budgets':
+      return operator.budgets(ask.budgets)
     case 'drain':
       return operator.drain()
   }

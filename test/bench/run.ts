@@ -1,7 +1,9 @@
 /** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
  *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
- *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- half-price` a day in virtual time, `-- batches` what message batches weigh. */
+ *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- half-price` a day in virtual time, `-- batches` what message batches weigh,
+ *  `-- budgets` what limits and budgets cost. */
 import { benchBatches } from './batches.ts'
+import { benchBudgets } from './budgets.ts'
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
 import { benchFleetKills } from './fleet-kills.ts'
@@ -19,6 +21,10 @@ import { benchWire } from './wire-cost.ts'
 const [only, ...options] = process.argv.slice(2)
 if (only === 'overload') {
   await benchOverload(options)
+  process.exit(0)
+}
+if (only === 'budgets') {
+  benchBudgets()
   process.exit(0)
 }
 if (only === 'batches') {
@@ -40,7 +46,7 @@ const runs = (name: string): boolean => only === undefined || only === name
 const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
 if (only !== undefined && !among.includes(only)) {
   console.error(
-    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price`,
+    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets`,
   )
   process.exit(2)
 }

@@ -16,7 +16,7 @@ describe('headgate', () => {
     expect(stdout).toMatch(/^Usage: headgate /)
     const verbs = [...stdout.matchAll(/^ {2}([a-z]+) /gm)].map(([, verb]) => verb)
     expect(verbs).toEqual(
-      'up serve gateway request submit result jobs cancel status usage top simulate record machines emergency health upstream doctor provider auth help'.split(
+      'up serve gateway request submit result jobs cancel status usage budgets top simulate record machines emergency health upstream doctor provider auth help'.split(
         ' ',
       ),
     )

@@ -184,6 +184,11 @@ async function administration(house: RecordedHouse): Promise<void> {
   await house.ask(LLM.admin('jobs'), { act: 'drop', ...one })
   await house.ask(LLM.admin('jobs'), { act: 'requeue', ...one })
   await house.ask(LLM.admin('jobs'), { act: 'requeue' })
+  await house.ask(LLM.admin('budgets'), {})
+  await house.ask(LLM.admin('budgets'), {
+    tenant: 'thrifty',
+    add: { span: 'day', unit: 'tokens', amount: 5 },
+  })
   await house.ask(LLM.admin('usage'), { by: ['tenant', 'model', 'lane', 'day'] })
   await house.ask(LLM.admin('drain'))
   await house.pass(1_000)

@@ -119,6 +119,8 @@ describe("on the operator's port", () => {
     await act('jobs', '')
     await act('jobs', '{"act":"drop","tenant":"acme","id":"nobody"}')
     await act('jobs', '{"act":"requeue"}')
+    await act('budgets', '')
+    await act('budgets', '{"add":{}}')
     await act('usage', '{"by":["tenant","day"]}')
     await act('usage', '{"from":"yesterday"}')
     await hold('GET', '/api/usage?by=tenant,model,lane,day')

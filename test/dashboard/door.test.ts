@@ -36,6 +36,7 @@ const operator: Operator = {
   status: async () => null,
   cancel: async () => null,
   jobs: told,
+  budgets: () => Promise.resolve({ budgets: [], more: false }),
   usage: noUsage,
   upstream: told,
   drain: () => told('drain'),

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { HeadgateError } from '#client'
 import { openDoor, params, type Door } from '../support/door.ts'
 import { body, endOf, openHouse, type House } from '../support/house.ts'
+import { headgate } from '../support/program.ts'
 
 let house: House | null = null
 let door: Door | null = null
@@ -134,4 +135,18 @@ test('degrade: who allows another model is served by it while the first is beyon
   if (!(error instanceof HeadgateError)) throw new Error('expected a refusal')
   expect(error.code).toBe('budget_exhausted')
   expect(error.message).toMatch(/USD of 0\.010000 USD left/)
+})
+
+test('an operator gives more by the command, and who had nothing left is served', async () => {
+  house = await openHouse({ yaml: budget(10), budgets: true })
+  const { client, nats } = house
+  expect(await endOf(client.request(body()))).toBe('budget_exhausted')
+  const env = { NATS_URL: nats.url }
+  const gave = headgate(['budgets', 'add', 'acme', '5000', '--unit', 'tokens', '--json'], env)
+  expect(await gave.exit).toBe(0)
+  expect(JSON.parse(gave.output())).toMatchObject({ budgets: [{ added: 5_000, left: 5_000 }] })
+  await expect.poll(() => endOf(client.request(body())), { timeout: 20_000 }).toBe('completed')
+  const list = headgate(['budgets'], env)
+  expect(await list.exit).toBe(0)
+  expect(list.output()).toMatch(/^acme +tokens by day +\S+ +5,010 +\d+/m)
 })

@@ -81,6 +81,7 @@ export function fakeOperator(instance: string): Operator {
     status: async () => null,
     cancel: async () => null,
     jobs: async () => ({ jobs: [], next: null }),
+    budgets: () => Promise.resolve({ budgets: [], more: false }),
     usage: noUsage,
     upstream: async (name) => ({ upstream: name, testing: false }),
     async drain() {

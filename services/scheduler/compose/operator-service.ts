@@ -18,6 +18,7 @@ import {
 import type { Loop } from '#scheduler/loop/loop'
 import { ConfigInForce, type Applied } from './config-in-force.ts'
 import { switches, type Said } from './switches.ts'
+import type { BudgetDesk } from '#scheduler/money/budget-desk'
 import type { WiredUsage } from './wire-usage.ts'
 
 /** As far as an operator asks about them. */
@@ -50,6 +51,7 @@ export function operatorService(of: {
   /** Null: no durable jobs are kept. */
   jobs: KeptJobs | null
   usage: Pick<WiredUsage, 'report'>
+  budgets: Pick<BudgetDesk, 'answer'>
   settings: KeptSettings
   bus: Bus
   subjects: Subjects
@@ -102,6 +104,7 @@ function operatorOf(of: {
   loop: Loop
   jobs: KeptJobs | null
   usage: Pick<WiredUsage, 'report'>
+  budgets: Pick<BudgetDesk, 'answer'>
   log: Log
   config: ConfigInForce
   said: ReturnType<typeof switches>
@@ -148,6 +151,7 @@ function operatorOf(of: {
     },
     jobs: (ask) => askJobs(ask, of),
     usage: (ask) => of.usage.report(ask),
+    budgets: (ask) => of.budgets.answer(ask),
     async drain() {
       of.startDrain()
       return { draining: true, drain_ms: loop.state.config.file.drain_ms }

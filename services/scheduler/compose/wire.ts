@@ -9,6 +9,7 @@ import { notedProvider } from '#scheduler/jobs/noted-provider'
 import { Loop } from '#scheduler/loop/loop'
 import { memoryBudgetStore } from '#scheduler/memory/budget-store'
 import { Allowances } from '#scheduler/money/allowances'
+import { BudgetDesk } from '#scheduler/money/budget-desk'
 import type { Recording } from '#scheduler/observability/record'
 import { openDoors, type Doors } from './doors.ts'
 import { observers, type Observers } from './observers.ts'
@@ -65,16 +66,16 @@ export async function wire(of: WireOptions): Promise<Wired> {
       jobs && { read: () => jobs.watch.read(), life: (tenant, id) => jobs.desk.life(tenant, id) },
     fleet: () => fleet,
   })
-  const allowances = allowancesOf(of, { loop: () => loop, seen })
+  const budgets = budgetsOf(of, { loop: () => loop, seen })
   const parts = { usage: () => usage, jobs: () => jobs, fleet: () => fleet }
-  const loop = loopOf(of, { seen, upstream, watching, allowances, ...parts })
+  const loop = loopOf(of, { seen, upstream, watching, allowances: budgets.allowances, ...parts })
   const usage = usageOf(of, { loop: () => loop, instance, seen })
   const fleet = fleetOf(of, { loop: () => loop, subjects, instance, seen })
   const jobs = jobsOf(of, { loop, subjects, instance, seen, upstream, usage })
   seen.open()
   let doors: Doors | null = null
   const desk = operatorService({
-    ...{ instance, loop, bus, subjects, clock, jobs, usage },
+    ...{ instance, loop, bus, subjects, clock, jobs, usage, budgets: budgets.desk },
     settings: of.settings,
     loaded: of.loaded,
     log: of.log,
@@ -83,6 +84,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     onConfig: (config) => seen.configure(config),
     startDrain: () => void end.drain(),
   })
+  const { allowances } = budgets
   const made = { of, instance, standing, loop, seen, desk, jobs, fleet, allowances, usage }
   const end = shutdown({ ...made, doors: () => doors })
   await desk.open()
@@ -149,18 +151,19 @@ const loopOf = (
     run: (step) => to.seen.marks.run('loop', step),
   })
 
-const allowancesOf = (of: WireOptions, to: { loop: () => Loop; seen: Observers }): Allowances =>
-  new Allowances({
-    store: of.budgets ?? memoryBudgetStore(),
-    clock: of.clock,
+function budgetsOf(of: WireOptions, to: { loop: () => Loop; seen: Observers }) {
+  const store = of.budgets ?? memoryBudgetStore()
+  const { clock } = of
+  const allowances = new Allowances({
+    ...{ store, clock },
     grant: (grant) => to.loop().grant(grant),
     takeBack: (allowance) => to.loop().takeBack(allowance),
-    tell: ({ tenant, span, unit, window, what, most }) =>
-      to.seen.recording.record({
-        ...{ name: 'budget', at: of.clock.wall() },
-        data: { tenant, span, unit, window, what, most },
-      }),
+    tell: (news) =>
+      to.seen.recording.record({ name: 'budget', at: clock.wall(), data: { ...news } }),
   })
+  const desk = new BudgetDesk({ store, clock, config: () => to.loop().state.config })
+  return { allowances, desk }
+}
 
 const usageOf = (
   of: WireOptions,

@@ -44,6 +44,7 @@ const operator: Operator = {
     asked.push(['jobs', ask])
     return { jobs: [], next: null }
   },
+  budgets: () => Promise.resolve({ budgets: [], more: false }),
   usage: noUsage,
   upstream(name) {
     asked.push(['upstream', name])

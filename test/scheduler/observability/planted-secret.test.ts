@@ -72,6 +72,7 @@ test('what is planted never comes out', async () => {
       status: async () => null,
       cancel: async () => null,
       jobs: async () => null,
+      budgets: () => Promise.resolve({ budgets: [], more: false }),
       usage: noUsage,
       upstream: () => Promise.resolve(null),
       drain: () => Promise.resolve(null),

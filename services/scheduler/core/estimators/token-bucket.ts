@@ -38,13 +38,14 @@ export class TokenBucket {
   #grewAt: Millis
   #step = GROW.step
   readonly #bornAt: Millis
-  /** Accepted units, by second modulo `RECENT`. */
-  readonly #accepted = new Float64Array(RECENT)
+  /** Accepted units, by second modulo `RECENT`; null: nobody compares them with the provider's word. */
+  readonly #accepted: Float64Array | null
   #second: number
 
-  /** `safety`: the part of a limit that is used. */
-  constructor(of: { burstSeconds: number; burstLeast: number; safety?: number; now: Millis }) {
-    this.#safety = of.safety ?? SAFETY
+  /** `ours`: a limit that nobody else counts: all of it is used, and no word of a provider's is compared with it. */
+  constructor(of: { burstSeconds: number; burstLeast: number; ours?: boolean; now: Millis }) {
+    this.#accepted = of.ours === true ? null : new Float64Array(RECENT)
+    this.#safety = of.ours === true ? 1 : SAFETY
     this.#burstSeconds = of.burstSeconds
     this.#burstLeast = of.burstLeast
     this.at = of.now
@@ -116,21 +117,19 @@ export class TokenBucket {
   /** Takes `need`. Gives what was accepted in the same second up to now, by which the attempt can tell what came
    *  after itself. */
   reserve(need: number, now: Millis): number {
-    this.#roll(now)
-    const accepted = (this.#accepted[this.#second % RECENT]! += need)
-    if (this.limit === null) return accepted
-    this.refill(now)
-    this.level -= need
-    return accepted
+    if (this.limit !== null) {
+      this.refill(now)
+      this.level -= need
+    }
+    if (this.#accepted === null) return 0
+    this.#roll(now, this.#accepted)
+    return (this.#accepted[this.#second % RECENT]! += need)
   }
 
   /** The truth about an attempt that started at `startedAt`: `by` is actual minus reserved. */
   settle(by: number, startedAt: Millis, now: Millis): void {
     if (by === 0) return
-    this.#roll(now)
-    const second = Math.floor(startedAt / 1_000)
-    if (second > this.#second - RECENT && second <= this.#second)
-      this.#accepted[second % RECENT]! += by
+    this.#correct(startedAt, by, now)
     if (this.limit === null) return
     this.refill(now)
     this.level = Math.min(this.burst, this.level - by)
@@ -138,10 +137,15 @@ export class TokenBucket {
 
   /** An attempt that started at `startedAt` was not accepted after all; what it spent stays spent. */
   refused(startedAt: Millis, now: Millis): void {
-    this.#roll(now)
+    this.#correct(startedAt, -1, now)
+  }
+
+  #correct(startedAt: Millis, by: number, now: Millis): void {
+    if (this.#accepted === null) return
+    this.#roll(now, this.#accepted)
     const second = Math.floor(startedAt / 1_000)
     if (second > this.#second - RECENT && second <= this.#second)
-      this.#accepted[second % RECENT]! -= 1
+      this.#accepted[second % RECENT]! += by
   }
 
   /** What the provider said was left when it admitted an attempt, less what was taken since: as reserved, or as it
@@ -163,11 +167,13 @@ export class TokenBucket {
   }
 
   #since(of: { startedAt: Millis; accepted: number; own: number }, now: Millis): number | null {
-    this.#roll(now)
+    const accepted = this.#accepted
+    if (accepted === null) return null
+    this.#roll(now, accepted)
     const second = Math.floor(of.startedAt / 1_000)
     if (second <= this.#second - RECENT) return null
-    let sum = Math.max(0, this.#accepted[second % RECENT]! - of.accepted - of.own)
-    for (let i = second + 1; i <= this.#second; i++) sum += this.#accepted[i % RECENT]!
+    let sum = Math.max(0, accepted[second % RECENT]! - of.accepted - of.own)
+    for (let i = second + 1; i <= this.#second; i++) sum += accepted[i % RECENT]!
     return sum
   }
 
@@ -180,10 +186,11 @@ export class TokenBucket {
 
   /** The provider refused although we stayed within the limit we knew: down to what it accepts. */
   cut(now: Millis): void {
-    if (this.limit === null || !this.#mayCut(now)) return
-    this.#roll(now)
+    const accepted = this.#accepted
+    if (this.limit === null || accepted === null || !this.#mayCut(now)) return
+    this.#roll(now, accepted)
     let sum = 0
-    for (const units of this.#accepted) sum += units
+    for (const units of accepted) sum += units
     const seconds = Math.min(RECENT, Math.max(1, (now - this.#bornAt) / 1_000))
     const target = Math.min(CUT.factor * this.rate, sum / seconds)
     this.#slowTo(Math.max(CUT.deepest * this.rate, target), now)
@@ -237,11 +244,11 @@ export class TokenBucket {
     this.at = now
   }
 
-  #roll(now: Millis): void {
+  #roll(now: Millis, accepted: Float64Array): void {
     const second = Math.floor(now / 1_000)
     if (second <= this.#second) return
     for (let i = Math.max(this.#second + 1, second - RECENT + 1); i <= second; i++)
-      this.#accepted[i % RECENT] = 0
+      accepted[i % RECENT] = 0
     this.#second = second
   }
 }

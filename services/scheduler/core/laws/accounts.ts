@@ -204,7 +204,10 @@ export function settlePayment(
   const output = counted?.outputTokens ?? 0
   account.inputTokens.settle(input - paid.inputTokens, startedAt, now)
   account.outputTokens.settle(output - paid.outputTokens, startedAt, now)
-  const used = counted === null ? nothing : usedBy(counted, { model: request.route.config.model, price, prices })
+  const used =
+    counted === null
+      ? nothing
+      : usedBy(counted, { model: request.route.config.model, price, prices })
   for (const { allowance, window } of paid.taken) {
     // A window that has ended was paid in full when it did.
     if (allowance.window === null || allowance.window !== window) continue

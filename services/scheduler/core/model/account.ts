@@ -56,7 +56,7 @@ export class Account<Who = object> implements HeapItem {
     const bucket = (): TokenBucket =>
       new TokenBucket({
         ...{ burstSeconds: ACCOUNT_BURST.seconds, burstLeast: ACCOUNT_BURST.least },
-        ...{ safety: 1, now },
+        ...{ ours: true, now },
       })
     this.requests = bucket()
     this.inputTokens = bucket()
