@@ -36,19 +36,21 @@ export interface PaidUsage {
 /** The price of the longest name that the model begins with; null: none is known, and none is made up. */
 export function priceOf(prices: Prices, model: string): Price | null {
   for (let end = model.length; end > 0; end--) {
-    const price = prices.get(model.slice(0, end))
-    if (price !== undefined && isFamily(model.slice(0, end), model.slice(end))) return price
+    // A family's name ends where a part of the model's does.
+    if (end < model.length && !SEPARATORS.includes(model.charAt(end))) continue
+    const name = model.slice(0, end)
+    const price = prices.get(name)
+    if (price !== undefined && !isOtherVersion(name, model.slice(end))) return price
   }
   return null
 }
 
-/** A family's name ends where a part of the model's does. After a number another one goes on with the version, and
- *  `claude-opus-4` is no family of `claude-opus-4-5`, which costs a third of it; what is longer is a date. */
-function isFamily(name: string, rest: string): boolean {
-  if (rest === '') return true
-  if (!/^[-@:.]/.test(rest)) return false
-  return !(/\d$/.test(name) && /^[-.]\d{1,3}(?!\d)/.test(rest))
-}
+const SEPARATORS = '-@:.'
+
+/** After a number another one goes on with the version: `claude-opus-4` is no family of `claude-opus-4-5`, which costs a
+ *  third of it. What is longer is a date. */
+const isOtherVersion = (name: string, rest: string): boolean =>
+  /\d$/.test(name) && /^[-.]\d{1,3}(?!\d)/.test(rest)
 
 /** What the answer says of how it was served: each is a name that a price may have a factor for. */
 export interface ServedHow {

@@ -181,8 +181,8 @@ export interface UsageStore {
   /** Why not; null: it is shared. */
   readonly reason: string | null
   put(place: UsagePlace, rows: readonly UsageRow[]): Promise<void>
-  /** Everybody's rows of these days. */
-  read(days: Iterable<Day>): Promise<UsageRow[]>
+  /** Everybody's rows of a day. */
+  read(day: Day): Promise<UsageRow[]>
   close(): Promise<void>
 }
 

@@ -125,7 +125,10 @@ function rightAnswer(
   const admission = world.quota.admit(draw)
   if (!admission.ok) return overQuota(admission, { ...order, requestId })
   // the estimate is corrected at once: the prompt is counted before the first word
-  world.quota.charge(draw, { input: order.input - order.estimatedInput, output: 0 })
+  world.quota.charge(draw, {
+    // What is written into a cache is taken from the quota as well; what is read from one is free.
+    ...{ input: order.input + order.cacheWrite - order.estimatedInput, output: 0 },
+  })
   return modelAnswer(world, call, quotaHeaders(admission.standing, order.fast), dice)
 }
 

@@ -126,5 +126,7 @@ function message(p: {
 }
 
 const usage = (order: Order, output: Tokens): string =>
-  `{"input_tokens":${order.input},"cache_creation_input_tokens":0,` +
+  `{"input_tokens":${order.input},"cache_creation_input_tokens":${order.cacheWrite},` +
+  `"cache_creation":{"ephemeral_5m_input_tokens":${order.cacheWrite - order.cacheWrite1h},` +
+  `"ephemeral_1h_input_tokens":${order.cacheWrite1h}},` +
   `"cache_read_input_tokens":${order.cacheRead},"output_tokens":${output},"service_tier":"standard"}`

@@ -12,9 +12,12 @@ export interface Order {
   maxTokens: Tokens
   /** Input tokens as estimated at admission, before the prompt is really counted. */
   estimatedInput: Tokens
-  /** Input tokens as counted, cache reads excluded. */
+  /** Input tokens as counted, caches excluded. */
   input: Tokens
   cacheRead: Tokens
+  /** Written into a cache, altogether; of them, those that live for an hour. */
+  cacheWrite: Tokens
+  cacheWrite1h: Tokens
   /** The body's `metadata.user_id`. */
   user: string | null
   thinking: boolean
@@ -68,14 +71,17 @@ export function readParams(body: Json, version: string, bytes: number): Order | 
   const fast = body.speed === 'fast'
   const counted = numberOr(metadata.simulated_input_tokens, countInput(body))
   const cacheRead = Math.min(counted, numberOr(metadata.simulated_cache_read_tokens, 0))
+  const asked = numberOr(metadata.simulated_cache_write_tokens, 0)
+  const cacheWrite = Math.min(counted - cacheRead, asked)
+  const hour = numberOr(metadata.simulated_cache_write_1h_tokens, 0)
   return {
     model: String(model),
     quotaClass: fast ? `fast:${quotaClass}` : quotaClass,
     stream: body.stream === true,
     maxTokens: maxTokens as number,
     estimatedInput: Math.max(1, Math.ceil(numberOr(metadata.simulated_input_tokens, bytes / 4))),
-    input: counted - cacheRead,
-    cacheRead,
+    input: counted - cacheRead - cacheWrite,
+    ...{ cacheRead, cacheWrite, cacheWrite1h: Math.min(cacheWrite, hour) },
     user: typeof metadata.user_id === 'string' ? metadata.user_id : null,
     thinking: isJson(body.thinking) && body.thinking.type !== 'disabled',
     fast,

@@ -13,6 +13,11 @@ llm_gateway:
 limits: { idle_ms: 400 }
 `
 
+const CACHES = {
+  ...{ simulated_input_tokens: 50, simulated_cache_read_tokens: 3 },
+  ...{ simulated_cache_write_tokens: 12, simulated_cache_write_1h_tokens: 5 },
+}
+
 /** Of a stream that breaks: long enough that it never gets to count its output. */
 const LONG = { simulated_output_tokens: 60 }
 
@@ -48,7 +53,7 @@ test('is what the provider said, with calls that broke, were cancelled or came t
       const mine = client.as(tenant)
       for (let i = 0; i < 4; i++) {
         await mine.request(of(tenant, model, { simulated_output_tokens: 7 + i }))
-        await mine.stream(of(tenant, model, { simulated_cache_read_tokens: 3 })).final
+        await mine.stream(of(tenant, model, CACHES)).final
       }
       await during({ kind: 'internal_500', times: 1 }, () => mine.request(of(tenant, model)))
       await during({ kind: 'error_event_late', after: 2, times: 1 }, () =>
@@ -82,7 +87,11 @@ test('is what the provider said, with calls that broke, were cancelled or came t
       output: row.output_tokens - row.guessed_output_tokens,
     }).toEqual({ input: sum('input'), output: sum('output') })
     expect(row.calls).toBe(theirs.length)
-    expect(row.cache_read_tokens).toBe(4 * 3)
+    expect([row.cache_read_tokens, row.cache_write_5m_tokens, row.cache_write_1h_tokens]).toEqual([
+      4 * 3,
+      4 * 7,
+      4 * 5,
+    ])
     const priced = row.model !== MODELS[2]
     expect(row.unpriced_tokens > 0).toBe(!priced)
     expect(row.cost_usd === null).toBe(!priced)
@@ -121,3 +130,30 @@ test('is of the whole fleet, and of former lives', async () => {
   await stopped
   expect((await report([])).rows[0]!.calls).toBe(before + 12)
 })
+
+test('of a batch of the provider is half of it', async () => {
+  const [model = ''] = MODELS
+  const own = await openHouse({
+    jobs: true,
+    provider: { batchMs: 300 },
+    yaml: `
+routes: [{ model: ${model}, batches: true }]
+jobs: { batches: { wait: 0, gather: 1, poll_max: 1 } }
+`,
+  })
+  // No slot takes anything: what waits, waits for a batch.
+  await own.scheduler.operator.lane({ lane: 'batch', paused: true })
+  const ids = ['one', 'two', 'three']
+  for (const id of ids) await own.client.submit(of('acme', model, CACHES), { id, lane: 'batch' })
+  for (const id of ids) await own.client.result(id, { waitMs: 20_000 })
+  const { rows } = (await own.client.admin('usage', { by: ['model', 'lane'] })) as UsageReport
+  const { entries } = own.provider.ledger()
+  const output = entries.reduce((sum, { billed }) => sum + billed.output, 0)
+  expect(entries.every(({ batch }) => batch !== null)).toBe(true)
+  expect(rows).toMatchObject([
+    { model, lane: 'batch', calls: 3, input_tokens: 3 * 35, output_tokens: output },
+  ])
+  const whole = 3 * (35 * 3 + 7 * 3.75 + 5 * 6 + 3 * 0.3) + output * 15
+  expect(rows[0]?.cost_usd).toBeCloseTo(whole / 2 / 1e6, 9)
+  await own.close()
+}, 60_000)

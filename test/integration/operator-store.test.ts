@@ -132,7 +132,7 @@ test('two prefixes on one account switch apart, and read what the shared bucket 
   const streams = await (await jetstreamManager(nc)).streams.list().next()
   const names = streams.map(({ config }) => config.name)
   const own = ['HEADGATE_JOBS', 'HEADGATE_DEAD', 'HEADGATE_RESULTS']
-  const kept = ['batches', 'cache', 'config', 'fleet', 'gatherings']
+  const kept = ['batches', 'cache', 'config', 'fleet', 'gatherings', 'usage']
   const buckets = kept.map((name) => `KV_headgate_${name}`)
   const of = (prefix: string) => [...own, ...buckets].map((name) => `${name}_${prefix}`)
   expect(names.toSorted()).toEqual(

@@ -35,12 +35,12 @@ test('another instance reads it, its age is that of the last start, and a lost b
   const place = { day: '2026-11-30', life: 'a', part: 0 }
   await store.put(place, [usageRow()])
   const other = await again(7 * DAY)
-  expect(await other.read([place.day])).toEqual([usageRow()])
+  expect(await other.read(place.day)).toEqual([usageRow()])
   const jsm = await jetstreamManager(connection)
   const age = async () => (await jsm.streams.info('KV_headgate_usage_llm')).config.max_age
   expect(await age()).toBe(7 * DAY * 1_000_000)
   await jsm.streams.delete('KV_headgate_usage_llm')
   await store.put(place, [usageRow({ input: 2 })])
-  expect(await other.read([place.day])).toEqual([usageRow({ input: 2 })])
+  expect(await other.read(place.day)).toEqual([usageRow({ input: 2 })])
   await stop()
 })

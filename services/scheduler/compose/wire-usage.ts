@@ -5,7 +5,7 @@ import type { Log } from '#platform/log'
 import { OperatorError, type Clock, type Meter, type UsageStore } from '#ports'
 import { memoryUsageStore } from '#scheduler/memory/usage-store'
 import { UsageKeeper } from '#scheduler/money/usage-keeper'
-import { reportRows } from '#scheduler/money/usage-report'
+import { UsageSum } from '#scheduler/money/usage-report'
 
 export interface WiredUsage {
   readonly meter: Meter
@@ -49,13 +49,16 @@ export function wireUsage(of: {
       const to = ask.to ?? dayOf(clock.wall())
       const from = ask.from ?? to
       if (from > to) throw new OperatorError(`from: expected a day no later than ${to}`)
-      const days = [...daysOf(firstKept(from, to, settings().keep_days), to)]
-      const rows = await keeper.read(days).catch((error: unknown) => {
+      const sum = new UsageSum(ask)
+      try {
+        const days = daysOf(firstKept(from, to, settings().keep_days), to)
+        for await (const rows of keeper.read(days)) sum.add(rows)
+      } catch (error) {
         const why = error instanceof Error ? error.message : 'no reason given'
         throw new OperatorError(`the store of usage: ${why}`)
-      })
+      }
       const { shared, reason } = store
-      return { from, to, by: [...ask.by], ...reportRows(rows, ask), shared, reason }
+      return { from, to, by: [...ask.by], ...sum.rows(), shared, reason }
     },
     flush: () => keeper.flush(),
     close: () => keeper.close(),

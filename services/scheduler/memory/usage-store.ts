@@ -22,12 +22,9 @@ export function memoryUsageStore(of: { keepDays: number; reason: string }): Usag
       )
       forget(day)
     },
-    async read(days) {
-      const found: UsageRow[] = []
-      for (const day of days)
-        for (const rows of kept.get(day)?.values() ?? [])
-          for (const row of rows) found.push({ ...row })
-      return found
+    async read(day) {
+      const places = kept.get(day)?.values() ?? []
+      return [...places].flatMap((rows) => rows.map((row) => ({ ...row })))
     },
     close: async () => {},
   }

@@ -22,6 +22,7 @@ export class UsageKeeper {
   readonly ledger: UsageLedger
   readonly #of: UsageKeeperOptions
   readonly #waiting = new Map<number, LedgerPart>()
+  readonly #reading = new Map<Day, Promise<readonly UsageRow[]>>()
   #stopTimer: (() => void) | null = null
   #writing: Promise<void> | null = null
   #away = false
@@ -36,10 +37,19 @@ export class UsageKeeper {
     })
   }
 
-  /** Everybody's rows of these days, with all that was counted here. */
-  async read(days: readonly Day[]): Promise<UsageRow[]> {
+  /** Everybody's rows, day by day, with all that was counted here. */
+  async *read(days: Iterable<Day>): AsyncGenerator<readonly UsageRow[]> {
     await this.flush()
-    return this.#of.store.read(days)
+    for (const day of days) yield await this.#readDay(day)
+  }
+
+  /** Who asks for a day while it is being read gets the same: a page asks for several sums at once. */
+  #readDay(day: Day): Promise<readonly UsageRow[]> {
+    const reading = this.#reading.get(day)
+    if (reading !== undefined) return reading
+    const rows = this.#of.store.read(day).finally(() => this.#reading.delete(day))
+    this.#reading.set(day, rows)
+    return rows
   }
 
   /** Resolves when what was counted so far is written, or was tried. */

@@ -6,6 +6,7 @@ import { paidFor, type Paid } from '#contracts/cost'
 import type { Prices } from '#contracts/prices'
 import {
   addCounts,
+  DAY_MS,
   dayOf,
   noCounts,
   type Day,
@@ -53,13 +54,15 @@ export class UsageLedger implements Meter {
   readonly #days = new Map<Day, OneDay>()
   #told = false
   #places = 0
+  /** The last day that was asked for: its text is not made for each call. */
+  #day: { number: number; text: Day } = { number: Number.NaN, text: '' }
 
   constructor(options: UsageLedgerOptions) {
     this.#of = options
   }
 
   count(used: Used): void {
-    const day = dayOf(this.#of.wall())
+    const day = this.#today()
     const { usage, model, tenant, lane, kind } = used
     const paid = usage === null ? [] : paidFor(usage, { ...used, prices: this.#of.prices() })
     const first: UsageCounts = {
@@ -77,7 +80,7 @@ export class UsageLedger implements Meter {
   /** What has changed since it was last asked. */
   changed(): LedgerPart[] {
     this.#told = false
-    const today = dayOf(this.#of.wall())
+    const today = this.#today()
     const found: LedgerPart[] = []
     for (const [day, { parts }] of this.#days) {
       for (const part of parts) {
@@ -88,6 +91,12 @@ export class UsageLedger implements Meter {
       if (day !== today) this.#days.delete(day)
     }
     return found
+  }
+
+  #today(): Day {
+    const number = Math.floor(this.#of.wall() / DAY_MS)
+    if (number !== this.#day.number) this.#day = { number, text: dayOf(number * DAY_MS) }
+    return this.#day.text
   }
 
   #add(name: UsageName, counts: UsageCounts): void {

@@ -19,30 +19,66 @@ interface Group {
   counts: UsageCounts
 }
 
-export function reportRows(
-  rows: Iterable<UsageRow>,
-  { by, tenant }: Pick<UsageAsk, 'by' | 'tenant'>,
-): { rows: UsageReportRow[]; folded: number } {
-  const groups = new Map<string, Group>()
-  for (const row of rows) {
-    if (tenant !== null && row.tenant !== tenant) continue
-    const billed = row.kind !== 'preempted'
-    const part = (name: UsageBy): string | null => (by.includes(name) ? row[name] : null)
-    const whose = billed ? part('tenant') : null
-    const name = { tenant: whose, model: part('model'), lane: part('lane'), day: part('day') }
-    const key = JSON.stringify([billed, name])
-    const group = groups.get(key) ?? { name, billed, counts: noCounts() }
-    groups.set(key, group)
-    addCounts(group.counts, row)
+/** A report that would have more is folded while it is made. */
+export const GROUPS_MAX = 50_000
+
+/** Adds rows up as they come, so that a long span need not be in memory at once. */
+export class UsageSum {
+  readonly #by: readonly UsageBy[]
+  readonly #tenant: string | null
+  readonly #groups = new Map<string, Group>()
+
+  constructor({ by, tenant }: Pick<UsageAsk, 'by' | 'tenant'>) {
+    this.#by = by
+    this.#tenant = tenant
   }
-  const sorted = [...groups.values()].sort(dearestFirst)
-  const rest = sorted.splice(sorted.length > REPORT_ROWS_MAX ? REPORT_ROWS_MAX : sorted.length)
-  const folds = [true, false].flatMap((billed) => {
-    const those = rest.filter((one) => one.billed === billed)
-    return those.length === 0 ? [] : [foldedInto(those, by, billed)]
-  })
-  return { rows: [...sorted, ...folds].map(shown), folded: rest.length }
+
+  add(rows: Iterable<UsageRow>): void {
+    for (const row of rows)
+      if (this.#tenant === null || row.tenant === this.#tenant) addCounts(this.#countsOf(row), row)
+  }
+
+  rows(): { rows: UsageReportRow[]; folded: number } {
+    const sorted = [...this.#groups.values()].sort(dearestFirst)
+    const rest = sorted.splice(REPORT_ROWS_MAX)
+    const folds = [true, false].flatMap((billed) => {
+      const those = rest.filter((one) => one.billed === billed)
+      return those.length === 0 ? [] : [foldedInto(those, this.#by, billed)]
+    })
+    return { rows: [...sorted, ...folds].map(shown), folded: rest.length }
+  }
+
+  #countsOf(row: UsageRow): UsageCounts {
+    const billed = row.kind !== 'preempted'
+    const name = nameOf(this.#by, billed, (part) => row[part])
+    const key = JSON.stringify([billed, name])
+    let group = this.#groups.get(key)
+    if (group === undefined) {
+      const full = this.#groups.size >= GROUPS_MAX
+      group = { name: full ? otherName(this.#by, billed) : name, billed, counts: noCounts() }
+      const own = full ? JSON.stringify([billed, group.name]) : key
+      group = this.#groups.get(own) ?? group
+      this.#groups.set(own, group)
+    }
+    return group.counts
+  }
 }
+
+/** What is not asked for is not named, and of what nobody pays no tenant is. */
+function nameOf(
+  by: readonly UsageBy[],
+  billed: boolean,
+  of: (part: UsageBy) => string,
+): Group['name'] {
+  const part = (name: UsageBy): string | null => (by.includes(name) ? of(name) : null)
+  return {
+    tenant: billed ? part('tenant') : null,
+    ...{ model: part('model'), lane: part('lane'), day: part('day') },
+  }
+}
+
+const otherName = (by: readonly UsageBy[], billed: boolean): Group['name'] =>
+  nameOf(by, billed, () => OTHER)
 
 const dearestFirst = (a: Group, b: Group): number =>
   Number(b.billed) - Number(a.billed) ||
@@ -50,18 +86,9 @@ const dearestFirst = (a: Group, b: Group): number =>
   b.counts.input + b.counts.output - a.counts.input - a.counts.output
 
 function foldedInto(rest: readonly Group[], by: readonly UsageBy[], billed: boolean): Group {
-  const part = (name: UsageBy): string | null => (by.includes(name) ? OTHER : null)
-  const name = {
-    ...{
-      tenant: billed ? part('tenant') : null,
-      model: part('model'),
-      lane: part('lane'),
-      day: part('day'),
-    },
-  }
   const counts = noCounts()
   for (const one of rest) addCounts(counts, one.counts)
-  return { name, billed, counts }
+  return { name: otherName(by, billed), billed, counts }
 }
 
 const shown = ({ name, billed, counts }: Group): UsageReportRow => ({

@@ -31,23 +31,16 @@ export async function natsUsageStore(of: NatsUsageStoreOptions): Promise<UsageSt
       store.act(async (bucket) => {
         await bucket.put(`${day}.${life}.${part}`, usageText(rows))
       }),
-    async read(days) {
-      const found: UsageRow[] = []
-      for (const day of days) {
-        // A day has an act of its own, so that a long span is not cut off by the time of one.
-        const rows = await store.act(async (bucket) => {
-          const those: UsageRow[] = []
-          // With one value kept of each key, its history is what there is.
-          for await (const entry of await bucket.history({ key: `${day}.>` })) {
-            const text = textOf(entry)
-            if (text !== null) those.push(...readUsageRows(text))
-          }
-          return those
-        })
-        found.push(...rows)
-      }
-      return found
-    },
+    read: (day) =>
+      store.act(async (bucket) => {
+        const found: UsageRow[] = []
+        // With one value kept of each key, its history is what there is.
+        for await (const entry of await bucket.history({ key: `${day}.>` })) {
+          const text = textOf(entry)
+          if (text !== null) found.push(...readUsageRows(text))
+        }
+        return found
+      }),
     close: async () => {},
   }
 }

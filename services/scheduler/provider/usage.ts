@@ -16,8 +16,8 @@ export function readUsage(usage: unknown, before: Usage | null): Usage | null {
   const searches =
     count(field(usage, 'server_tool_use'), 'web_search_requests') ?? before?.webSearches
   if (searches !== undefined) read.webSearches = searches
-  const hops = hopsOf(field(usage, 'iterations'), read) ?? before?.hops
-  if (hops !== undefined) read.hops = hops
+  const hops = hopsOf(field(usage, 'iterations')) ?? before?.hops
+  if (hops !== undefined && areWhole(hops, read)) read.hops = hops
   return read
 }
 
@@ -63,15 +63,18 @@ function countsOf(usage: object, before: TokenCounts | null): TokenCounts {
 /** More of them are no list that somebody could check. */
 const HOPS_MAX = 256
 
-/** Undefined: there is no list, or it leaves out what stands above it. */
-function hopsOf(iterations: unknown, all: TokenCounts): readonly Hop[] | undefined {
+/** Undefined: there is no list. */
+function hopsOf(iterations: unknown): readonly Hop[] | undefined {
   if (!Array.isArray(iterations) || iterations.length > HOPS_MAX) return undefined
-  const hops = iterations
+  return iterations
     .filter((one): one is object => typeof one === 'object' && one !== null)
     .map((one): Hop => ({ ...countsOf(one, null), model: word(field(one, 'model')) ?? null }))
-  const whole = SUMMED.every((kind) => hops.reduce((sum, hop) => sum + hop[kind], 0) >= all[kind])
-  return hops.length > 0 && whole ? hops : undefined
 }
+
+/** A list that leaves out what stands above it is no bill. */
+const areWhole = (hops: readonly Hop[], all: TokenCounts): boolean =>
+  hops.length > 0 &&
+  SUMMED.every((kind) => hops.reduce((sum, hop) => sum + hop[kind], 0) >= all[kind])
 
 const SUMMED = ['inputTokens', 'cacheCreationTokens', 'cacheReadTokens', 'outputTokens'] as const
 

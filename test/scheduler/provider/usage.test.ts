@@ -59,6 +59,13 @@ describe('a usage', () => {
       expect(readUsage({ ...whole, iterations: odd }, null)).toEqual(read)
   })
 
+  test('has those of a moment before only while they are still all of it', () => {
+    const hop = { type: 'message', input_tokens: 10, output_tokens: 50 }
+    const first = readUsage({ input_tokens: 10, output_tokens: 50, iterations: [hop] }, null)
+    expect(readUsage({}, first)?.hops).toHaveLength(1)
+    expect(readUsage({ output_tokens: 51 }, first)?.hops).toBeUndefined()
+  })
+
   test('of odd shapes has no count below nothing, and none that is no number', () => {
     const odd = { input_tokens: '12', output_tokens: -5, cache_read_input_tokens: 3.4 }
     expect(readUsage(odd, null)).toEqual({
