@@ -35,15 +35,20 @@ beforeEach(async () => {
   if (browser === null) return
   server = await fakeDashboard()
   wrong = []
-  page = await open()
 })
 afterEach(async () => {
   if (browser === null) return
-  await page.context().close()
+  await Promise.all(browser.contexts().map((one) => one.close()))
   await server.close()
   // Neither a refusal of the content policy nor an exception of ours.
   expect(wrong).toEqual([])
 })
+
+/** Each test of a group has the page open. */
+const onItsPage = () =>
+  beforeEach(async () => {
+    page = await open()
+  })
 
 async function open(of: Parameters<Browser['newContext']>[0] = {}, path = '/'): Promise<Page> {
   const context = await browser!.newContext({ viewport: { width: 1280, height: 900 }, ...of })
@@ -83,6 +88,7 @@ const says = (selector: string, words: string, on = page) =>
   )
 
 describe.skipIf(browser === null)('the status and the three questions', () => {
+  onItsPage()
   test('a calm house is called calm', async () => {
     await show()
     await says('#state-title', 'All is well: 18 of 60 slots in use')
@@ -149,6 +155,7 @@ describe.skipIf(browser === null)('the status and the three questions', () => {
 })
 
 describe.skipIf(browser === null)('durable jobs', () => {
+  onItsPage()
   const HOUR = 3_600_000
   const held = stillJobs({
     stored: 1_240,
@@ -253,6 +260,7 @@ describe.skipIf(browser === null)('durable jobs', () => {
 })
 
 describe.skipIf(browser === null)('the machines', () => {
+  onItsPage()
   test.each(
     charts
       .filter(({ name }) => name !== 'lifecycle')
@@ -336,6 +344,7 @@ describe.skipIf(browser === null)('the machines', () => {
 })
 
 describe.skipIf(browser === null)('slots and plots', () => {
+  onItsPage()
   test('the pool has a square for each slot, and says whose', async () => {
     await show()
     const count = (lane: string, what: string) =>
@@ -371,6 +380,7 @@ describe.skipIf(browser === null)('slots and plots', () => {
 })
 
 describe.skipIf(browser === null)('tenants', () => {
+  onItsPage()
   test('ten thousand are searched, sorted and turned by the server', async () => {
     await show()
     await says('#tenants-said', '1 to 50 of 10 k')
@@ -392,6 +402,7 @@ describe.skipIf(browser === null)('tenants', () => {
 })
 
 describe.skipIf(browser === null)('hostile words', () => {
+  onItsPage()
   test('stay words, wherever they stand', async () => {
     const { at } = frameOf()
     await show({
@@ -465,6 +476,7 @@ describe.skipIf(browser === null)('hostile words', () => {
 })
 
 describe.skipIf(browser === null)('a line that breaks', () => {
+  onItsPage()
   test('is told, and a restarted scheduler is found again without a hand', async () => {
     await show()
     await says('#line', 'live')
@@ -496,6 +508,7 @@ describe.skipIf(browser === null)('a line that breaks', () => {
 })
 
 describe.skipIf(browser === null)('acts', () => {
+  onItsPage()
   const confirm = async (token: string | null): Promise<void> => {
     if (token !== null) await page.fill('#token', token)
     await page.locator('#confirm').click()
@@ -573,6 +586,7 @@ describe.skipIf(browser === null)('acts', () => {
 })
 
 describe.skipIf(browser === null)('a recording', () => {
+  onItsPage()
   const ndjson = (): string => {
     const frames = Array.from({ length: 120 }, (_, at) =>
       frameOf({ global: { limit: 60, inflight: at % 60, queued: at, backoff: 0, level: 0 } }),
@@ -732,6 +746,7 @@ describe.skipIf(browser === null)('everybody', () => {
   })
 
   test('needs no mouse: from the first key to a waterfall and back', async () => {
+    page = await open()
     await show()
     await page.keyboard.press('Tab')
     expect(await page.evaluate('document.activeElement.className')).toBe('skip')
