@@ -22,26 +22,27 @@ const INSIDE = [
 /** Files that spend most of their time waiting for something to lapse, end or come back, and in which nothing depends
  *  on how soon: a crowd of them leaves a machine idle, and hurts none of them. */
 const WAITING = [
-  'auth-callout',
-  'door-deferred',
-  'door-python',
-  'door-sdk-calls',
-  'door-silent',
-  'door-tls',
-  'fleet-shares',
-  'half-price',
-  'job-wait',
-  'jobs',
-  'jobs-cli',
-  'jobs-killed',
-  'nats-server',
-  'odd-upstream',
-  'process',
-  'scheduler-tls',
-  'snippets',
-  'top',
-  'up',
-].map((name) => `test/integration/${name}.test.ts`)
+  'browser/house',
+  'integration/auth-callout',
+  'integration/door-deferred',
+  'integration/door-python',
+  'integration/door-sdk-calls',
+  'integration/door-silent',
+  'integration/door-tls',
+  'integration/fleet-shares',
+  'integration/half-price',
+  'integration/job-wait',
+  'integration/jobs',
+  'integration/jobs-cli',
+  'integration/jobs-killed',
+  'integration/nats-server',
+  'integration/odd-upstream',
+  'integration/process',
+  'integration/scheduler-tls',
+  'integration/snippets',
+  'integration/top',
+  'integration/up',
+].map((name) => `test/${name}.test.ts`)
 
 /** Begun first, since what begins last is waited for by all. */
 const LONGEST = [
