@@ -19,43 +19,41 @@ const INSIDE = [
   'test/sim/*.test.ts',
 ]
 
-/** Files that spend most of their time waiting for something to lapse, end or come back, and in which nothing depends
- *  on how soon: a crowd of them leaves a machine idle, and hurts none of them. */
-const WAITING = [
-  'browser/house',
+/** Files in which nothing depends on how soon, and which mostly wait: for what lapses, ends, starts or comes back. A
+ *  crowd of them hurts none of them. One that bounds a time, or whose callers have a second, is none of these. */
+const UNHURRIED = [
+  'alerts',
+  'browser/{house,page}',
+  'cli/{auth,command,health,machines,simulate}',
+  'deploy*',
   'integration/auth-callout',
-  'integration/door-deferred',
-  'integration/door-python',
-  'integration/door-sdk-calls',
-  'integration/door-silent',
-  'integration/door-tls',
+  'integration/dashboard',
+  'integration/door-{deferred,keys,python,python-batches,sdk-calls,tls}',
   'integration/fleet-shares',
   'integration/half-price',
-  'integration/job-wait',
-  'integration/jobs',
-  'integration/jobs-cli',
-  'integration/jobs-killed',
+  'integration/image',
+  'integration/{job-wait,jobs,jobs-cli,jobs-killed}',
   'integration/nats-server',
-  'integration/odd-upstream',
-  'integration/process',
+  'integration/record',
   'integration/scheduler-tls',
   'integration/snippets',
+  'integration/tenant-permissions',
   'integration/top',
   'integration/up',
+  'pack',
+  'tidy',
 ].map((name) => `test/${name}.test.ts`)
 
 /** Begun first, since what begins last is waited for by all. */
 const LONGEST = [
   'simulator/scenarios',
-  'simulator/world',
   'browser/causes',
-  'browser/house',
   'browser/page',
-  'integration/snippets',
+  'browser/house',
   'integration/up',
+  'integration/snippets',
   'integration/jobs-killed',
-  'integration/job-wait',
-  'integration/half-price',
+  'integration/door-fuzz',
 ]
 
 class LongestFirst extends BaseSequencer {
@@ -87,28 +85,38 @@ export default defineConfig({
   test: {
     ...shared,
     outputFile: { json: '.reports/vitest.json', junit: '.reports/vitest.xml' },
-    // Two, since the clocks of the integration tests are real and a crowded machine would be measured instead of the
-    // code.
-    maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
+    // Each kind when the one before is through: what bounds a time has the machine to itself.
     projects: [
-      { test: { ...shared, name: 'inside', include: INSIDE, isolate: false } },
       {
         test: {
           ...shared,
-          name: 'outside',
-          include: ['test/**/*.test.ts'],
-          exclude: [...INSIDE, ...WAITING],
+          name: 'inside',
+          include: INSIDE,
+          isolate: false,
+          // They do nothing but compute.
+          maxWorkers: 2,
         },
       },
       {
         test: {
           ...shared,
-          name: 'waiting',
-          include: WAITING,
-          maxWorkers: 5,
-          // After all others, which it would disturb.
+          name: 'outside',
+          include: ['test/**/*.test.ts'],
+          exclude: [...INSIDE, ...UNHURRIED],
+          // Each keeps a third of a core busy. Their clocks are real, and on a crowded machine that would be measured
+          // instead of the code.
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...shared,
+          name: 'unhurried',
+          include: UNHURRIED,
+          maxWorkers: 5,
+          sequence: { groupOrder: 2 },
         },
       },
     ],
