@@ -8,8 +8,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 // here for the next, found by the source's content; that halves each start.
 process.env['NODE_COMPILE_CACHE'] ??= join(root, 'node_modules', '.cache', 'headgate-compiled')
 
-/** Files whose tests change nothing that belongs to the whole process, or put it back: they share one, and load the
- *  sources once. */
+/** Files that only compute, or all but. */
 const INSIDE = [
   'test/{client,contracts,core,dashboard,gateway,machines,platform,scheduler,simulated-provider,simulator}/**/*.test.ts',
   'test/cli/{dialing,doctor-jetstream,recorder,replay-*,submit-lines,top}.test.ts',
@@ -19,14 +18,23 @@ const INSIDE = [
   'test/sim/*.test.ts',
 ]
 
+/** Files that change something of the whole process for good, or measure all of its memory. */
+const ALONE = [
+  'cli/auth',
+  'integration/auth-callout',
+  'integration/door-{fuzz,unread}',
+  'integration/nats-tls',
+  'integration/trace',
+  'integration/with-headgate',
+].map((name) => `test/${name}.test.ts`)
+
 /** Files in which nothing depends on how soon, and which mostly wait: for what lapses, ends, starts or comes back. A
  *  crowd of them hurts none of them. One that bounds a time, or whose callers have a second, is none of these. */
 const UNHURRIED = [
   'alerts',
   'browser/{house,page}',
-  'cli/{auth,command,health,machines,simulate}',
+  'cli/{command,health,machines,simulate}',
   'deploy*',
-  'integration/auth-callout',
   'integration/dashboard',
   'integration/door-{deferred,keys,python,python-batches,sdk-calls,tls}',
   'integration/fleet-shares',
@@ -86,7 +94,8 @@ export default defineConfig({
     ...shared,
     outputFile: { json: '.reports/vitest.json', junit: '.reports/vitest.xml' },
     sequence: { sequencer: LongestFirst },
-    // Each kind when the one before is through: what bounds a time has the machine to itself.
+    // Each kind when the one before is through: what bounds a time has the machine to itself. Files share processes,
+    // which load the sources once.
     projects: [
       {
         test: {
@@ -94,27 +103,28 @@ export default defineConfig({
           name: 'inside',
           include: INSIDE,
           isolate: false,
-          // They do nothing but compute.
           maxWorkers: 2,
         },
       },
-      {
+      // Each keeps a third of a core busy. Their clocks are real, and on a crowded machine that would be measured
+      // instead of the code.
+      ...(['outside', 'alone'] as const).map((name) => ({
         test: {
           ...shared,
-          name: 'outside',
-          include: ['test/**/*.test.ts'],
-          exclude: [...INSIDE, ...UNHURRIED],
-          // Each keeps a third of a core busy. Their clocks are real, and on a crowded machine that would be measured
-          // instead of the code.
+          name,
+          include: name === 'alone' ? ALONE : ['test/**/*.test.ts'],
+          exclude: name === 'alone' ? [] : [...INSIDE, ...UNHURRIED, ...ALONE],
+          isolate: name === 'alone',
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
-      },
+      })),
       {
         test: {
           ...shared,
           name: 'unhurried',
           include: UNHURRIED,
+          isolate: false,
           maxWorkers: 5,
           sequence: { groupOrder: 2 },
         },
