@@ -766,6 +766,7 @@ describe.skipIf(browser === null)('everybody', () => {
     await page.keyboard.press('Enter')
     await page.locator('dialog[data-life="r_1"] .life li').first().waitFor()
     await page.keyboard.press('Escape')
+    await page.locator('dialog[data-life="r_1"]').waitFor({ state: 'detached' })
     await page.keyboard.press('Escape')
     await page.locator('dialog').waitFor({ state: 'detached' })
     expect(await page.evaluate('document.activeElement.dataset.state')).toBe('running')
