@@ -113,66 +113,81 @@ describe.skipIf(browser === null)('the headline names the fault that was injecte
   test.each(Object.keys(STORIES))(
     '%s',
     async (name) => {
-      const story = STORIES[name]!
-      const world = await openWorld()
-      const load = await trafficOf(world)
-      const context = await browser!.newContext({ viewport: { width: 1280, height: 900 } })
-      try {
-        const page = await context.newPage()
-        await page.goto(world.httpUrl)
-        await vi.waitFor(() => expect(load.ended()).toBeGreaterThan(WARM_ANSWERS), PATIENCE)
-        await headlineOf(page, /^All is well/)
-        const injectedAt = Date.now()
-        await story.inject(world)
-        const told = await headlineOf(page, story.headline)
-        const seconds = (Date.now() - injectedAt) / 1_000
-        process.stderr.write(`${name}: the headline says so after ${seconds.toFixed(1)} s\n`)
-        expect(seconds).toBeLessThan(SECONDS_MAX)
-        expect(told).not.toMatch(/spend/i)
-        const [, since, whom, , act] = await cellsOf(page)
-        expect(whom).toMatch(story.whom)
-        expect(act).toMatch(story.act)
-        const link = page.locator('.finding').first().locator('a')
-        expect(await link.getAttribute('href')).toMatch(new RegExp(`^/runbook#${story.runbook}$`))
-        // Since the fault, not since the page was opened: another page that opens later says the same.
-        const later = await context.newPage()
-        await later.goto(world.httpUrl)
-        await headlineOf(later, story.headline)
-        const [, alsoSince] = await cellsOf(later)
-        const lastsMs = Date.now() - injectedAt
-        for (const [said, least] of [
-          [since, 0],
-          [alsoSince, seconds - 3],
-        ] as const) {
-          const lasting = secondsIn(said!)
-          expect(lasting).toBeGreaterThanOrEqual(Math.min(least, lastsMs / 1_000 - 3) - SLOW_S)
-          expect(lasting).toBeLessThanOrEqual(lastsMs / 1_000 + SLOW_S)
-        }
-        await later.goto(`${world.httpUrl}${await link.getAttribute('href')}`)
-        expect(await later.locator('article:target h2').innerText()).not.toBe('')
-        if (name === 'NATS lost') await servesHttp(world)
-      } finally {
-        await context.close()
-        await load.close().catch(() => {})
-        await world.scheduler.kill()
-        await world.provider.close()
-        await world.nats.stop()
+      for (let begun = 1; ; begun++) {
+        const end = await told(name).catch((error: unknown) => error)
+        if (end === undefined) return
+        if (!(end instanceof Stalled) || begun === STORY_BEGUN_MAX) throw end
       }
     },
-    90_000,
+    180_000,
   )
 })
+
+/** A machine so crowded that the scheduler could not run says that first, and rightly. */
+class Stalled extends Error {}
+const STALLED = /event loop stall/
+const STORY_BEGUN_MAX = 3
+
+async function told(name: string): Promise<void> {
+  const story = STORIES[name]!
+  const world = await openWorld()
+  const load = await trafficOf(world)
+  const context = await browser!.newContext({ viewport: { width: 1280, height: 900 } })
+  try {
+    const page = await context.newPage()
+    await page.goto(world.httpUrl)
+    await vi.waitFor(() => expect(load.ended()).toBeGreaterThan(WARM_ANSWERS), PATIENCE)
+    await headlineOf(page, /^All is well/)
+    const injectedAt = Date.now()
+    await story.inject(world)
+    const headline = await headlineOf(page, story.headline)
+    const seconds = (Date.now() - injectedAt) / 1_000
+    process.stderr.write(`${name}: the headline says so after ${seconds.toFixed(1)} s\n`)
+    expect(seconds).toBeLessThan(SECONDS_MAX)
+    expect(headline).not.toMatch(/spend/i)
+    const [, since, whom, , act] = await cellsOf(page)
+    expect(whom).toMatch(story.whom)
+    expect(act).toMatch(story.act)
+    const link = page.locator('.finding').first().locator('a')
+    expect(await link.getAttribute('href')).toMatch(new RegExp(`^/runbook#${story.runbook}$`))
+    // Since the fault, not since the page was opened: another page that opens later says the same.
+    const later = await context.newPage()
+    await later.goto(world.httpUrl)
+    await headlineOf(later, story.headline)
+    const [, alsoSince] = await cellsOf(later)
+    const lastsMs = Date.now() - injectedAt
+    for (const [said, least] of [
+      [since, 0],
+      [alsoSince, seconds - 3],
+    ] as const) {
+      const lasting = secondsIn(said!)
+      expect(lasting).toBeGreaterThanOrEqual(Math.min(least, lastsMs / 1_000 - 3) - SLOW_S)
+      expect(lasting).toBeLessThanOrEqual(lastsMs / 1_000 + SLOW_S)
+    }
+    await later.goto(`${world.httpUrl}${await link.getAttribute('href')}`)
+    expect(await later.locator('article:target h2').innerText()).not.toBe('')
+    if (name === 'NATS lost') await servesHttp(world)
+  } finally {
+    await context.close()
+    await load.close().catch(() => {})
+    await world.scheduler.kill()
+    await world.provider.close()
+    await world.nats.stop()
+  }
+}
 
 const PATIENCE = { timeout: 40_000, interval: 50 }
 /** What lies between a fault and the first call that meets it. */
 const SLOW_S = 3
 
 async function headlineOf(page: Page, words: RegExp): Promise<string> {
-  return vi.waitFor(async () => {
+  const headline = await vi.waitFor(async () => {
     const said = await page.locator('#state-title').innerText()
-    if (!words.test(said)) throw new Error(`the headline says: ${said}`)
+    if (!words.test(said) && !STALLED.test(said)) throw new Error(`the headline says: ${said}`)
     return said
   }, PATIENCE)
+  if (STALLED.test(headline)) throw new Stalled(headline)
+  return headline
 }
 
 const cellsOf = (page: Page): Promise<string[]> =>

@@ -152,6 +152,7 @@ describe.skipIf(browser === null)('before a real house', () => {
     await attempt.first().waitFor()
     expect(await life.locator('.facts').innerText()).toContain('tenant-1')
     await page.keyboard.press('Escape')
+    await life.waitFor({ state: 'detached' })
     await page.keyboard.press('Escape')
     await page.locator('dialog').waitFor({ state: 'detached' })
   })

@@ -2,6 +2,7 @@
  *
  *      npm run clients                     measures all of them and writes docs/clients.md
  *      npm run clients -- --check          measures with short waits, and fails where something got worse
+ *      npm run clients -- --install        only makes ready what they need
  *      … --client python --case abort      some of them only */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -22,6 +23,8 @@ const INSTALL_MS = { measure: 600_000, check: 150_000 }
 
 interface Wish {
   check: boolean
+  /** Nothing is measured. */
+  install: boolean
   clients: readonly ClientId[]
   cases: readonly CaseName[]
   /** No cell begins after it, on the clock of `performance.now`. */
@@ -39,6 +42,7 @@ process.exitCode = await main()
 async function main(): Promise<number> {
   const before = readTable()
   const wish = wished(before)
+  if (wish.install) return installAll(wish)
   const all = await allCells(wish, before)
   if (!wish.check) return 0
   const found = all.map(({ id, name, cell }) =>
@@ -64,6 +68,7 @@ function wished(before: Table): Wish {
   const { values } = parseArgs({
     options: {
       check: { type: 'boolean', default: false },
+      install: { type: 'boolean', default: false },
       client: { type: 'string', multiple: true },
       case: { type: 'string', multiple: true },
       within: { type: 'string', default: '7200' },
@@ -76,14 +81,24 @@ function wished(before: Table): Wish {
   }
   const clients = some(CLIENT_IDS, values.client)
   const cases = some(CASE_NAMES, values.case)
-  const { check } = values
+  const { check, install } = values
   return {
     check,
+    install,
     // What was never measured cannot be worse.
     clients: check ? clients.filter((id) => before[id] !== undefined) : clients,
     cases: check && values.case === undefined ? cases.filter((name) => CHECKED.has(name)) : cases,
     until: performance.now() + Number(values.within) * 1_000,
   }
+}
+
+/** One after the other: whoever asks for this does something else meanwhile. */
+async function installAll({ clients }: Wish): Promise<number> {
+  for (const from of new Set(clients.map((id) => clientOf(id).from))) {
+    const install = await sources[from](INSTALL_MS.measure)
+    console.log('missing' in install ? `skip  ${from}: ${install.missing}` : `ready ${from}`)
+  }
+  return 0
 }
 
 /** Everything that can be had and run in time, each source's as soon as it is there. */

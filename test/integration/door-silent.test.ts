@@ -48,7 +48,7 @@ const open = (of: Headgate, system: Parameters<typeof startGateway>[0]['system']
 const ask = (more: object, headers: Record<string, string>) =>
   fetch(`${door.url}/v1/messages`, { method: 'POST', body: JSON.stringify(body(more)), headers })
 
-test.each([
+test.concurrent.each([
   ['its own deadline', { 'headgate-deadline-ms': '200' }],
   ["its lane's", { 'headgate-lane': 'batch' }],
   ["the usual lane's", {}],

@@ -30,6 +30,7 @@ beforeAll(async () => {
   certificate('server', ['-subj', '/CN=nats', '-addext', 'subjectAltName=IP:127.0.0.1', ...signed])
   certificate('named', ['-subj', '/CN=nats', '-addext', 'subjectAltName=DNS:localhost', ...signed])
   certificate('ours', ['-subj', '/CN=headgate', ...signed])
+  writeFileSync(path('none.yaml'), '')
   server = await natsServer({ jetstream: false, config: tlsBlock('server') })
   const verify = `ca_file: ${JSON.stringify(path('ca.pem'))}, verify: true`
   strict = await natsServer({ jetstream: false, config: tlsBlock('server', verify) })
@@ -104,8 +105,11 @@ describe('a nats-server with TLS', () => {
     await bus(strict.url, { ca, cert: pem('ours.pem'), key: pem('ours.key') })
     const others = { ca, cert: pem('other.pem'), key: pem('other.key') }
     // In words of TLS where the server's word came in time, else as a silence that may mean this.
-    for (const given of [{ ca }, others])
-      await expect(bus(strict.url, given)).rejects.toThrow(/cannot connect to NATS at .*NATS_CERT/)
+    await Promise.all(
+      [{ ca }, others].map((given) =>
+        expect(bus(strict.url, given)).rejects.toThrow(/cannot connect to NATS at .*NATS_CERT/),
+      ),
+    )
     await expect(
       bus(strict.url, { ca, cert: pem('ours.pem'), key: pem('other.key') }),
     ).rejects.toThrow('NATS_CERT and NATS_KEY do not belong together')
@@ -179,7 +183,7 @@ describe('the scheduler as a process', () => {
       () => 'its certificate is signed by nobody whom we trust; NATS_CA names the file',
     ],
   ]
-  test.each(cases)('given %s ends with one line that names it', async (_, env, said) => {
+  test.concurrent.each(cases)('given %s ends with one line that names it', async (_, env, said) => {
     const { child, ended } = launch({ NATS_URL: server.url, ...env() })
     const [word] = await once(child, 'message')
     expect(word).toMatchObject({ type: 'failed', message: expect.stringContaining(said()) })
@@ -187,7 +191,6 @@ describe('the scheduler as a process', () => {
   })
 
   function launch(env: Record<string, string>) {
-    writeFileSync(path('none.yaml'), '')
     const child = spawn(process.execPath, [inRoot('services/scheduler/main.ts')], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: {

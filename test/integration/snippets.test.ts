@@ -38,7 +38,7 @@ beforeAll(async () => {
 
 afterAll(() => reader?.close())
 
-describe('a block of the first pages', () => {
+describe.concurrent('a block of the first pages', () => {
   test('is run, or is one of the few with a reason', () => {
     const left = blocks.map(whyNot).filter((phrase) => phrase !== undefined)
     expect(left.toSorted()).toEqual(Object.keys(NOT_RUN).toSorted())
@@ -124,10 +124,11 @@ async function inShell(script: string): Promise<void> {
     // Something for it to hear.
     await inShell('npm run -s headgate -- request --message Hello')
     const file = join(reader.checkout, /--out (\S+)/.exec(script)?.[1] ?? '')
-    // Its first line says what it is.
-    await vi.waitFor(() => expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(2), {
-      timeout: PATIENCE_MS / 4,
-    })
+    // Its first line says what it is; it may hear of other blocks too.
+    await vi.waitFor(
+      () => expect(readFileSync(file, 'utf8').trim().split('\n').length).toBeGreaterThan(1),
+      { timeout: PATIENCE_MS / 4 },
+    )
     shell.interrupt()
   }
   await shell.ended
