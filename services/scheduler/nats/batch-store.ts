@@ -15,6 +15,7 @@ import {
   type GroupResult,
   type Millis,
 } from '#ports'
+import { keysOf } from './kv-bucket.ts'
 
 /** A store that has not answered by then is away. */
 const WITHIN: Millis = 5_000
@@ -182,14 +183,12 @@ class NatsBatchStore implements BatchStore {
   }
 
   #names(filter: string): Promise<BatchName[]> {
-    return this.#act(async (kv) => {
-      // One that is written while they are read comes twice.
-      const found = new Map<string, BatchName>()
-      for await (const key of await kv.keys(filter)) {
+    return this.#act(async () => {
+      const keys = await keysOf(this.#jsm, this.#of.names.batches, filter)
+      return keys.flatMap((key) => {
         const [tenant, id] = key.split('.')
-        if (tenant !== undefined && id !== undefined) found.set(key, { tenant, id })
-      }
-      return [...found.values()]
+        return tenant === undefined || id === undefined ? [] : [{ tenant, id }]
+      })
     })
   }
 

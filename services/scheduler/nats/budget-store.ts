@@ -1,9 +1,9 @@
 /** What is used of budgets, in a key-value bucket, every write a compare-and-set. */
-import { JetStreamApiError } from '@nats-io/jetstream'
+import { JetStreamApiError, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { BudgetStore, Clock } from '#ports'
-import { bucketOf } from './kv-bucket.ts'
+import { bucketOf, keysOf } from './kv-bucket.ts'
 
 /** JetStream's own code for a write that expected another message before it. */
 const WRONG_LAST = 10_071
@@ -15,6 +15,7 @@ export function natsBudgetStore(of: {
   replicas: number
 }): BudgetStore {
   const store = bucketOf(new Kvm(of.connection), of)
+  let manager: JetStreamManager | null = null
   return {
     read: (key) =>
       store.act(async (bucket) => {
@@ -35,10 +36,9 @@ export function natsBudgetStore(of: {
         ),
       ),
     keys: () =>
-      store.act(async (bucket) => {
-        const keys: string[] = []
-        for await (const key of await bucket.keys()) keys.push(key)
-        return keys
+      store.act(async () => {
+        manager ??= await jetstreamManager(of.connection, { checkAPI: false })
+        return keysOf(manager, of.bucket)
       }),
     close: () => Promise.resolve(),
   }

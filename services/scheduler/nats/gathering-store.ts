@@ -1,8 +1,9 @@
 /** What is noted of gatherings, in a key-value bucket: one key each, every write a compare-and-set. */
-import { JetStreamApiError } from '@nats-io/jetstream'
+import { JetStreamApiError, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import { Kvm, type KV, type KvEntry } from '@nats-io/kv'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { gathering as gatheringShape } from '#contracts/jobs'
+import { keysOf } from './kv-bucket.ts'
 import { JobStoreError, type GatheringStore, type NotedGathering } from '#ports'
 
 /** A store that has not answered by then is away. */
@@ -18,6 +19,7 @@ export async function natsGatheringStore(of: {
   const kvm = new Kvm(of.connection)
   const options = { history: 1, replicas: of.replicas, timeout: WITHIN }
   let kv: KV | null = null
+  let manager: JetStreamManager | null = null
   const opened = async (): Promise<KV> =>
     (kv ??= await kvm
       .create(of.bucket, options)
@@ -50,8 +52,9 @@ export async function natsGatheringStore(of: {
   return {
     all: () =>
       act(async (bucket) => {
+        manager ??= await jetstreamManager(of.connection, { checkAPI: false })
         const found: NotedGathering[] = []
-        for await (const key of await bucket.keys()) {
+        for (const key of await keysOf(manager, of.bucket)) {
           const noted = notedIn(await bucket.get(key))
           if (noted !== null) found.push(noted)
         }

@@ -1,7 +1,7 @@
 /** A key-value bucket that may be absent, full, frozen or away at any time: every act ends within `STORE_WITHIN_MS`, the
  *  next one tries from the beginning, and a watch begins again wherever it has to. */
 import { KvWatchInclude, type Kvm, type KV, type KvWatchEntry } from '@nats-io/kv'
-import { JetStreamApiError } from '@nats-io/jetstream'
+import { JetStreamApiError, type JetStreamManager } from '@nats-io/jetstream'
 import type { Clock, Millis } from '#ports'
 
 /** A store that has not answered by then is as good as absent. */
@@ -69,6 +69,19 @@ export function bucketOf(
       }
     },
   }
+}
+
+/** The keys of a bucket that fit a filter, as the stream below it counts its subjects. A consumer of keys, which is the
+ *  library's own way, waits for half a minute where one is purged while they are read. A key that was deleted, and not
+ *  purged, is among them. */
+export async function keysOf(
+  jsm: Pick<JetStreamManager, 'streams'>,
+  bucket: string,
+  filter = '>',
+): Promise<string[]> {
+  const under = `$KV.${bucket}.`
+  const info = await jsm.streams.info(`KV_${bucket}`, { subjects_filter: under + filter })
+  return Object.keys(info.state.subjects ?? {}).map((subject) => subject.slice(under.length))
 }
 
 /** Hears what is there and what changes, begun again whenever it has to be. Gives what ends it. */
