@@ -231,8 +231,6 @@ export class JobsDesk implements Jobs, Deferrals {
     if (flow === null) return full('as many tenants have jobs as may (jobs.flows_max)')
     const hash = hashOf(job.body)
     if (job.named) {
-      const before = await store.result(tenant, id)
-      if (before !== null) return this.#again(job, hash, before.hash)
       const owned = room.owned(tenant, id) !== undefined
       const live = owned || job.deferred === true ? null : scheduler.status(tenant, id)
       if (live !== null && live.state !== 'settled') return DUPLICATE
@@ -255,6 +253,12 @@ export class JobsDesk implements Jobs, Deferrals {
       // Whoever stored it may have died before it told anybody.
       room.noticed(added.there)
       return this.#again(job, hash, added.there.hash)
+    }
+    // Looked for when it is stored: one that ends meanwhile would not be seen before. Whoever takes it looks too.
+    const before = job.named ? await store.result(tenant, id) : null
+    if (before !== null) {
+      await store.remove({ seq: added.seq, revision: null })
+      return this.#again(job, hash, before.hash)
     }
     const { deadlineMs, notBeforeMs } = job
     room.of.news({ kind: 'accepted', job, bytes: job.body.length, deadlineMs, notBeforeMs })
