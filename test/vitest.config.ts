@@ -41,6 +41,7 @@ const UNHURRIED = [
   'integration/half-price',
   'integration/image',
   'integration/{job-wait,jobs,jobs-cli,jobs-killed}',
+  'integration/late-cluster',
   'integration/nats-server',
   'integration/record',
   'integration/scheduler-tls',

@@ -53,6 +53,9 @@ export type ToParent =
 /** Sockets per upstream, opened as needed: never the bound that counts, also when a changed configuration
  *  raises the global limit. A call that waited for a socket would wait unseen. */
 const CONNECTIONS_MAX = 10_016
+/** A cluster has elected its leaders by then; a user who may keep nothing there waits as long. */
+const KEPT_WITHIN_MS = 15_000
+const KEPT_LOOK_MS = 500
 /** EX_SOFTWARE of sysexits.h. */
 const EXIT_BUG = 70
 
@@ -252,10 +255,24 @@ async function connect(file: ConfigFile, log: Log): Promise<Connected> {
     ...{ bucket: storeNames(file.subject_prefix).config, replicas: file.jobs.replicas },
     olderBucket: SHARED_CONFIG_BUCKET,
   })
+  await firstKept(settings, bus.connection)
   if (!settings.durable)
     log.warn(`what an operator switches does not outlive a restart for now: ${settings.reason}`)
   const nats = { servers: addresses({ servers }).servers, version: bus.serverVersion }
   return { bus, settings, connection: bus.connection, nats }
+}
+
+/** A cluster that has just started has to find its leader before it keeps anything, and what is not there at our start
+ *  is done without until the next one. A single server keeps things from its first connection on, or never. */
+async function firstKept(
+  settings: KeptSettings,
+  { info }: { info?: { jetstream?: boolean; cluster?: string } | undefined },
+): Promise<void> {
+  if (info?.jetstream !== true || info.cluster === undefined) return
+  for (let waited = 0; !settings.durable && waited < KEPT_WITHIN_MS; waited += KEPT_LOOK_MS) {
+    await new Promise<void>((resolve) => void systemClock.after(KEPT_LOOK_MS, resolve))
+    await settings.get('emergency').catch(() => {})
+  }
 }
 
 /** The first signal drains, the second one hurries, the third is the end. */
