@@ -93,6 +93,14 @@ export const fleetNow = z.object({
   member: z.string().describe('The name of the instance that tells this.'),
   whole: z.int().describe('Slots that are divided: the global limit.'),
   lapses: z.int().describe('Times that its lease ran out since its start.'),
+  lapsed: z
+    .boolean()
+    .describe('It has no lease that is valid: it uses its safe part for a while, then nothing.'),
+  usable: z.int().describe('Slots that it may use now.'),
+  name_taken: z
+    .string()
+    .nullable()
+    .describe('The name that it was given and another process has; it goes on under `member`.'),
   trouble: z.string().nullable().describe('Why the record could not be read or written last.'),
   at: z.number().describe('Wall time in ms.'),
   members: z.array(

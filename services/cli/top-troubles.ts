@@ -74,7 +74,29 @@ const TROUBLES: Readonly<
     kind: 'jobs_old',
     tone: 'warn',
   }),
+  fleet_lapsed: (_about, { fleet }) => ({
+    said: `THE LEASE OF THIS INSTANCE HAS RUN OUT (it may use ${number(fleet?.usable ?? 0)} slots)`,
+    kind: 'fleet_lapsed',
+    tone: 'bad',
+  }),
+  fleet_silent: (about, { fleet }) => ({
+    said: `member ${shown(about)} is not heard (${number(shareOf(fleet, about))} slots are kept for it)`,
+    kind: 'fleet_silent',
+    tone: 'warn',
+  }),
+  fleet_config_differs: (about) => ({
+    said: `configuration of ${shown(about)} differs`,
+    kind: 'fleet_config_differs',
+    tone: 'warn',
+  }),
+  fleet_superseded: (_about, { fleet }) => ({
+    said: `another process has the name ${shown(fleet?.name_taken ?? '')}`,
+    kind: 'fleet_superseded',
+    tone: 'warn',
+  }),
 }
+const shareOf = (fleet: Snapshot['fleet'], member: string): number =>
+  fleet?.members.find((one) => one.member === member)?.share ?? 0
 const oldestOf = (jobs: Snapshot['jobs'], lane: string): number =>
   jobs?.lanes.find((one) => one.lane === lane)?.oldest_ms ?? 0
 const BLOCKS = {

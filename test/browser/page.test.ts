@@ -420,6 +420,7 @@ describe.skipIf(browser === null)('hostile words', () => {
       faults: [{ kind: HOSTILE, model: HOSTILE, until_at: at }],
       fleet: {
         ...{ member: HOSTILE, whole: 60, lapses: 1, trouble: HOSTILE, at },
+        ...{ lapsed: true, usable: 3, name_taken: HOSTILE },
         members: [
           {
             ...{ member: HOSTILE, instance: HOSTILE, version: HOSTILE, standing: 'alive' as const },

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { ceType } from '#contracts/events'
 import type { Snapshot } from '#contracts/snapshot'
-import { stillJobs } from '../support/fed.ts'
+import { stillFleet, stillJobs, stillMember } from '../support/fed.ts'
 import { snapshotFrom } from '../../services/cli/snapshot-from.ts'
 import { topMemory, type TopMemory } from '../../services/cli/top-memory.ts'
 import { pageOf, waitingPage } from '../../services/cli/top-page.ts'
@@ -267,6 +267,29 @@ describe('headgate top', () => {
       expect(lines.filter((line) => line.length > columns)).toEqual([])
       expect(page(held, { rows: 12 })).not.toContain('may have run twice')
     })
+  })
+
+  test('a fleet out of step is told with what is kept, and for whom', () => {
+    const two = { member: 'two', standing: 'safe', share: 3, heard_ms: 90_000 } as const
+    const fleet = stillFleet({
+      ...{ lapsed: true, usable: 6, name_taken: 'one' },
+      members: [stillMember({ own: true }), stillMember({ ...two, config_differs: true })],
+    })
+    const since = NOW - 90_000
+    const conditions = [
+      { condition: 'fleet_lapsed', about: null, since },
+      { condition: 'fleet_silent', about: 'two', since },
+      { condition: 'fleet_config_differs', about: 'two', since },
+      { condition: 'fleet_superseded', about: null, since },
+    ] as const
+    const said = drawn({
+      snapshot: snapshot({ fleet, conditions: [...conditions] }),
+      columns: 119,
+    }).join('\n')
+    expect(said).toMatch(/THE LEASE OF THIS INSTANCE HAS RUN OUT \(it may use 6 slots\) for 90 s/)
+    expect(said).toMatch(/member two is not heard \(3 slots are kept for it\) for 90 s/)
+    expect(said).toMatch(/configuration of two differs for 90 s: bring the same file/)
+    expect(said).toMatch(/another process has the name one for 90 s: give each/)
   })
 
   test('a snapshot of another version is told as that, not as a list of what is wrong in it', () => {

@@ -2,6 +2,7 @@
  *  runbook says what an operator can do. Pure. */
 import type { Frame, FrameRoute, Hello } from '#contracts/dashboard'
 import type { RunbookKind } from '#contracts/runbook'
+import { fleetFindings } from './fleet-findings.ts'
 import { jobFindings } from './job-findings.ts'
 import { isRebuilt } from './request-recording.ts'
 import { routeName, type View } from './view.ts'
@@ -31,6 +32,7 @@ export function findings(of: Known): Finding[] {
   const causes = [
     ...service(of),
     ...jobFindings(of.frame),
+    ...fleetFindings(of.frame),
     ...blocked(of),
     ...silent(of),
     ...breakers(of),

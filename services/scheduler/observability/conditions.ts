@@ -102,14 +102,16 @@ export function watchConditions(of: {
   }
 }
 
-/** A silence says itself when it began. A wait began at some time since the last look, and not before it. */
+/** A silence says itself when it began, of an upstream or of a member. A wait began at some time since the last look, and not before it. */
 function beganAt(
   { condition, about }: Omit<Condition, 'since'>,
-  { routes, waiting }: Omit<Snapshot, 'conditions'>,
+  { routes, waiting, fleet }: Omit<Snapshot, 'conditions'>,
   { now, before }: { now: Millis; before: Millis },
 ): Millis {
   if (condition === 'no_answer')
     return now - Math.max(0, ...routes.map((one) => (one.id === about ? silentFor(one) : 0)))
+  if (condition === 'fleet_silent')
+    return now - (fleet?.members.find(({ member }) => member === about)?.heard_ms ?? 0)
   if (condition !== 'waiting') return now
   const rows = waiting.filter((one) => `${one.lane}/${one.reason}` === about)
   return Math.max(before, now - Math.max(0, ...rows.map((one) => one.oldest_ms)))
