@@ -28,6 +28,8 @@ export const conditionNames = {
   fleet_config_differs:
     'the member whose configuration is not ours; the least of the global limits holds',
   fleet_superseded: 'nothing: another process has the name of this instance',
+  budget_low: 'tenant and span, `acme/day`: four fifths of the budget are drawn',
+  budget_end: 'tenant and span, `acme/day`: all of the budget is drawn',
   waiting: 'lane and reason, `batch/lane_paused`',
 } as const
 
@@ -75,6 +77,8 @@ export function conditionsIn(of: Omit<Snapshot, 'conditions'>): Omit<Condition, 
   }
   for (const { name, met } of of.guardrails) if (!met) add('guardrail', name)
   for (const [condition, about] of [...ofJobs(of), ...ofFleet(of)]) add(condition, about)
+  for (const { tenant, span, left } of of.budgets)
+    add(left <= 0 ? 'budget_end' : 'budget_low', `${tenant}/${span}`)
   for (const { lane, reason } of of.waiting) add('waiting', `${lane}/${reason}`)
   return found
 }

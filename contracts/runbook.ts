@@ -153,6 +153,18 @@ export const runbook = {
     'see what holds the lane: pause, breaker, quota, slots; if only the load is too much, raise the limits or the deadline',
     "`headgate_jobs_oldest_ms` beside `headgate_jobs_expected_ms` by lane; [Why does it wait](#why-does-it-wait) for those in the scheduler. A job that other instances had and that is in nobody's hands is taken when they have been unheard for 6 s.",
   ),
+  budget_low: entry(
+    'A budget is nearly used up',
+    'Four fifths of what the tenant may use in its day or month are drawn. Nothing is refused yet.',
+    'tell its owner, or give it more: `headgate budgets add`',
+    '`headgate budgets --tenant NAME` says how much is left of what; `headgate usage --tenant NAME --by day,model` says for what it went. Drawn is used, or in the hands of instances, which give back what they do not need. The event `budget` says the same once in each window, for programs.',
+  ),
+  budget_end: entry(
+    'A budget is used up',
+    'Nothing is left of what the tenant may use in its day or month. Its calls wait, are given a lesser answer that they allow, or are refused with `budget_exhausted` (402), as the `edge` of the budget says; its durable jobs wait in the store. The others do not feel it.',
+    'nothing if that is what the budget is for; else give it more for this window: `headgate budgets add`, or raise it in the file',
+    '`headgate budgets add NAME 5 --span day --unit usd` is heard within 5 s where calls wait, else with the next one. `tenants.<name>.limits.budget` raises it for good ([limits and budgets](#limits-and-budgets)). A budget that ends much sooner than planned: `headgate usage --tenant NAME --by day,model`. This holds while the tenant asks; of one that has stopped asking `headgate budgets` tells.',
+  ),
   fleet_lapsed: entry(
     'The lease of an instance has run out',
     'The instance named could not write its line into the record of the fleet for 10 s, or at its start never could. It uses a twentieth of the slots for five minutes, then starts nothing; preemptible calls above that are ended at once, the others end within 30 s. Meanwhile the others keep its share for it.',

@@ -128,6 +128,17 @@ export const fleetNow = z.object({
 })
 export type FleetNow = z.infer<typeof fleetNow>
 
+/** A budget of which four fifths are drawn, as this instance last heard of the store. */
+export const budgetNow = z.object({
+  tenant: z.string().describe('`*`: those past `limits.accounts_max`, together.'),
+  span: z.enum(['day', 'month']),
+  unit: z.enum(['tokens', 'usd']),
+  whole: z.number().describe('Of this day or month: tokens, or USD, with what operators added.'),
+  left: z.number().describe('What no instance has drawn of it.'),
+  ends_at: z.int().describe('Wall time, ms since 1970.'),
+})
+export type BudgetNow = z.infer<typeof budgetNow>
+
 export const snapshot = z.object({
   instance: z.string(),
   version: z.string(),
@@ -219,6 +230,11 @@ export const snapshot = z.object({
   fleet: fleetNow
     .nullable()
     .describe('Null: this instance works alone and has the whole of every limit.'),
+  budgets: z
+    .array(budgetNow)
+    .describe(
+      'Those of which four fifths are drawn, of tenants that use them: at most 20, the fullest first.',
+    ),
   requests_by_state: counts,
   waiting: z
     .array(waitingRow)

@@ -208,6 +208,17 @@ const CASES: Record<
     at: '70s',
     quiet: [{}],
   },
+  HeadgateBudgetLow: {
+    // Heard of for a moment.
+    fires: { [holds('budget_low', 'acme/day')]: '0 5 _x20' },
+    at: '60s',
+    quiet: [{ [holds('budget_end', 'acme/day')]: '0+5x20' }],
+  },
+  HeadgateBudgetEnd: {
+    fires: { [holds('budget_end', 'acme/day')]: '0 5 _x20' },
+    at: '60s',
+    quiet: [{ [holds('budget_low', 'acme/day')]: '0+5x20' }],
+  },
   HeadgateConfigRefused: {
     fires: { [one('headgate_config_refused')]: '0 1x5' },
     at: '10s',

@@ -6,14 +6,15 @@ import { duration, number, row, shown, wrapped, type Tone } from './top-text.ts'
 
 type Condition = Snapshot['conditions'][number]
 
+interface Trouble {
+  said: string
+  kind: RunbookKind
+  tone: Tone
+}
+
 /** Those that have no line of their own elsewhere. */
 const TROUBLES: Readonly<
-  Partial<
-    Record<
-      Condition['condition'],
-      (about: string, of: Snapshot) => { said: string; kind: RunbookKind; tone: Tone }
-    >
-  >
+  Partial<Record<Condition['condition'], (about: string, of: Snapshot) => Trouble | undefined>>
 > = {
   nats_lost: (_about, { doors }) => ({
     said: `NATS IS AWAY${doors.http?.ready === true ? ' (callers of the HTTP door are served)' : ''}`,
@@ -94,7 +95,21 @@ const TROUBLES: Readonly<
     kind: 'fleet_superseded',
     tone: 'warn',
   }),
+  budget_end: (about, of) => budgetsAt('budget_end', { first: about, of, said: 'used up' }),
+  budget_low: (about, of) => budgetsAt('budget_low', { first: about, of, said: 'nearly used up' }),
 }
+
+/** One line for all of a kind. */
+function budgetsAt(
+  kind: 'budget_end' | 'budget_low',
+  { first, of, said }: { first: string; of: Snapshot; said: string },
+): Trouble | undefined {
+  const held = of.conditions.filter(({ condition }) => condition === kind)
+  if (held[0]?.about !== first) return undefined
+  const more = held.length === 1 ? '' : ` and ${number(held.length - 1)} more`
+  return { said: `budget of ${shown(first)}${more} ${said}`, kind, tone: 'warn' }
+}
+
 const shareOf = (fleet: Snapshot['fleet'], member: string): number =>
   fleet?.members.find((one) => one.member === member)?.share ?? 0
 const oldestOf = (jobs: Snapshot['jobs'], lane: string): number =>

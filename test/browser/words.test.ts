@@ -180,6 +180,7 @@ describe('what is wrong', () => {
       read('services/dashboard/page/findings.ts') +
       read('services/dashboard/page/job-findings.ts') +
       read('services/dashboard/page/fleet-findings.ts') +
+      read('services/dashboard/page/budget-findings.ts') +
       read('services/dashboard/page/status.ts')
     for (const kind of RUNBOOK_KINDS) {
       expect(page).toContain(`\n#### ${runbook[kind].title}\n`)
@@ -217,6 +218,8 @@ describe('what is wrong', () => {
       ['jobs_store_full', { ...held('jobs_store_full'), jobs: stillJobs() }],
       ['jobs_dead', { ...held('jobs_dead'), jobs: stillJobs() }],
       ['jobs_old', { ...held('jobs_old', 'batch'), jobs: stillJobs() }],
+      ['budget_low', held('budget_low', 'acme/day')],
+      ['budget_end', held('budget_end', 'acme/month')],
       ['fleet_lapsed', { ...held('fleet_lapsed'), fleet: stillFleet({ lapsed: true }) }],
       ['fleet_silent', { ...held('fleet_silent', 'two'), fleet: stillFleet() }],
       ['fleet_config_differs', { ...held('fleet_config_differs', 'two'), fleet: stillFleet() }],
@@ -243,6 +246,31 @@ describe('what is wrong', () => {
         { ...held('quota_pause', 'q'), routes: [routeOf('a', { paused_ms: 900 })] },
       ],
     ])('%s', (kind, of) => expect(seen(of)).toMatchObject({ kind, since: began }))
+  })
+
+  test('budgets at an end are one matter, those near it another, the fullest named', () => {
+    const ends_at = 0
+    const acme = { tenant: 'acme', span: 'day', unit: 'usd', whole: 20, left: 0, ends_at } as const
+    const tokens = { ...acme, unit: 'tokens', whole: 1_000, left: 150 } as const
+    const told = (budgets: Frame['budgets'], conditions: [string, 'budget_end' | 'budget_low'][]) =>
+      said({
+        budgets,
+        conditions: conditions.map(([about, condition]) => ({ condition, about, since: 0 })),
+      })
+    expect(
+      told(
+        [acme, { ...acme, tenant: '*' }, tokens],
+        [
+          ['acme/day', 'budget_end'],
+          ['*/day', 'budget_end'],
+          ['x/month', 'budget_end'],
+          ['acme/day', 'budget_low'],
+        ],
+      ),
+    ).toEqual([
+      'Budgets are used up: acme (day, $20.00), tenants without a name (day, $20.00) and 1 more',
+      'A budget is nearly used up: acme (day, 150 tokens of 1,000 tokens left)',
+    ])
   })
 
   test('a fleet says what is kept for whom, and what this instance may do without a lease', () => {

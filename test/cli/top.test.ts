@@ -71,6 +71,7 @@ const snapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   conditions: [],
   jobs: null,
   fleet: null,
+  budgets: [],
   doors: { nats: { ready: true, reasons: [] } },
   guardrails: [
     { name: 'ratio_429', value: 0.034, bound: 0.02, met: false },
@@ -267,6 +268,20 @@ describe('headgate top', () => {
       expect(lines.filter((line) => line.length > columns)).toEqual([])
       expect(page(held, { rows: 12 })).not.toContain('may have run twice')
     })
+  })
+
+  test('budgets at an end are one line', () => {
+    const conditions = ['acme/day', 'globex/month'].map((about) => ({
+      ...{ condition: 'budget_end' as const, about, since: NOW - 90_000 },
+    }))
+    const low = { condition: 'budget_low' as const, about: 'x/day', since: NOW - 90_000 }
+    const said = drawn({ snapshot: snapshot({ conditions: [...conditions, low] }), columns: 119 })
+    const budgets = said.filter((line) => line.includes('budget of'))
+    expect(budgets).toHaveLength(2)
+    expect(budgets[0]).toMatch(
+      /^ *budget of acme\/day and 1 more used up for 90 s: nothing if that/,
+    )
+    expect(budgets[1]).toMatch(/budget of x\/day nearly used up for 90 s: tell its owner/)
   })
 
   test('a fleet out of step is told with what is kept, and for whom', () => {

@@ -56,6 +56,7 @@ export const stillSnapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   conditions: [],
   jobs: null,
   fleet: null,
+  budgets: [],
   doors: {},
   global: { limit: 10, inflight: 0, queued: 0, backoff: 0, level: 0 },
   lanes: [],

@@ -2,6 +2,7 @@
  *  runbook says what an operator can do. Pure. */
 import type { Frame, FrameRoute, Hello } from '#contracts/dashboard'
 import type { RunbookKind } from '#contracts/runbook'
+import { budgetFindings } from './budget-findings.ts'
 import { fleetFindings } from './fleet-findings.ts'
 import { jobFindings } from './job-findings.ts'
 import { isRebuilt } from './request-recording.ts'
@@ -41,6 +42,7 @@ export function findings(of: Known): Finding[] {
     ...paced(of),
     ...limits(of),
     ...waiting(of),
+    ...budgetFindings(of.frame),
   ]
   const worstFirst = [
     ...causes.filter((one) => one.level === 'bad'),

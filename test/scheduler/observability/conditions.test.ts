@@ -41,6 +41,10 @@ const fleetWith = (of: Partial<FleetNow['members'][number]>, more: Partial<Fleet
     members: [stillMember({ own: true }), stillMember({ member: 'two', ...of })],
     ...more,
   })
+const budget = (of: Partial<Snapshot['budgets'][number]>): Snapshot['budgets'][number] => ({
+  ...{ tenant: 'acme', span: 'day', unit: 'usd', whole: 20, left: 4, ends_at: 0 },
+  ...of,
+})
 const jobLane = { lane: 'batch', stored: 3, oldest_ms: null, expected_ms: 60_000 }
 
 describe('what nobody looked at has begun when it began', () => {
@@ -59,6 +63,8 @@ describe('what nobody looked at has begun when it began', () => {
     ['jobs_store_lost', null, jobs({ store: { ...stillJobs().store, reachable: false } })],
     ['jobs_store_full', null, jobs({ store: { ...stillJobs().store, full: true } })],
     ['jobs_old', 'batch', jobs({ lanes: [{ ...jobLane, oldest_ms: 60_001 }] })],
+    ['budget_low', 'acme/day', { budgets: [budget({ left: 4 })] }],
+    ['budget_end', 'acme/day', { budgets: [budget({ left: 0 })] }],
     ['fleet_lapsed', null, { fleet: stillFleet({ lapsed: true }) }],
     ['fleet_superseded', null, { fleet: stillFleet({ name_taken: 'one' }) }],
     ['fleet_config_differs', 'two', { fleet: fleetWith({ config_differs: true }) }],
@@ -229,5 +235,27 @@ describe('a fleet', () => {
     expect(since('fleet_silent', 'two')).toBe(began)
     clock.advance(5_000)
     expect(since('fleet_silent', 'two')).toBe(began)
+  })
+})
+
+describe('budgets', () => {
+  test('of both units in one span are one, and one at its end beside one that is low are two', () => {
+    const held = (budgets: Snapshot['budgets']) =>
+      conditionsIn(stillSnapshot({ budgets })).map(({ condition }) => condition)
+    const tokens = budget({ unit: 'tokens', left: 5 })
+    expect(held([budget({}), tokens])).toEqual(['budget_low'])
+    expect(held([budget({ left: 0 }), tokens])).toEqual(['budget_end', 'budget_low'])
+  })
+
+  test('of a tenant that asks now and then keep when they began', () => {
+    const { clock, be, since } = watched()
+    be({ budgets: [budget({ left: 0 })] })
+    clock.advance(2_000)
+    const began = since('budget_end', 'acme/day')
+    be({})
+    clock.advance(5_000)
+    expect(since('budget_end', 'acme/day')).toBe(null)
+    be({ budgets: [budget({ left: 0 })] })
+    expect(since('budget_end', 'acme/day')).toBe(began)
   })
 })

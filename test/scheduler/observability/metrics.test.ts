@@ -128,6 +128,7 @@ const snapshot: Snapshot = {
   conditions: [],
   jobs: null,
   fleet: null,
+  budgets: [],
   doors: {},
   guardrails: [],
   held: { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 },
