@@ -187,7 +187,7 @@ const CASES: Record<
   HeadgateFleetLapsed: {
     fires: { [holds('fleet_lapsed')]: '_x2 0+5x20' },
     at: '50s',
-    quiet: [{}, { [holds('fleet_lapsed')]: '0+5x3 _x20' }],
+    quiet: [{}, { [holds('fleet_lapsed')]: '0+5x3 stale' }],
   },
   HeadgateFleetSilent: {
     // From two members, of a third.
@@ -196,12 +196,12 @@ const CASES: Record<
       [holds('fleet_silent', 'three').replace('headgate:8780', 'two:8780')]: '13+5x30',
     },
     at: '70s',
-    quiet: [{}, { [holds('fleet_silent', 'three')]: '13+5x6 _x20' }],
+    quiet: [{}, { [holds('fleet_silent', 'three')]: '13+5x6 stale' }],
   },
   HeadgateFleetConfigDiffers: {
     fires: { [holds('fleet_config_differs', 'two')]: '0+5x140' },
     at: '10m30s',
-    quiet: [{ [holds('fleet_config_differs', 'two')]: '0+5x100 _x40' }],
+    quiet: [{ [holds('fleet_config_differs', 'two')]: '0+5x100 stale' }],
   },
   HeadgateFleetSuperseded: {
     fires: { [holds('fleet_superseded')]: '0+5x30' },
@@ -210,12 +210,12 @@ const CASES: Record<
   },
   HeadgateBudgetLow: {
     // Heard of for a moment.
-    fires: { [holds('budget_low', 'acme/day')]: '0 5 _x20' },
+    fires: { [holds('budget_low', 'acme/day')]: '0 5 stale' },
     at: '60s',
     quiet: [{ [holds('budget_end', 'acme/day')]: '0+5x20' }],
   },
   HeadgateBudgetEnd: {
-    fires: { [holds('budget_end', 'acme/day')]: '0 5 _x20' },
+    fires: { [holds('budget_end', 'acme/day')]: '0 5 stale' },
     at: '60s',
     quiet: [{ [holds('budget_low', 'acme/day')]: '0+5x20' }],
   },
