@@ -167,8 +167,8 @@ describe.skipIf(browser === null)('a fleet', () => {
       await page.setViewportSize({ width, height: 800 })
       const rows = await page.locator('#fleet-body tbody tr').allInnerTexts()
       expect(rows[0]).toMatch(/^one \(this one\)/)
-      expect(rows[1]).toMatch(/^two.*4 s ago.*✖ differs/s)
-      expect(rows[2]).toMatch(/^three.*✖ unheard for 21 s.*same/s)
+      expect(rows[1]).toMatch(/^two.*4 s ago.*▲ differs/s)
+      expect(rows[2]).toMatch(/^three.*▲ unheard for 21 s.*same/s)
     }
   })
 

@@ -36,18 +36,18 @@ export function fleet(): Section {
         class: 'name',
       },
       { title: 'stands', text: ({ standing }) => STANDING[standing] },
+      { title: 'heard', text: heard },
+      {
+        title: 'configuration',
+        text: ({ own, config_differs }) => (own ? '' : config_differs ? '▲ differs' : 'same'),
+      },
       {
         title: 'share',
         text: ({ share }) => `${number(share)} (${percent(whole === 0 ? null : share / whole)})`,
         number: true,
       },
       { title: 'in flight', text: ({ inflight }) => number(inflight), number: true },
-      { title: 'could use', text: ({ want }) => number(want), number: true },
-      { title: 'heard', text: heard },
-      {
-        title: 'configuration',
-        text: ({ own, config_differs }) => (own ? '' : config_differs ? '✖ differs' : 'same'),
-      },
+      { title: 'could use', text: ({ want }) => number(want), number: true, optional: true },
       { title: 'version', text: ({ version }) => version, optional: true },
       { title: 'instance', text: ({ instance }) => instance, optional: true },
     ],
@@ -69,7 +69,7 @@ export function fleet(): Section {
 function heard({ own, standing, heard_ms }: Member): string {
   if (own) return ''
   const silent = standing === 'silent' || standing === 'safe'
-  return silent ? `✖ unheard for ${duration(heard_ms)}` : `${duration(heard_ms)} ago`
+  return silent ? `▲ unheard for ${duration(heard_ms)}` : `${duration(heard_ms)} ago`
 }
 
 function words(now: Fleet): string {
