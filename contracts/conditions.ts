@@ -22,6 +22,14 @@ export const conditionNames = {
   jobs_store_full: 'nothing: it refuses writes for want of room, or has nearly none left',
   jobs_dead: 'nothing: a durable job was given up within the last ten minutes',
   jobs_old: 'the lane, whose oldest durable job is older than the lane lets expect',
+  fleet_lapsed:
+    'nothing: this instance has no lease that is valid; it uses its safe part, or nothing',
+  fleet_silent: 'the member that is not heard, whose share is kept for it',
+  fleet_config_differs:
+    'the member whose configuration is not ours; the least of the global limits holds',
+  fleet_superseded: 'nothing: another process has the name of this instance',
+  budget_low: 'tenant and span, `acme/day`: four fifths of the budget are drawn',
+  budget_end: 'tenant and span, `acme/day`: all of the budget is drawn',
   waiting: 'lane and reason, `batch/lane_paused`',
 } as const
 
@@ -68,7 +76,9 @@ export function conditionsIn(of: Omit<Snapshot, 'conditions'>): Omit<Condition, 
     if (route.queued > 0 && isLow(route)) add('quota_pacing', route.quota)
   }
   for (const { name, met } of of.guardrails) if (!met) add('guardrail', name)
-  for (const [condition, about] of ofJobs(of)) add(condition, about)
+  for (const [condition, about] of [...ofJobs(of), ...ofFleet(of)]) add(condition, about)
+  for (const { tenant, span, left } of of.budgets)
+    add(left <= 0 ? 'budget_end' : 'budget_low', `${tenant}/${span}`)
   for (const { lane, reason } of of.waiting) add('waiting', `${lane}/${reason}`)
   return found
 }
@@ -83,6 +93,23 @@ function ofJobs({ jobs, at }: Omit<Snapshot, 'conditions'>): [ConditionName, str
     found.push(['jobs_dead', null])
   for (const { lane, oldest_ms, expected_ms } of lanes)
     if (oldest_ms !== null && oldest_ms > expected_ms) found.push(['jobs_old', lane])
+  return found
+}
+
+function ofFleet({ fleet }: Omit<Snapshot, 'conditions'>): [ConditionName, string | null][] {
+  if (fleet === null) return []
+  const found: [ConditionName, string | null][] = []
+  if (fleet.lapsed) found.push(['fleet_lapsed', null])
+  if (fleet.name_taken !== null) found.push(['fleet_superseded', null])
+  for (const { member, own, standing, config_differs } of fleet.members) {
+    if (own) continue
+    const quiet = standing === 'silent' || standing === 'safe'
+    // Who cannot reach the record hears nobody.
+    if (quiet && !fleet.lapsed) found.push(['fleet_silent', member])
+    // What one that is not there was configured with binds nobody.
+    if (config_differs && (standing === 'alive' || standing === 'leaving'))
+      found.push(['fleet_config_differs', member])
+  }
   return found
 }
 

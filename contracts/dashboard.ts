@@ -260,6 +260,7 @@ export const frame = z.object({
   ),
   /** The instances that divide the limits; null: it works alone. */
   fleet: fleetNow.nullable(),
+  budgets: snapshot.shape.budgets,
   /** Pages connected, and frames that slow ones have missed. */
   readers: z.object({ open: z.int(), skipped: z.int() }),
 })

@@ -153,6 +153,42 @@ export const runbook = {
     'see what holds the lane: pause, breaker, quota, slots; if only the load is too much, raise the limits or the deadline',
     "`headgate_jobs_oldest_ms` beside `headgate_jobs_expected_ms` by lane; [Why does it wait](#why-does-it-wait) for those in the scheduler. A job that other instances had and that is in nobody's hands is taken when they have been unheard for 6 s.",
   ),
+  budget_low: entry(
+    'A budget is nearly used up',
+    'Four fifths of what the tenant may use in its day or month are drawn. Nothing is refused yet.',
+    'tell its owner, or give it more: `headgate budgets add`',
+    '`headgate budgets --tenant NAME` says how much is left of what; `headgate usage --tenant NAME --by day,model` says for what it went. Drawn is used, or in the hands of instances, which give back what they do not need. The event `budget` says the same once in each window, for programs.',
+  ),
+  budget_end: entry(
+    'A budget is used up',
+    'Nothing is left of what the tenant may use in its day or month. Its calls wait, are given a lesser answer that they allow, or are refused with `budget_exhausted` (402), as the `edge` of the budget says; its durable jobs wait in the store. The others do not feel it.',
+    'nothing if that is what the budget is for; else give it more for this window: `headgate budgets add`, or raise it in the file',
+    '`headgate budgets add NAME 5 --span day --unit usd` is heard within 5 s where calls wait, else with the next one. `tenants.<name>.limits.budget` raises it for good ([limits and budgets](#limits-and-budgets)). A budget that ends much sooner than planned: `headgate usage --tenant NAME --by day,model`. This holds while the tenant asks; of one that has stopped asking `headgate budgets` tells.',
+  ),
+  fleet_lapsed: entry(
+    'The lease of an instance has run out',
+    'The instance named could not write its line into the record of the fleet for 10 s, or at its start never could. It uses a twentieth of the slots for five minutes, then starts nothing; preemptible calls above that are ended at once, the others end within 30 s. Meanwhile the others keep its share for it.',
+    'see whether this instance reaches NATS and JetStream, and whether its process or its machine stood still; it goes on by itself',
+    '`fleet.trouble` of `/api/snapshot` and the log line that begins with `fleet:` say why; `fleet.usable` is what it may use now. `headgate doctor` on its machine tries the way. Where every instance says this, it is the store: `nats stream info KV_headgate_fleet_llm`, disk, quorum. Where one does, it is the way there, or pauses of that process: `headgate_event_loop_stall_ms`. Restarting it helps only if it stands still: a new one needs the same record.',
+  ),
+  fleet_silent: entry(
+    'A member of the fleet is not heard',
+    'A member has written nothing for longer than its lease and has not said that it goes. Nobody can know whether its calls still run, so its share is kept for it until 43 s after its last word, then its safe part for five minutes more. The others have so much less.',
+    'see whether its process is there: start it again under the name that it had, or leave it, and its share comes back by itself',
+    'Who starts again at the same host and port, or under the same `fleet.member`, takes over the share at once; a pod that gets another name with each start does not ([how](#a-fleet-of-your-own)). Where the process is there, it is cut off from NATS or stands still: it tells so itself, on its own port. Members on the same host see a process that has ended, and wait for nothing.',
+  ),
+  fleet_config_differs: entry(
+    'Configurations of the fleet differ',
+    'The member named was started with, or has reloaded, a configuration that differs in what must be equal: lanes, tenants, limits, routes, prices. Of the global limits the least holds; all else each applies to its own part, so that tenants are served differently from one instance to the next.',
+    'bring the same file to every instance; each reads it again within seconds, without a restart',
+    'For the minutes of a rollout this is as it should be. After that, compare the files: `sha256sum` on each host, or the ConfigMap of each pod. An instance that says `config_refused` goes on with its older file. The emergency block counts too, in the moment in which only some have heard of it.',
+  ),
+  fleet_superseded: entry(
+    'Two instances have one name in the fleet',
+    'Another process came under the name that this one was given, and was taken for its successor. This one gave up its share, took another name and began anew with nothing; both serve.',
+    'give each instance a `fleet.member` (or `HEADGATE_FLEET_MEMBER`) of its own, and restart one of them',
+    'Without `fleet.member` the name is host and port: two containers with one host name have the same. It ends when one of the two is gone.',
+  ),
   emergency: entry(
     'The emergency block is on',
     'Somebody switched it on: shorter deadlines, fewer attempts, less concurrency, on every instance, until it is switched off.',

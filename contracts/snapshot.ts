@@ -93,6 +93,14 @@ export const fleetNow = z.object({
   member: z.string().describe('The name of the instance that tells this.'),
   whole: z.int().describe('Slots that are divided: the global limit.'),
   lapses: z.int().describe('Times that its lease ran out since its start.'),
+  lapsed: z
+    .boolean()
+    .describe('It has no lease that is valid: it uses its safe part for a while, then nothing.'),
+  usable: z.int().describe('Slots that it may use now.'),
+  name_taken: z
+    .string()
+    .nullable()
+    .describe('The name that it was given and another process has; it goes on under `member`.'),
   trouble: z.string().nullable().describe('Why the record could not be read or written last.'),
   at: z.number().describe('Wall time in ms.'),
   members: z.array(
@@ -119,6 +127,17 @@ export const fleetNow = z.object({
   ),
 })
 export type FleetNow = z.infer<typeof fleetNow>
+
+/** A budget of which four fifths are drawn, as this instance last heard of the store. */
+export const budgetNow = z.object({
+  tenant: z.string().describe('`*`: those past `limits.accounts_max`, together.'),
+  span: z.enum(['day', 'month']),
+  unit: z.enum(['tokens', 'usd']),
+  whole: z.number().describe('Of this day or month: tokens, or USD, with what operators added.'),
+  left: z.number().describe('What no instance has drawn of it.'),
+  ends_at: z.int().describe('Wall time, ms since 1970.'),
+})
+export type BudgetNow = z.infer<typeof budgetNow>
 
 export const snapshot = z.object({
   instance: z.string(),
@@ -211,6 +230,11 @@ export const snapshot = z.object({
   fleet: fleetNow
     .nullable()
     .describe('Null: this instance works alone and has the whole of every limit.'),
+  budgets: z
+    .array(budgetNow)
+    .describe(
+      'Those of which four fifths are drawn, of tenants that use them: at most 20, the fullest first.',
+    ),
   requests_by_state: counts,
   waiting: z
     .array(waitingRow)

@@ -75,6 +75,8 @@ describe('alert rules', () => {
 
 const AT = 'instance="headgate:8780",job="headgate"'
 const one = (name: string, labels = ''): string => `${name}{${AT}${labels}}`
+const holds = (condition: string, about = ''): string =>
+  one('headgate_condition_seconds', `,condition="${condition}",about="${about}"`)
 const ROUTE = ',route="default-claude"'
 
 /** Series of a sample each 5 s; when it fires, and for how long it must not have fired before. */
@@ -181,6 +183,41 @@ const CASES: Record<
         [one('headgate_jobs_expected_ms', ',lane="premium"')]: '1x20',
       },
     ],
+  },
+  HeadgateFleetLapsed: {
+    fires: { [holds('fleet_lapsed')]: '_x2 0+5x20' },
+    at: '50s',
+    quiet: [{}, { [holds('fleet_lapsed')]: '0+5x3 stale' }],
+  },
+  HeadgateFleetSilent: {
+    // From two members, of a third.
+    fires: {
+      [holds('fleet_silent', 'three')]: '13+5x30',
+      [holds('fleet_silent', 'three').replace('headgate:8780', 'two:8780')]: '13+5x30',
+    },
+    at: '70s',
+    quiet: [{}, { [holds('fleet_silent', 'three')]: '13+5x6 stale' }],
+  },
+  HeadgateFleetConfigDiffers: {
+    fires: { [holds('fleet_config_differs', 'two')]: '0+5x140' },
+    at: '10m30s',
+    quiet: [{ [holds('fleet_config_differs', 'two')]: '0+5x100 stale' }],
+  },
+  HeadgateFleetSuperseded: {
+    fires: { [holds('fleet_superseded')]: '0+5x30' },
+    at: '70s',
+    quiet: [{}],
+  },
+  HeadgateBudgetLow: {
+    // Heard of for a moment.
+    fires: { [holds('budget_low', 'acme/day')]: '0 5 stale' },
+    at: '60s',
+    quiet: [{ [holds('budget_end', 'acme/day')]: '0+5x20' }],
+  },
+  HeadgateBudgetEnd: {
+    fires: { [holds('budget_end', 'acme/day')]: '0 5 stale' },
+    at: '60s',
+    quiet: [{ [holds('budget_low', 'acme/day')]: '0+5x20' }],
   },
   HeadgateConfigRefused: {
     fires: { [one('headgate_config_refused')]: '0 1x5' },

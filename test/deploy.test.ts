@@ -31,7 +31,8 @@ const METRICS =
 const MORE =
   `degradation_level quota_level quota_rate_per_minute refusals_total predicted_wait_ms predicted_wait_error_ms
   upstream_alarms_total jobs_total jobs jobs_stored jobs_oldest_ms jobs_expected_ms jobs_dead jobs_store_up
-  jobs_store_full jobs_store_bytes jobs_store_bytes_max`
+  jobs_store_full jobs_store_bytes jobs_store_bytes_max fleet_members fleet_lapses fleet_slots fleet_usable
+  fleet_want fleet_inflight billed_tokens_total cost_usd_total condition_seconds`
     .split(/\s+/)
     .map((name) => `headgate_${name}`)
 /** What the alert rules watch instead of a panel; test/alerts.test.ts holds them. */
@@ -301,7 +302,8 @@ describe('metrics and dashboards', () => {
       '5. Does quota or degradation hold work back?',
       '6. Do durable jobs get done?',
       '7. What do the lanes do?',
-      '8. What does it cost?',
+      '8. Fleet: who holds which share?',
+      '9. Money: what is used, and who is at an end?',
     ])
   })
 

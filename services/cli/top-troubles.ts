@@ -6,14 +6,15 @@ import { duration, number, row, shown, wrapped, type Tone } from './top-text.ts'
 
 type Condition = Snapshot['conditions'][number]
 
+interface Trouble {
+  said: string
+  kind: RunbookKind
+  tone: Tone
+}
+
 /** Those that have no line of their own elsewhere. */
 const TROUBLES: Readonly<
-  Partial<
-    Record<
-      Condition['condition'],
-      (about: string, of: Snapshot) => { said: string; kind: RunbookKind; tone: Tone }
-    >
-  >
+  Partial<Record<Condition['condition'], (about: string, of: Snapshot) => Trouble | undefined>>
 > = {
   nats_lost: (_about, { doors }) => ({
     said: `NATS IS AWAY${doors.http?.ready === true ? ' (callers of the HTTP door are served)' : ''}`,
@@ -74,7 +75,43 @@ const TROUBLES: Readonly<
     kind: 'jobs_old',
     tone: 'warn',
   }),
+  fleet_lapsed: (_about, { fleet }) => ({
+    said: `THE LEASE OF THIS INSTANCE HAS RUN OUT (it may use ${number(fleet?.usable ?? 0)} slots)`,
+    kind: 'fleet_lapsed',
+    tone: 'bad',
+  }),
+  fleet_silent: (about, { fleet }) => ({
+    said: `member ${shown(about)} is not heard (${number(shareOf(fleet, about))} slots are kept for it)`,
+    kind: 'fleet_silent',
+    tone: 'warn',
+  }),
+  fleet_config_differs: (about) => ({
+    said: `configuration of ${shown(about)} differs`,
+    kind: 'fleet_config_differs',
+    tone: 'warn',
+  }),
+  fleet_superseded: (_about, { fleet }) => ({
+    said: `another process has the name ${shown(fleet?.name_taken ?? '')}`,
+    kind: 'fleet_superseded',
+    tone: 'warn',
+  }),
+  budget_end: (about, of) => budgetsAt('budget_end', { first: about, of, said: 'used up' }),
+  budget_low: (about, of) => budgetsAt('budget_low', { first: about, of, said: 'nearly used up' }),
 }
+
+/** One line for all of a kind. */
+function budgetsAt(
+  kind: 'budget_end' | 'budget_low',
+  { first, of, said }: { first: string; of: Snapshot; said: string },
+): Trouble | undefined {
+  const held = of.conditions.filter(({ condition }) => condition === kind)
+  if (held[0]?.about !== first) return undefined
+  const more = held.length === 1 ? '' : ` and ${number(held.length - 1)} more`
+  return { said: `budget of ${shown(first)}${more} ${said}`, kind, tone: 'warn' }
+}
+
+const shareOf = (fleet: Snapshot['fleet'], member: string): number =>
+  fleet?.members.find((one) => one.member === member)?.share ?? 0
 const oldestOf = (jobs: Snapshot['jobs'], lane: string): number =>
   jobs?.lanes.find((one) => one.lane === lane)?.oldest_ms ?? 0
 const BLOCKS = {

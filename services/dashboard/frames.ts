@@ -78,6 +78,7 @@ export class Frames {
       job_moves: [...tallies.jobMoves.all()],
       faults: of.faults?.() ?? [],
       fleet: rest.fleet,
+      budgets: rest.budgets,
       readers: { open: readers.open, skipped: readers.skipped },
     }
     this.#last = frame

@@ -51,9 +51,9 @@ export class VirtualMoney {
     const owes = Math.max(0, -allowance.left)
     const drawn = draw(known, { most, owes, short, softMark: SOFT_MARK })
     this.#records.set(key, drawn.record)
-    const { granted, exhausted, overall } = drawn
+    const { granted, exhausted, overall, whole } = drawn
     const endsAt = clock.now() + window.endsAt - clock.wall()
-    const grant = { window: window.name, granted, endsAt, exhausted, overall }
+    const grant = { window: window.name, granted, endsAt, exhausted, overall, whole }
     loop.grant({ account: name, span, unit, grant })
   }
 

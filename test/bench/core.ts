@@ -72,7 +72,14 @@ function granted(
   dice: ReturnType<typeof seededDice>,
 ): Effect[] {
   const { span, unit } = allowance.budget
-  const grant = { window: 'w', granted: 1e6, endsAt: 1e12, exhausted: false, overall: 1e12 }
+  const grant = {
+    window: 'w',
+    granted: 1e6,
+    endsAt: 1e12,
+    exhausted: false,
+    overall: 1e12,
+    whole: 1e12,
+  }
   return step(state, { type: 'allowance', account: account.name, span, unit, grant }, now, dice)
 }
 

@@ -16,7 +16,7 @@ import {
   TOKEN,
   type FakeDashboard,
 } from '../support/fake-dashboard.ts'
-import { stillJobs } from '../support/fed.ts'
+import { stillFleet, stillJobs, stillMember } from '../support/fed.ts'
 
 const browser: Browser | null = await openChromium({ say: true })
 afterAll(() => browser?.close())
@@ -145,6 +145,42 @@ describe.skipIf(browser === null)('the status and the three questions', () => {
     expect(await page.getAttribute('#question-1 .dial', 'aria-label')).toBe(
       'ratio 429: 9 %, budget 2 %, broken',
     )
+  })
+})
+
+describe.skipIf(browser === null)('a fleet', () => {
+  onItsPage()
+  const two = { member: 'two', share: 20, want: 5, inflight: 3, heard_ms: 4_000 } as const
+  const fleet = stillFleet({
+    ...{ whole: 60, usable: 30 },
+    members: [
+      stillMember({ own: true, share: 30 }),
+      stillMember({ ...two, config_differs: true }),
+      stillMember({ ...two, member: 'three', standing: 'silent', share: 10, heard_ms: 21_000 }),
+    ],
+  })
+
+  test('marks whose configuration differs and who is unheard, at any width', async () => {
+    await show({ fleet })
+    await says('#fleet-body', '60 of 60 slots are held by 3')
+    for (const width of [1_280, 390]) {
+      await page.setViewportSize({ width, height: 800 })
+      const rows = await page.locator('#fleet-body tbody tr').allInnerTexts()
+      expect(rows[0]).toMatch(/^one \(this one\)/)
+      expect(rows[1]).toMatch(/^two.*4 s ago.*▲ differs/s)
+      expect(rows[2]).toMatch(/^three.*▲ unheard for 21 s.*same/s)
+    }
+  })
+
+  test('whose lease has run out says what it may use, on top and where it stands', async () => {
+    const { at } = frameOf()
+    await show({
+      fleet: { ...fleet, lapsed: true, usable: 3, trouble: 'no answer' },
+      conditions: [{ condition: 'fleet_lapsed', about: null, since: at - 30_000 }],
+    })
+    await says('#fleet-body', 'This instance has no lease: it may use 3.')
+    await says('#state-title', 'The lease of this instance has run out: no answer')
+    expect(await page.getAttribute('#state', 'data-level')).toBe('bad')
   })
 })
 
@@ -420,6 +456,7 @@ describe.skipIf(browser === null)('hostile words', () => {
       faults: [{ kind: HOSTILE, model: HOSTILE, until_at: at }],
       fleet: {
         ...{ member: HOSTILE, whole: 60, lapses: 1, trouble: HOSTILE, at },
+        ...{ lapsed: true, usable: 3, name_taken: HOSTILE },
         members: [
           {
             ...{ member: HOSTILE, instance: HOSTILE, version: HOSTILE, standing: 'alive' as const },

@@ -19,7 +19,7 @@ import {
   shortened,
 } from '../../services/dashboard/page/words.ts'
 import { runbookPage } from '../../services/dashboard/runbook-page.ts'
-import { stillJobs } from '../support/fed.ts'
+import { stillFleet, stillJobs, stillMember } from '../support/fed.ts'
 import { frameOf, helloOf, routeOf } from '../support/fake-dashboard.ts'
 import { read } from '../support/tree.ts'
 
@@ -179,6 +179,8 @@ describe('what is wrong', () => {
     const kinds =
       read('services/dashboard/page/findings.ts') +
       read('services/dashboard/page/job-findings.ts') +
+      read('services/dashboard/page/fleet-findings.ts') +
+      read('services/dashboard/page/budget-findings.ts') +
       read('services/dashboard/page/status.ts')
     for (const kind of RUNBOOK_KINDS) {
       expect(page).toContain(`\n#### ${runbook[kind].title}\n`)
@@ -216,6 +218,12 @@ describe('what is wrong', () => {
       ['jobs_store_full', { ...held('jobs_store_full'), jobs: stillJobs() }],
       ['jobs_dead', { ...held('jobs_dead'), jobs: stillJobs() }],
       ['jobs_old', { ...held('jobs_old', 'batch'), jobs: stillJobs() }],
+      ['budget_low', held('budget_low', 'acme/day')],
+      ['budget_end', held('budget_end', 'acme/month')],
+      ['fleet_lapsed', { ...held('fleet_lapsed'), fleet: stillFleet({ lapsed: true }) }],
+      ['fleet_silent', { ...held('fleet_silent', 'two'), fleet: stillFleet() }],
+      ['fleet_config_differs', { ...held('fleet_config_differs', 'two'), fleet: stillFleet() }],
+      ['fleet_superseded', { ...held('fleet_superseded'), fleet: stillFleet() }],
       ['lane_paused', { ...held('lane_paused', 'premium'), lanes: [{ ...lane!, paused: true }] }],
       [
         'account_stopped',
@@ -238,6 +246,50 @@ describe('what is wrong', () => {
         { ...held('quota_pause', 'q'), routes: [routeOf('a', { paused_ms: 900 })] },
       ],
     ])('%s', (kind, of) => expect(seen(of)).toMatchObject({ kind, since: began }))
+  })
+
+  test('budgets at an end are one matter, those near it another, the fullest named', () => {
+    const ends_at = 0
+    const acme = { tenant: 'acme', span: 'day', unit: 'usd', whole: 20, left: 0, ends_at } as const
+    const tokens = { ...acme, unit: 'tokens', whole: 1_000, left: 150 } as const
+    const told = (budgets: Frame['budgets'], conditions: [string, 'budget_end' | 'budget_low'][]) =>
+      said({
+        budgets,
+        conditions: conditions.map(([about, condition]) => ({ condition, about, since: 0 })),
+      })
+    expect(
+      told(
+        [acme, { ...acme, tenant: '*' }, tokens],
+        [
+          ['acme/day', 'budget_end'],
+          ['*/day', 'budget_end'],
+          ['x/month', 'budget_end'],
+          ['acme/day', 'budget_low'],
+        ],
+      ),
+    ).toEqual([
+      'Budgets are used up: acme (day, $20.00), tenants without a name (day, $20.00) and 1 more',
+      'A budget is nearly used up: acme (day, 150 tokens of 1,000 tokens left)',
+    ])
+  })
+
+  test('a fleet says what is kept for whom, and what this instance may do without a lease', () => {
+    const told = (fleet: Frame['fleet'], condition: 'fleet_lapsed' | 'fleet_silent') => {
+      const frame = frameOf({ fleet, conditions: [{ condition, about: 'two', since: 0 }] })
+      return findings({ frame, now: frame.at, seenSince: () => 0 })[0]!
+    }
+    const member = { member: 'two', standing: 'silent', share: 4, heard_ms: 21_000 } as const
+    const silent = told(stillFleet({ members: [stillMember(member)] }), 'fleet_silent')
+    expect(silent.what).toBe('Member two is not heard for 21 s')
+    expect(silent.whom).toBe('everybody: 4 of 10 slots are kept for it')
+    const cut = { lapsed: true, usable: 3, trouble: 'no answer' }
+    expect(told(stillFleet(cut), 'fleet_lapsed')).toMatchObject({
+      what: 'The lease of this instance has run out: no answer',
+      doing: expect.stringMatching(/^at most 3 calls at once/),
+    })
+    expect(told(stillFleet({ ...cut, usable: 0 }), 'fleet_lapsed').doing).toMatch(
+      /^starting nothing/,
+    )
   })
 
   test('a hang is told as silence, with its seconds, and the open breaker is part of it', () => {

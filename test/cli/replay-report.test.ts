@@ -59,6 +59,7 @@ const run = (tally: Tally, more: Partial<RunResult> = {}): RunResult => ({
     conditions: [],
     jobs: null,
     fleet: null,
+    budgets: [],
     doors: {},
     guardrails: [
       { name: 'ratio_429', value: 0.25, bound: 0.02, met: false },

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { ceType } from '#contracts/events'
 import type { Snapshot } from '#contracts/snapshot'
-import { stillJobs } from '../support/fed.ts'
+import { stillFleet, stillJobs, stillMember } from '../support/fed.ts'
 import { snapshotFrom } from '../../services/cli/snapshot-from.ts'
 import { topMemory, type TopMemory } from '../../services/cli/top-memory.ts'
 import { pageOf, waitingPage } from '../../services/cli/top-page.ts'
@@ -71,6 +71,7 @@ const snapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   conditions: [],
   jobs: null,
   fleet: null,
+  budgets: [],
   doors: { nats: { ready: true, reasons: [] } },
   guardrails: [
     { name: 'ratio_429', value: 0.034, bound: 0.02, met: false },
@@ -267,6 +268,43 @@ describe('headgate top', () => {
       expect(lines.filter((line) => line.length > columns)).toEqual([])
       expect(page(held, { rows: 12 })).not.toContain('may have run twice')
     })
+  })
+
+  test('budgets at an end are one line', () => {
+    const conditions = ['acme/day', 'globex/month'].map((about) => ({
+      ...{ condition: 'budget_end' as const, about, since: NOW - 90_000 },
+    }))
+    const low = { condition: 'budget_low' as const, about: 'x/day', since: NOW - 90_000 }
+    const said = drawn({ snapshot: snapshot({ conditions: [...conditions, low] }), columns: 119 })
+    const budgets = said.filter((line) => line.includes('budget of'))
+    expect(budgets).toHaveLength(2)
+    expect(budgets[0]).toMatch(
+      /^ *budget of acme\/day and 1 more used up for 90 s: nothing if that/,
+    )
+    expect(budgets[1]).toMatch(/budget of x\/day nearly used up for 90 s: tell its owner/)
+  })
+
+  test('a fleet out of step is told with what is kept, and for whom', () => {
+    const two = { member: 'two', standing: 'safe', share: 3, heard_ms: 90_000 } as const
+    const fleet = stillFleet({
+      ...{ lapsed: true, usable: 6, name_taken: 'one' },
+      members: [stillMember({ own: true }), stillMember({ ...two, config_differs: true })],
+    })
+    const since = NOW - 90_000
+    const conditions = [
+      { condition: 'fleet_lapsed', about: null, since },
+      { condition: 'fleet_silent', about: 'two', since },
+      { condition: 'fleet_config_differs', about: 'two', since },
+      { condition: 'fleet_superseded', about: null, since },
+    ] as const
+    const said = drawn({
+      snapshot: snapshot({ fleet, conditions: [...conditions] }),
+      columns: 119,
+    }).join('\n')
+    expect(said).toMatch(/THE LEASE OF THIS INSTANCE HAS RUN OUT \(it may use 6 slots\) for 90 s/)
+    expect(said).toMatch(/member two is not heard \(3 slots are kept for it\) for 90 s/)
+    expect(said).toMatch(/configuration of two differs for 90 s: bring the same file/)
+    expect(said).toMatch(/another process has the name one for 90 s: give each/)
   })
 
   test('a snapshot of another version is told as that, not as a list of what is wrong in it', () => {

@@ -172,6 +172,7 @@ describe('rates of a tenant', () => {
 
 const day = (left: Partial<Grant> = {}): Grant => ({
   ...{ window: '2026-11-30', granted: 1_000, endsAt: 3_600_000, exhausted: false, overall: 5_000 },
+  whole: 6_000,
   ...left,
 })
 const budget = (of: unknown, more = {}) => limited({ budget: { day: of } }, more)

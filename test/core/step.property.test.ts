@@ -147,7 +147,7 @@ function perform(world: CoreWorld, c: Command): void {
       const overall = 3_000 - c.units
       const grant = {
         ...{ window: `w${c.which % 2}`, granted: c.units, endsAt: world.now + 20_000 },
-        ...{ exhausted: overall < 500, overall },
+        ...{ exhausted: overall < 500, overall, whole: 3_000 },
       }
       const given = c.which % 5 === 0 ? null : grant
       return void world.input({

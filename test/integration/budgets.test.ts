@@ -1,6 +1,7 @@
 /** Limits and budgets of a tenant on real parts: several instances, one store, the provider's own ledger. */
 import { APIError } from '@anthropic-ai/sdk'
 import { afterEach, describe, expect, test } from 'vitest'
+import { snapshot } from '#contracts/snapshot'
 import { HeadgateError } from '#client'
 import { openDoor, params, type Door } from '../support/door.ts'
 import { body, endOf, openHouse, type House } from '../support/house.ts'
@@ -139,13 +140,19 @@ test('degrade: who allows another model is served by it while the first is beyon
 
 test('an operator gives more by the command, and who had nothing left is served', async () => {
   house = await openHouse({ yaml: budget(10), budgets: true })
-  const { client, nats } = house
+  const { client, nats, scheduler } = house
   expect(await endOf(client.request(body()))).toBe('budget_exhausted')
+  const held = () =>
+    snapshot
+      .parse(scheduler.operator.snapshot())
+      .conditions.map(({ condition, about }) => [condition, about])
+  expect(held()).toEqual([['budget_end', 'acme/day']])
   const env = { NATS_URL: nats.url }
   const gave = headgate(['budgets', 'add', 'acme', '5000', '--unit', 'tokens', '--json'], env)
   expect(await gave.exit).toBe(0)
   expect(JSON.parse(gave.output())).toMatchObject({ budgets: [{ added: 5_000, left: 5_000 }] })
   await expect.poll(() => endOf(client.request(body())), { timeout: 20_000 }).toBe('completed')
+  expect(held()).toEqual([])
   const list = headgate(['budgets'], env)
   expect(await list.exit).toBe(0)
   expect(list.output()).toMatch(/^acme +tokens by day +\S+ +5,010 +\d+/m)

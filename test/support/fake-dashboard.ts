@@ -169,6 +169,7 @@ export function frameOf(of: Partial<Frame> = {}): Frame {
     job_moves: [],
     faults: [],
     fleet: null,
+    budgets: [],
     readers: { open: 1, skipped: 0 },
     ...of,
   }

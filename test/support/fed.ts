@@ -1,6 +1,6 @@
 /** A dashboard's feed with a hand on everything that it reads. */
 import type { Frame, Hello } from '#contracts/dashboard'
-import type { JobsNow, Snapshot } from '#contracts/snapshot'
+import type { FleetNow, JobsNow, Snapshot } from '#contracts/snapshot'
 import { feed, type Feed, type FeedOptions, type Reader } from '#dashboard'
 import { quantileWindow } from '../../services/scheduler/observability/quantile-window.ts'
 import { snapshotOf } from '../../services/scheduler/compose/snapshot.ts'
@@ -56,6 +56,7 @@ export const stillSnapshot = (of: Partial<Snapshot> = {}): Snapshot => ({
   conditions: [],
   jobs: null,
   fleet: null,
+  budgets: [],
   doors: {},
   global: { limit: 10, inflight: 0, queued: 0, backoff: 0, level: 0 },
   lanes: [],
@@ -91,6 +92,22 @@ export const stillJobs = (of: Partial<JobsNow> = {}): JobsNow => ({
     ...{ reachable: true, full: false, bytes: 0, bytes_max: null },
     ...{ looked_at: 0, last_error: null },
   },
+  ...of,
+})
+
+/** A fleet of this one alone, in step. */
+export const stillFleet = (of: Partial<FleetNow> = {}): FleetNow => ({
+  ...{ member: 'one', whole: 10, lapses: 0, lapsed: false, usable: 10, name_taken: null },
+  ...{ trouble: null, at: 0 },
+  members: [stillMember({ own: true })],
+  ...of,
+})
+
+export const stillMember = (
+  of: Partial<FleetNow['members'][number]> = {},
+): FleetNow['members'][number] => ({
+  ...{ member: 'one', instance: 'i-one', version: '0', standing: 'alive', own: false },
+  ...{ share: 10, want: 0, inflight: 0, heard_ms: 0, config_differs: false },
   ...of,
 })
 

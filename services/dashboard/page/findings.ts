@@ -2,6 +2,8 @@
  *  runbook says what an operator can do. Pure. */
 import type { Frame, FrameRoute, Hello } from '#contracts/dashboard'
 import type { RunbookKind } from '#contracts/runbook'
+import { budgetFindings } from './budget-findings.ts'
+import { fleetFindings } from './fleet-findings.ts'
 import { jobFindings } from './job-findings.ts'
 import { isRebuilt } from './request-recording.ts'
 import { routeName, type View } from './view.ts'
@@ -31,6 +33,7 @@ export function findings(of: Known): Finding[] {
   const causes = [
     ...service(of),
     ...jobFindings(of.frame),
+    ...fleetFindings(of.frame),
     ...blocked(of),
     ...silent(of),
     ...breakers(of),
@@ -39,6 +42,7 @@ export function findings(of: Known): Finding[] {
     ...paced(of),
     ...limits(of),
     ...waiting(of),
+    ...budgetFindings(of.frame),
   ]
   const worstFirst = [
     ...causes.filter((one) => one.level === 'bad'),

@@ -1,6 +1,7 @@
 /** The instances that divide the limits, whichever of them shows the page. */
 import type { Frame } from '#contracts/dashboard'
 import { byId, h } from './dom.ts'
+import { fleetOf } from './fleet-findings.ts'
 import { table } from './table.ts'
 import type { Section } from './view.ts'
 import { duration, number, percent } from './words.ts'
@@ -35,20 +36,19 @@ export function fleet(): Section {
         class: 'name',
       },
       { title: 'stands', text: ({ standing }) => STANDING[standing] },
+      { title: 'heard', text: heard },
+      {
+        title: 'configuration',
+        text: ({ own, config_differs }) => (own ? '' : config_differs ? '▲ differs' : 'same'),
+      },
       {
         title: 'share',
         text: ({ share }) => `${number(share)} (${percent(whole === 0 ? null : share / whole)})`,
         number: true,
       },
       { title: 'in flight', text: ({ inflight }) => number(inflight), number: true },
-      { title: 'could use', text: ({ want }) => number(want), number: true },
-      { title: 'heard', text: ({ own, heard_ms }) => (own ? '' : `${duration(heard_ms)} ago`) },
+      { title: 'could use', text: ({ want }) => number(want), number: true, optional: true },
       { title: 'version', text: ({ version }) => version, optional: true },
-      {
-        title: 'configuration',
-        text: ({ config_differs }) => (config_differs ? 'differs' : 'same'),
-        optional: true,
-      },
       { title: 'instance', text: ({ instance }) => instance, optional: true },
     ],
   })
@@ -66,13 +66,19 @@ export function fleet(): Section {
   }
 }
 
-/** Recordings of version 0.1.0 have a list here. */
-const fleetOf = ({ fleet: now }: Frame): Fleet | null =>
-  now === null || !Array.isArray(now.members) ? null : now
+function heard({ own, standing, heard_ms }: Member): string {
+  if (own) return ''
+  const silent = standing === 'silent' || standing === 'safe'
+  return silent ? `▲ unheard for ${duration(heard_ms)}` : `${duration(heard_ms)} ago`
+}
 
-function words({ whole, members, lapses, trouble }: Fleet): string {
+function words(now: Fleet): string {
+  const { whole, members, lapses, lapsed, usable, trouble, name_taken } = now
   const held = members.reduce((sum, { share }) => sum + share, 0)
   const said = [`${number(held)} of ${number(whole)} slots are held by ${number(members.length)}.`]
+  if (lapsed) said.push(`This instance has no lease: it may use ${number(usable)}.`)
+  // Absent from older recordings.
+  if (name_taken != null) said.push(`Another process has its name, ${name_taken}.`)
   if (lapses > 0) said.push(`The lease of this instance has run out ${number(lapses)} times.`)
   if (trouble !== null) said.push(`The record could not be kept: ${trouble}.`)
   return said.join(' ')

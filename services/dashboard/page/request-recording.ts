@@ -156,6 +156,7 @@ class Standing {
       alarms: [],
       faults: [],
       fleet: null,
+      budgets: [],
       readers: { open: 0, skipped: 0 },
     }
   }

@@ -3,6 +3,7 @@ import { readinessOf, type Doors } from '#contracts/readiness'
 import type { BucketSnapshot, FleetNow, JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Lane, Route, State, Tenant } from '#core/model/state'
 import type { TokenBucket } from '#core/estimators/token-bucket'
+import { nearlyUsed, type NearlyUsed } from '#core/laws/nearly-used'
 import { silentOn, silentSince } from '#core/laws/silence'
 import { waitingBy } from '#core/laws/waiting'
 import type { Loop } from '#scheduler/loop/loop'
@@ -59,13 +60,10 @@ export function snapshotOf(of: {
     routes: [...state.routes.values()].map((route) =>
       routeOf(route, loop, { now, offset: clock.wall() - now }),
     ),
-    tenants: busiest(state, state.config.file.metrics.tenants_max).map((tenant) => ({
-      tenant: tenant.name,
-      inflight: tenant.inflight,
-      queued: tenant.queued,
-    })),
+    tenants: busiest(state, state.config.file.metrics.tenants_max),
     jobs: of.jobs ?? null,
     fleet: of.fleet ?? null,
+    budgets: nearlyUsed(state, now).map((one) => budgetOf(one, clock.wall() - now)),
     requests_by_state: byState,
     waiting: waitingBy(state, now),
     guardrails: of.guardrails.map(({ name, value, bound, met, samples }) => ({
@@ -90,6 +88,15 @@ const laneOf = (lane: Lane, now: number): Snapshot['lanes'][number] => ({
   queued: lane.queued,
   oldest_ms: oldest(lane, now),
 })
+
+function budgetOf(of: NearlyUsed, offset: number): Snapshot['budgets'][number] {
+  const { tenant, span, unit } = of
+  const shown = (units: number): number => (unit === 'usd' ? units / 1e6 : Math.ceil(units))
+  return {
+    ...{ tenant, span, unit, whole: shown(of.whole), left: shown(of.left) },
+    ends_at: Math.round(of.endsAt + offset),
+  }
+}
 
 function blockOf({ upstream }: Route, offset: number): Snapshot['routes'][number]['blocked'] {
   const { testing, blockedBy, blockedSince } = upstream
@@ -185,7 +192,10 @@ function oldest(lane: Lane, now: number): number | null {
   return at === Infinity ? null : Math.round(now - at)
 }
 
-function busiest(state: State, most: number): Tenant[] {
+function busiest(state: State, most: number): Snapshot['tenants'] {
   const load = (tenant: Tenant): number => tenant.inflight + tenant.queued
-  return [...state.active].sort((a, b) => load(b) - load(a)).slice(0, most)
+  return [...state.active]
+    .sort((a, b) => load(b) - load(a))
+    .slice(0, most)
+    .map(({ name: tenant, inflight, queued }) => ({ tenant, inflight, queued }))
 }

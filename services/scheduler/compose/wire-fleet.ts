@@ -154,6 +154,9 @@ function nowOf(membership: Membership, clock: Clock): FleetNow {
     member: view.name,
     whole: view.whole,
     lapses: view.lapses,
+    lapsed: view.lapsed,
+    usable: view.usable,
+    name_taken: view.nameTaken,
     trouble: view.reason,
     members: view.members.map(({ name, line, standing, silentFor, own: mine }) => ({
       member: name,

@@ -47,6 +47,7 @@ export class Membership {
   #seq = 0
   #want = 0
   #wantAt: Millis
+  readonly #bornAt: Millis
   /** Of the last confirmed write: when it was sent, its lease, and what we may use under it. */
   #sentAt: Millis = -Infinity
   #lease: Millis = 0
@@ -72,6 +73,7 @@ export class Membership {
     this.#observed = new Observed(of.isGone)
     this.#name = of.name
     this.#wantAt = of.clock.now()
+    this.#bornAt = of.clock.now()
     this.#whole = of.demand().whole
     this.#renewIn = this.#jittered()
   }
@@ -87,7 +89,9 @@ export class Membership {
       record: this.#seen?.record ?? null,
       observed: this.#observed,
       now: this.#of.clock.now(),
-      ...{ name: this.#name, lapses: this.#lapses, whole: this.#whole, reason: this.#trouble },
+      ...{ name: this.#name, given: this.#of.name, whole: this.#whole, reason: this.#trouble },
+      ...{ lapses: this.#lapses, usable: this.usable },
+      leaseEnds: Math.max(this.#bornAt, this.#sentAt) + LEASE,
     })
   }
 
@@ -96,9 +100,9 @@ export class Membership {
     return this.#sentAt > -Infinity
   }
 
-  /** Whether it may use anything at all. */
-  get has(): boolean {
-    return this.#given !== null && slotsOf(this.#given, this.#of.clock.now()) > 0
+  /** Slots that it may use now. */
+  get usable(): number {
+    return this.#given === null ? 0 : slotsOf(this.#given, this.#of.clock.now())
   }
 
   /** Takes nothing new: what it holds goes to the others as its attempts end. */

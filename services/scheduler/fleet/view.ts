@@ -14,6 +14,12 @@ export type MembershipNews =
 export interface FleetView {
   readonly name: string
   readonly lapses: number
+  /** It has no lease that is valid. */
+  readonly lapsed: boolean
+  /** Slots that it may use now. */
+  readonly usable: number
+  /** The name that it was given, where another process has it. */
+  readonly nameTaken: string | null
   readonly whole: number
   readonly reason: string | null
   readonly members: readonly (SeenMember & { readonly own: boolean })[]
@@ -25,11 +31,16 @@ export function viewOf(of: {
   observed: Observed
   now: Millis
   name: string
+  /** The name that it began with. */
+  given: string
   lapses: number
+  /** Of the last write that was confirmed; before the first, so long after the start. */
+  leaseEnds: Millis
+  usable: number
   whole: number
   reason: string | null
 }): FleetView {
-  const { record, name, lapses, whole, reason } = of
+  const { record, name, given, lapses, usable, whole, reason } = of
   const line = record?.members[name]
   const own: SeenMember[] =
     line === undefined ? [] : [{ name, line, standing: 'alive', silentFor: 0 }]
@@ -38,5 +49,7 @@ export function viewOf(of: {
     ...own.map((one) => ({ ...one, own: true })),
     ...others.map((one) => ({ ...one, own: false })),
   ]
-  return { name, lapses, whole, reason, members }
+  const nameTaken = given !== name && record?.members[given] !== undefined ? given : null
+  const lapsed = of.now >= of.leaseEnds
+  return { name, lapses, lapsed, usable, nameTaken, whole, reason, members }
 }

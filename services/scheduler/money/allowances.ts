@@ -112,9 +112,10 @@ export class Allowances {
         return { record: now.record, value: now }
       })
       const { clock } = this.#of
-      const { granted, exhausted, overall, tell } = drawn
+      const { granted, exhausted, overall, whole, tell } = drawn
       const endsAt = clock.now() + (window.endsAt - clock.wall())
-      this.#of.grant({ ...at, grant: { window: window.name, granted, endsAt, exhausted, overall } })
+      const grant = { window: window.name, granted, endsAt, exhausted, overall, whole }
+      this.#of.grant({ ...at, grant })
       if (tell === null) return
       const { span, unit, most } = budget
       this.#of.tell({ tenant: account.name, span, unit, window: window.name, what: tell, most })

@@ -1,6 +1,6 @@
 /** Since when each condition holds: kept here, so that a page that opens later tells the time at which it began.
  *  Bound: one entry for each condition that holds, or held within the last seconds; lanes, routes, quotas and
- *  upstreams are bounded by the configuration. */
+ *  upstreams are bounded by the configuration, members by the record of the fleet, budgets are 20 at most. */
 import { conditionsIn, type Condition, type ConditionName } from '#contracts/conditions'
 import type { Snapshot } from '#contracts/snapshot'
 import type { Clock, HeadgateEvent, Millis } from '#ports'
@@ -9,7 +9,7 @@ import type { Clock, HeadgateEvent, Millis } from '#ports'
 export const CONDITIONS_CHECK_MS: Millis = 1_000
 
 /** What comes back within this has not been away: a 429 pauses a route for seconds and comes back with the next
- *  start, and a full house has an empty slot now and then. */
+ *  start, a full house has an empty slot now and then, and a tenant that asks now and then is known now and then. */
 const LINGER_MS: Millis = 10_000
 const LINGER: ReadonlySet<ConditionName> = new Set([
   'no_answer',
@@ -17,6 +17,8 @@ const LINGER: ReadonlySet<ConditionName> = new Set([
   'quota_pacing',
   'slots_used',
   'waiting',
+  'budget_low',
+  'budget_end',
 ])
 
 /** Of these, also what is away for just this moment. */
@@ -102,14 +104,16 @@ export function watchConditions(of: {
   }
 }
 
-/** A silence says itself when it began. A wait began at some time since the last look, and not before it. */
+/** A silence says itself when it began, of an upstream or of a member. A wait began at some time since the last look, and not before it. */
 function beganAt(
   { condition, about }: Omit<Condition, 'since'>,
-  { routes, waiting }: Omit<Snapshot, 'conditions'>,
+  { routes, waiting, fleet }: Omit<Snapshot, 'conditions'>,
   { now, before }: { now: Millis; before: Millis },
 ): Millis {
   if (condition === 'no_answer')
     return now - Math.max(0, ...routes.map((one) => (one.id === about ? silentFor(one) : 0)))
+  if (condition === 'fleet_silent')
+    return now - (fleet?.members.find(({ member }) => member === about)?.heard_ms ?? 0)
   if (condition !== 'waiting') return now
   const rows = waiting.filter((one) => `${one.lane}/${one.reason}` === about)
   return Math.max(before, now - Math.max(0, ...rows.map((one) => one.oldest_ms)))

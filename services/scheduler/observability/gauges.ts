@@ -50,6 +50,13 @@ export function makeGauges(registry: Registry) {
       'standing',
     ),
     lapses: gauge('fleet_lapses', 'Times that the lease of this instance has run out.'),
+    slots: gauge(
+      'fleet_slots',
+      'Slots of the global limit that this instance holds; without a fleet, no series.',
+    ),
+    usable: gauge('fleet_usable', 'Slots that it may use now: less than it holds after a lapse.'),
+    want: gauge('fleet_want', 'Slots that it could use.'),
+    used: gauge('fleet_inflight', 'Slots that it uses.'),
     level: gauge(
       'degradation_level',
       '0 none, 1 batch has its minimum share, 2 batch has what is left, 3 sheds arrivals.',
@@ -137,10 +144,19 @@ export function readSnapshot(to: Gauges, from: Snapshot, tenantOf: (name: string
   readJobs(to, from)
 }
 
-function readFleet({ members, lapses }: Gauges, { fleet }: Snapshot): void {
+/** The others tell of themselves: each has its own page. */
+function readFleet(to: Gauges, { fleet, global }: Snapshot): void {
+  const { members, lapses, slots, usable, want, used } = to
   members.reset()
   lapses.set({}, fleet?.lapses ?? 0)
-  for (const { standing } of fleet?.members ?? []) members.inc({ standing })
+  for (const gauge of [slots, usable, want, used]) gauge.remove()
+  if (fleet === null) return
+  for (const { standing } of fleet.members) members.inc({ standing })
+  const own = fleet.members.find((one) => one.own)
+  slots.set(own?.share ?? 0)
+  usable.set(fleet.usable)
+  want.set(own?.want ?? 0)
+  used.set(global.inflight)
 }
 
 /** What the alert rules watch. */

@@ -1,9 +1,9 @@
 /** When each condition began: kept by the scheduler, whoever looks and whenever. */
 import { describe, expect, test } from 'vitest'
 import { conditionsIn, DEAD_LATELY_MS, type Condition } from '#contracts/conditions'
-import type { JobsNow, Snapshot } from '#contracts/snapshot'
+import type { FleetNow, JobsNow, Snapshot } from '#contracts/snapshot'
 import { watchConditions } from '../../../services/scheduler/observability/conditions.ts'
-import { stillJobs, stillRoute, stillSnapshot } from '../../support/fed.ts'
+import { stillFleet, stillJobs, stillMember, stillRoute, stillSnapshot } from '../../support/fed.ts'
 import { manualClock } from '../../support/manual-clock.ts'
 import { event } from './events.ts'
 
@@ -36,6 +36,15 @@ const global = (of: Partial<Snapshot['global']>) => ({
 })
 
 const jobs = (of: Partial<JobsNow>): Partial<Snapshot> => ({ jobs: stillJobs(of) })
+const fleetWith = (of: Partial<FleetNow['members'][number]>, more: Partial<FleetNow> = {}) =>
+  stillFleet({
+    members: [stillMember({ own: true }), stillMember({ member: 'two', ...of })],
+    ...more,
+  })
+const budget = (of: Partial<Snapshot['budgets'][number]>): Snapshot['budgets'][number] => ({
+  ...{ tenant: 'acme', span: 'day', unit: 'usd', whole: 20, left: 4, ends_at: 0 },
+  ...of,
+})
 const jobLane = { lane: 'batch', stored: 3, oldest_ms: null, expected_ms: 60_000 }
 
 describe('what nobody looked at has begun when it began', () => {
@@ -54,6 +63,11 @@ describe('what nobody looked at has begun when it began', () => {
     ['jobs_store_lost', null, jobs({ store: { ...stillJobs().store, reachable: false } })],
     ['jobs_store_full', null, jobs({ store: { ...stillJobs().store, full: true } })],
     ['jobs_old', 'batch', jobs({ lanes: [{ ...jobLane, oldest_ms: 60_001 }] })],
+    ['budget_low', 'acme/day', { budgets: [budget({ left: 4 })] }],
+    ['budget_end', 'acme/day', { budgets: [budget({ left: 0 })] }],
+    ['fleet_lapsed', null, { fleet: stillFleet({ lapsed: true }) }],
+    ['fleet_superseded', null, { fleet: stillFleet({ name_taken: 'one' }) }],
+    ['fleet_config_differs', 'two', { fleet: fleetWith({ config_differs: true }) }],
     [
       'guardrail',
       'ratio_429',
@@ -184,5 +198,64 @@ describe('durable jobs', () => {
       'jobs_old',
       'jobs_old',
     ])
+  })
+})
+
+describe('a fleet', () => {
+  const held = (fleet: FleetNow) =>
+    conditionsIn(stillSnapshot({ fleet })).map(({ condition, about }) => [condition, about])
+
+  test.each([
+    ['alive', []],
+    ['leaving', []],
+    ['silent', [['fleet_silent', 'two']]],
+    ['safe', [['fleet_silent', 'two']]],
+    // Its process has ended, or none of its calls can run: nothing is kept.
+    ['gone', []],
+  ] as const)('with a member that is %s', (standing, told) =>
+    expect(held(fleetWith({ standing }))).toEqual(told),
+  )
+
+  test('that this instance is cut off from is not called silent', () =>
+    expect(held(fleetWith({ standing: 'silent' }, { lapsed: true }))).toEqual([
+      ['fleet_lapsed', null],
+    ]))
+
+  test('differs from who is there only', () => {
+    const differs = fleetWith({ config_differs: true, standing: 'leaving' })
+    expect(held(differs)).toEqual([['fleet_config_differs', 'two']])
+    expect(held(fleetWith({ config_differs: true, standing: 'gone' }))).toEqual([])
+  })
+
+  test('a silence began with the last word', () => {
+    const { clock, be, since } = watched()
+    clock.advance(60_000)
+    be({ fleet: fleetWith({ standing: 'silent', heard_ms: 14_000 }) })
+    const began = clock.wall() - 14_000
+    expect(since('fleet_silent', 'two')).toBe(began)
+    clock.advance(5_000)
+    expect(since('fleet_silent', 'two')).toBe(began)
+  })
+})
+
+describe('budgets', () => {
+  test('of both units in one span are one, and one at its end beside one that is low are two', () => {
+    const held = (budgets: Snapshot['budgets']) =>
+      conditionsIn(stillSnapshot({ budgets })).map(({ condition }) => condition)
+    const tokens = budget({ unit: 'tokens', left: 5 })
+    expect(held([budget({}), tokens])).toEqual(['budget_low'])
+    expect(held([budget({ left: 0 }), tokens])).toEqual(['budget_end', 'budget_low'])
+  })
+
+  test('of a tenant that asks now and then keep when they began', () => {
+    const { clock, be, since } = watched()
+    be({ budgets: [budget({ left: 0 })] })
+    clock.advance(2_000)
+    const began = since('budget_end', 'acme/day')
+    be({})
+    clock.advance(5_000)
+    expect(since('budget_end', 'acme/day')).toBe(null)
+    be({ budgets: [budget({ left: 0 })] })
+    expect(since('budget_end', 'acme/day')).toBe(began)
   })
 })

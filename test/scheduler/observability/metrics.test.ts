@@ -6,7 +6,7 @@ import { PERIOD_MS } from '../../../services/scheduler/observability/busiest.ts'
 import { countCells, SERIES_MAX } from '../../../services/scheduler/observability/count-cells.ts'
 import { guardrails } from '../../../services/scheduler/observability/guardrails.ts'
 import { createMetrics, type Metrics } from '../../../services/scheduler/observability/metrics.ts'
-import { stillJobs } from '../../support/fed.ts'
+import { stillFleet, stillJobs, stillMember } from '../../support/fed.ts'
 import { manualClock, type ManualClock } from '../../support/manual-clock.ts'
 import { event, served } from './events.ts'
 
@@ -35,6 +35,10 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['fleet_share', 'gauge'],
   ['fleet_members', 'gauge'],
   ['fleet_lapses', 'gauge'],
+  ['fleet_slots', 'gauge'],
+  ['fleet_usable', 'gauge'],
+  ['fleet_want', 'gauge'],
+  ['fleet_inflight', 'gauge'],
   ['requests_dropped_total', 'counter'],
   ['upstream_alarms_total', 'counter'],
   ['build_info', 'gauge'],
@@ -124,6 +128,7 @@ const snapshot: Snapshot = {
   conditions: [],
   jobs: null,
   fleet: null,
+  budgets: [],
   doors: {},
   guardrails: [],
   held: { requests: 0, slots: 0, probes: 0, timers: 0, replies: 0 },
@@ -333,6 +338,37 @@ describe('durable jobs', () => {
       'event="store_error",lane="other"',
     ])
       expect(text).toContain(`headgate_jobs_total{${line}} 1\n`)
+  })
+})
+
+describe('a fleet', () => {
+  const saidOf = async (fleet: Snapshot['fleet']): Promise<string> => {
+    const own = createMetrics({
+      ...{ config: () => config, guardrails: () => watch, clock, version: '1.2.3' },
+      snapshot: () => ({ ...snapshot, fleet }),
+    })
+    return (await own.page()).body
+  }
+
+  test('has the share of this instance beside what it could use and uses, the others by standing', async () => {
+    const others = ['two', 'three'].map((member) => stillMember({ member, standing: 'silent' }))
+    const members = [stillMember({ own: true, share: 20, want: 35 }), ...others]
+    const said = await saidOf(stillFleet({ lapses: 2, usable: 3, members }))
+    for (const line of [
+      'fleet_slots 20',
+      'fleet_usable 3',
+      'fleet_want 35',
+      'fleet_inflight 10',
+      'fleet_lapses 2',
+      'fleet_members{standing="alive"} 1',
+      'fleet_members{standing="silent"} 2',
+    ])
+      expect(said).toContain(`headgate_${line}\n`)
+  })
+
+  test('that has not begun has a share of nothing, and one that is none has no series', async () => {
+    expect(await saidOf(stillFleet({ members: [] }))).toContain('headgate_fleet_slots 0\n')
+    expect(await saidOf(null)).not.toMatch(/^headgate_fleet_(slots|usable|want|inflight|members)/m)
   })
 })
 

@@ -304,6 +304,7 @@ export function takeGrant(
   allowance.endsAt = grant.endsAt
   allowance.exhausted = grant.exhausted
   allowance.overall = grant.overall
+  allowance.whole = grant.whole
   allowance.granted = grant.granted
   if (account.until > 0) release(state, account)
 }

@@ -34,6 +34,8 @@ export interface Drawn {
   readonly exhausted: boolean
   /** What is left for all. */
   readonly overall: number
+  /** All that there is in this window. */
+  readonly whole: number
   /** What its owner should hear, once. */
   readonly tell: 'mark' | 'end' | null
 }
@@ -54,7 +56,7 @@ export function draw(
   const news = rank[reached] > rank[known.told] ? reached : null
   return {
     record: { ...known, drawn, told: news ?? known.told },
-    ...{ granted, overall, exhausted: overall === 0 },
+    ...{ granted, overall, whole, exhausted: overall === 0 },
     tell: news === 'nothing' ? null : news,
   }
 }

@@ -28,6 +28,8 @@ export interface Allowance {
   asked: boolean
   /** What is left for all, as the store last said. */
   overall: number
+  /** All that there is in this window, with what operators have added, as the store last said. */
+  whole: number
   /** What was last granted. */
   granted: number
   /** Calls that have paid and not yet answered. */
@@ -77,6 +79,9 @@ export class Account<Who = object> implements HeapItem {
         (one) => one.budget.span === budget.span && one.budget.unit === budget.unit,
       )
       if (known === undefined) return noAllowance(budget)
+      const more = budget.most - known.budget.most
+      known.whole += more
+      known.overall = Math.max(0, known.overall + more)
       known.budget = budget
       // It may be more now than the store knew when it said that there is no more.
       known.exhausted = false
@@ -100,6 +105,7 @@ export const noAllowance = (budget: Budget): Allowance => ({
   exhausted: false,
   asked: false,
   overall: budget.most,
+  whole: budget.most,
   granted: 0,
   open: 0,
 })
@@ -122,4 +128,5 @@ export interface Grant {
   readonly endsAt: Millis
   readonly exhausted: boolean
   readonly overall: number
+  readonly whole: number
 }
