@@ -15,6 +15,8 @@ import type { Request, Route, State } from '#core/model/state'
 import { comeBack, setAside } from './queueing.ts'
 import { wakeNext } from './wakes.ts'
 
+type Shared = Prefix<Request>
+
 /** So long after a call began to answer its prefix is taken to be in the cache: the shortest life that is sold. */
 export const WARM: Millis = 300_000
 /** Prefixes that are known at most, those used lately. */
@@ -25,17 +27,21 @@ export const ASIDE_MOST = 500
 export const SPARE = 1.5
 
 /** What an arrival shares with others; null: nothing, or nobody waits for that. */
-export function prefixOf(state: State, asked: NewRequest, route: Route): Prefix | null {
+export function prefixOf(state: State, asked: NewRequest, route: Route): Shared | null {
   const { prefix = null } = asked
   if (prefix === null || state.config.file.scheduling.prefix_wait_ms === 0) return null
-  return state.prefixes.use(`${asked.tenant} ${route.id} ${prefix}`, PREFIXES_MOST, newPrefix)
+  return state.prefixes.use(
+    `${asked.tenant} ${route.id} ${prefix}`,
+    PREFIXES_MOST,
+    newPrefix<Request>,
+  )
 }
 
 /** It is its turn, and another one writes what it could read soon: it stands aside. False: it may start. */
 export function standsAside(
   state: State,
   request: Request,
-  prefix: Prefix,
+  prefix: Shared,
   of: { estimate: Estimate; now: Millis; effects: Effect[] },
 ): boolean {
   const { estimate, now, effects } = of
@@ -61,7 +67,7 @@ function latestStart(state: State, request: Request, estimate: Estimate, now: Mi
 export function becomesWarm(
   state: State,
   request: Request,
-  prefix: Prefix,
+  prefix: Shared,
   of: { now: Millis; effects: Effect[] },
 ): void {
   prefix.opening.delete(request)
@@ -69,29 +75,30 @@ export function becomesWarm(
   letBack(state, prefix, of)
 }
 
-/** A call has left its slot. Where it never began to answer, the first of those who waited for it goes next. */
+/** A call has left its slot. Where it never began to answer, the first of those who waited for it goes next; while
+ *  another one writes the prefix too, they stand aside for that at their turn. */
 export function hasEnded(
   state: State,
   request: Request,
-  prefix: Prefix,
+  prefix: Shared,
   of: { verdict: Verdict; now: Millis; effects: Effect[] },
 ): void {
   if (!prefix.opening.has(request)) return
   if (of.verdict.kind === 'ok') return becomesWarm(state, request, prefix, of)
   prefix.opening.delete(request)
-  if (prefix.opening.size === 0) letBack(state, prefix, of)
+  letBack(state, prefix, of)
 }
 
 /** A changed configuration: whoever still waits for it stands aside again at its turn. */
 export function allComeBack(state: State, effects: Effect[]): void {
   if (state.aside === 0) return
-  const prefixes = new Set<Prefix>()
+  const prefixes = new Set<Shared>()
   for (const { place, prefix } of state.requests.values())
     if (place.in === 'aside' && prefix !== null) prefixes.add(prefix)
   for (const prefix of prefixes) letBack(state, prefix, { now: state.now, effects })
 }
 
-function letBack(state: State, prefix: Prefix, of: { now: Millis; effects: Effect[] }): void {
+function letBack(state: State, prefix: Shared, of: { now: Millis; effects: Effect[] }): void {
   let last: Request | null = null
   for (const request of prefix.aside) {
     comeBack(state, request, of.now, last)

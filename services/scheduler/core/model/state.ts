@@ -154,7 +154,7 @@ export interface Request {
   /** Time spent aside so far. */
   asideMs: Millis
   /** What of its prompt it shares with others; null: nothing that is known. */
-  readonly prefix: Prefix | null
+  readonly prefix: Prefix<Request> | null
   place: Place
   /** Its neighbours in its queue, or among those in slots. */
   before: Request | null
@@ -367,7 +367,7 @@ export interface State {
   /** Of them, those who stand aside. */
   aside: number
   /** By tenant, route and prefix, those that were used lately. */
-  readonly prefixes: Lately<Prefix>
+  readonly prefixes: Lately<Prefix<Request>>
   /** Bodies of all live requests. */
   bytes: number
   headroom: number
