@@ -125,6 +125,24 @@ describe('how long', () => {
     expect(startsOf(world)).toEqual(['one', 'late', 'two'])
   })
 
+  test('that service is what answers took, where they take longer than was expected of them', () => {
+    const world = worldOf({}, { prefix_wait_ms: 60_000 })
+    for (let i = 0; i < 40; i++) {
+      siblings(world, [`t${i}`], { prefix: null })
+      world.advance(1_000 * (i % 4 === 0 ? 8 : 1))
+      world.end(`a/t${i}`, verdictOf('ok', { usage: usage(100), ttftMs: 200 }))
+    }
+    siblings(world, ['one'])
+    const { state } = world
+    const { asked } = state.requests.get('a/one')!
+    const estimate = state.costs.estimate(asked, state.config)
+    const service = state.costs.service('m', estimate, world.now)
+    expect(service).toBeGreaterThan(1.2 * estimate.duration)
+    world.submit({ id: 'two', prefix: 'p', deadlineMs: 30_000 })
+    const { place, deadline } = state.requests.get('a/two')!
+    expect(place).toMatchObject({ in: 'aside', until: deadline - SPARE * 1_000 * service })
+  })
+
   test('a deadline that passes while its slot is not free is its end, once', () => {
     const world = worldOf()
     siblings(world, ['one'])
@@ -179,9 +197,11 @@ describe('when it ends', () => {
     siblings(world, ['two', 'three'])
     expect(startsOf(world)).toEqual(['one', 'two', 'three'])
     firstByte(world, 'two')
-    for (const id of ['two', 'three']) world.end(`a/${id}`)
+    firstByte(world, 'three')
     const since = world.now
-    world.advance(WARM - 2)
+    world.advance(100_000)
+    for (const id of ['two', 'three']) world.end(`a/${id}`)
+    world.advance(WARM - 100_000 - 2)
     siblings(world, ['four', 'five'])
     expect(world.now).toBe(since + WARM)
     expect(startsOf(world).slice(3)).toEqual(['four', 'five'])
@@ -203,6 +223,57 @@ describe('back at the head', () => {
     expect(world.state.aside).toBe(0)
     world.setLimit('default-m', 20)
     expect(startsOf(world)).toEqual(['one', 'two', 'three', 'four', 'else'])
+  })
+
+  test('in the order in which they first stood aside, whatever they have waited for since', () => {
+    const world = worldOf({}, { prefix_wait_ms: 20_000 })
+    siblings(world, ['p1', 'p2', 'p3'])
+    siblings(world, ['q1', 'q2'], { prefix: 'q' })
+    world.end('a/p1', 'rejected')
+    expect(startsOf(world)).toEqual(['p1', 'q1', 'p2'])
+    expect([placeOf(world, 'p3'), placeOf(world, 'q2')]).toEqual(['aside', 'aside'])
+    world.setLimit('default-m', 1)
+    firstByte(world, 'q1')
+    firstByte(world, 'p2')
+    world.setLimit('default-m', 20)
+    expect(startsOf(world).slice(3)).toEqual(['p3', 'q2'])
+  })
+
+  test('each in its own lane', () => {
+    const world = worldOf()
+    siblings(world, ['one', 'two'])
+    siblings(world, ['three'], { lane: 'batch' })
+    siblings(world, ['four'])
+    world.setLimit('default-m', 1)
+    firstByte(world, 'one')
+    const queued = [...world.state.requests.values()].filter(({ place }) => place.in === 'queue')
+    expect(queued.map(({ key, lane, flow }) => [key, lane.config.name, flow.queued])).toEqual([
+      ['a/two', 'interactive', 2],
+      ['a/three', 'batch', 1],
+      ['a/four', 'interactive', 2],
+    ])
+    world.setLimit('default-m', 20)
+    expect(startsOf(world)).toEqual(['one', 'three', 'two', 'four'])
+  })
+
+  test('its visit begins anew: it may ask a batch attempt to yield as one that has just come', () => {
+    const world = worldOf({}, { prefix_wait_ms: 60_000 })
+    siblings(world, ['one'])
+    siblings(world, ['busy'], { prefix: null })
+    world.setLimit('default-m', 2)
+    siblings(world, ['two'])
+    world.advance(2_000)
+    expect(world.state.requests.get('a/two')!.checked).toBe(true)
+    world.end('a/busy')
+    expect(placeOf(world, 'two')).toBe('aside')
+    world.setLimit('default-m', 1)
+    world.advance(3_000)
+    firstByte(world, 'one')
+    expect(placeOf(world, 'two')).toBe('queue')
+    expect(world.effects.at(-1)).toMatchObject({
+      ...{ type: 'wake-at', request: { key: 'a/two' } },
+      at: world.now + world.state.config.file.preemption.check_ms,
+    })
   })
 
   test('a leader that is tried again may be a sibling', () => {
@@ -284,22 +355,59 @@ describe('whoever stands aside waits like others', () => {
   })
 
   test('while all who wait stand aside nobody is told of a wait, and the pace is not seen as slow', () => {
-    const world = worldOf()
-    for (let i = 0; i < 10; i++) {
-      siblings(world, [`t${i}`], { prefix: null })
+    const world = worldOf({}, { prefix_wait_ms: 60_000 })
+    siblings(world, ['t0'], { prefix: null })
+    world.setLimit('default-m', 1)
+    siblings(
+      world,
+      Array.from({ length: 40 }, (_, i) => `t${i + 1}`),
+      { prefix: null },
+    )
+    for (let i = 0; i < 41; i++) {
       world.advance(1_000)
       world.end(`a/t${i}`, verdictOf('ok', { usage: usage(500), ttftMs: 200 }))
       world.tick()
     }
+    world.setLimit('default-m', 20)
     siblings(world, ['one', 'two', 'three'])
+    const { pace, queue } = world.state.requests.get('a/two')!.laneRoute
+    const before = pace.usable
+    expect(before).toBeGreaterThan(0)
     for (let i = 0; i < 4; i++) {
       world.advance(1_000)
       world.tick()
     }
-    expect(world.state.aside).toBe(2)
-    world.submit({ id: 'else', deadlineMs: 6_000 })
+    expect([queue.queued, queue.standing]).toEqual([2, 0])
+    expect(pace.usable).toBe(before)
+    world.submit({ id: 'else', deadlineMs: 60_000 })
     expect(world.started().at(-1)).toBe('a/else')
     expect(world.state.requests.get('a/else')!.predictedMs).toBe(0)
+  })
+
+  test('nobody is turned away for them while the provider gives little: a slot is free', () => {
+    const world = worldOf()
+    siblings(world, ['one', 'two'])
+    world.state.load.level = 3
+    world.state.load.sheds = () => true
+    siblings(world, ['else'], { prefix: null })
+    expect(startsOf(world)).toEqual(['one', 'else'])
+  })
+
+  test('tokens that were kept for it are not, while it does not wait for them', () => {
+    const world = worldOf({
+      ...{ routes: [{ model: 'm', itpm: 60_000 }], lanes: { batch: { cap: 60 } } },
+      llm_gateway: { max_inflight_global: 1_000, max_inflight_per_tenant: 1_000 },
+    })
+    const giant = { bytes: 70_000, deadlineMs: 600_000, prefix: 'p' }
+    world.submit({ ...giant, id: 'first', prefix: null })
+    world.submit({ ...giant, id: 'two' })
+    world.submit({ ...giant, id: 'one', bytes: 350, lane: 'premium' })
+    // Its tokens come while the other writes what it could read.
+    expect(startsOf(world)).toEqual(['first', 'one'])
+    world.advance(12_500)
+    expect(placeOf(world, 'two')).toBe('aside')
+    world.submit({ ...giant, tenant: 'b', id: 'else', lane: 'batch', bytes: 350, prefix: null })
+    expect(world.started().at(-1)).toBe('b/else')
   })
 })
 
