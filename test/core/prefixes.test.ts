@@ -210,6 +210,27 @@ describe('when it ends', () => {
   })
 })
 
+test('nobody waits for what the provider does not keep, as the last answer says', () => {
+  const world = worldOf()
+  const tokens = (cacheCreationTokens: number, cacheReadTokens: number) =>
+    verdictOf('ok', { usage: { ...usage(20), cacheCreationTokens, cacheReadTokens } })
+  for (const [i, { say, waits }] of [
+    { say: tokens(0, 0), waits: false },
+    { say: verdictOf('ok'), waits: false },
+    { say: tokens(900, 0), waits: true },
+    { say: tokens(0, 0), waits: false },
+    { say: tokens(0, 900), waits: true },
+  ].entries()) {
+    siblings(world, [`first${i}`])
+    world.end(`a/first${i}`, say)
+    world.advance(WARM)
+    siblings(world, [`second${i}`, `third${i}`])
+    expect([i, placeOf(world, `third${i}`)]).toEqual([i, waits ? 'aside' : 'slot'])
+    for (const id of ['second', 'third']) world.end(`a/${id}${i}`)
+    world.advance(WARM)
+  }
+})
+
 describe('back at the head', () => {
   test('in the old order, whatever came meanwhile and whoever comes back first', () => {
     const world = worldOf()

@@ -45,7 +45,7 @@ export function standsAside(
   of: { estimate: Estimate; now: Millis; effects: Effect[] },
 ): boolean {
   const { estimate, now, effects } = of
-  if (prefix.opening.size === 0 || now < prefix.warmUntil) return false
+  if (prefix.opening.size === 0 || now < prefix.warmUntil || prefix.inVain) return false
   if (prefix.aside.size >= ASIDE_MOST) return false
   const most = state.config.file.scheduling.prefix_wait_ms - request.asideMs
   const until = Math.min(now + most, latestStart(state, request, estimate, now))
@@ -83,8 +83,11 @@ export function hasEnded(
   prefix: Shared,
   of: { verdict: Verdict; now: Millis; effects: Effect[] },
 ): void {
+  const { kind, usage } = of.verdict
+  if (kind === 'ok' && usage !== null)
+    prefix.inVain = usage.cacheCreationTokens + usage.cacheReadTokens === 0
   if (!prefix.opening.has(request)) return
-  if (of.verdict.kind === 'ok') return becomesWarm(state, request, prefix, of)
+  if (kind === 'ok') return becomesWarm(state, request, prefix, of)
   prefix.opening.delete(request)
   letBack(state, prefix, of)
 }

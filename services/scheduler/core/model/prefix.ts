@@ -8,10 +8,13 @@ export interface Prefix<Call> {
   readonly aside: Set<Call>
   /** So long it is taken to be in the provider's cache; -Infinity: it never was. */
   warmUntil: Millis
+  /** The last answer neither wrote to the cache nor read from it: too short a prefix, or none that is marked. */
+  inVain: boolean
 }
 
 export const newPrefix = <Call>(): Prefix<Call> => ({
   opening: new Set(),
   aside: new Set(),
   warmUntil: -Infinity,
+  inVain: false,
 })
