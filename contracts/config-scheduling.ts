@@ -278,6 +278,14 @@ export const schedulingFile = z
       why: 'most of a queue that one tenant may hold while another has requests there',
       source: `${LAWS} §12`,
     }),
+    prefix_wait_ms: int({
+      default: 0,
+      min: 0,
+      max: 60_000,
+      unit: 'ms',
+      why: 'longest wait of a call for another one that writes their common prefix to the cache; 0: none waits',
+      source: `${LAWS} §22`,
+    }),
     idle_tenants_max: int({
       default: 100_000,
       min: 1,

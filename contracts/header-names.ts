@@ -5,7 +5,13 @@ import { HEADER } from './messages.ts'
 /** Over HTTP the lane is a header; over NATS it is in the subject. */
 export const LANE_HEADER = 'Headgate-Lane'
 
-const OF_ANY: readonly string[] = [HEADER.id, HEADER.deadline, HEADER.degrade, HEADER.maxAttempts]
+const OF_ANY: readonly string[] = [
+  HEADER.id,
+  HEADER.deadline,
+  HEADER.degrade,
+  HEADER.maxAttempts,
+  HEADER.prefix,
+]
 const ASKED: readonly string[] = [...OF_ANY, HEADER.again]
 const ASKED_OVER_HTTP: readonly string[] = [LANE_HEADER, ...ASKED]
 /** A job's, which is asked for over NATS. */

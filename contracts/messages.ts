@@ -14,6 +14,7 @@ export const HEADER = {
   degrade: 'Headgate-Degrade',
   maxAttempts: 'Headgate-Max-Attempts',
   again: 'Headgate-Again',
+  prefix: 'Headgate-Prefix',
   only: 'Headgate-Only',
   waitMs: 'Headgate-Wait-Ms',
   notBefore: 'Headgate-Not-Before-Ms',
@@ -120,6 +121,10 @@ export const requestHeaders = z.object({
     .pipe(z.int().min(1, ATTEMPTS_SHAPE).max(ATTEMPTS_MAX, ATTEMPTS_SHAPE))
     .optional(),
   again: z.literal(NEVER_AGAIN, { error: `expected ${NEVER_AGAIN}, or no such header` }).optional(),
+  prefix: z
+    .string()
+    .regex(TOKEN, { error: `expected ${TOKEN_SHAPE}` })
+    .optional(),
   notBeforeMs: z
     .string()
     .regex(/^[0-9]{1,9}$/, { error: NOT_BEFORE_SHAPE })

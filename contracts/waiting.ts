@@ -14,6 +14,10 @@ const row = (means: string, act: string | null): Row => ({ means, act })
 /** In the order in which they are asked: the first that holds a request is its reason. */
 export const waitReasons = {
   retry: row('it was tried and comes back after a back-off', null),
+  prefix: row(
+    'another call is writing the prefix that both share to the cache, and has not begun to answer',
+    'lower scheduling.prefix_wait_ms if such calls may rather pay for it themselves',
+  ),
   lane_paused: row('its lane is paused', 'resume the lane when the reason for the pause is gone'),
   block: row(
     'the upstream account is blocked',

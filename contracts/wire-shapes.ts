@@ -43,6 +43,9 @@ export const requestHeaderBlock = z.object({
   [HEADER.maxAttempts]: requestHeaders.shape.maxAttempts.describe(
     `Tries in all, the first included; from 1 to ${ATTEMPTS_MAX}. Absent: the lane's max_attempts.`,
   ),
+  [HEADER.prefix]: requestHeaders.shape.prefix.describe(
+    "Names the cached beginning that this call shares with others of its tenant and model, which wait for the first of them where scheduling.prefix_wait_ms says so. Absent: the body's cache_control says it.",
+  ),
   [HEADER.again]: requestHeaders.shape.again.describe(
     'For the HTTP door and the client library: a call whose instance died before it said a word is not asked again, since it may have run. Absent: it is, once.',
   ),

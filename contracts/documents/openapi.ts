@@ -127,7 +127,14 @@ const KEY =
 // ---- what is asked ----
 
 const LANE = 'headgate-lane'
-const SCHEDULING = [HEADER.id, HEADER.deadline, HEADER.degrade, HEADER.maxAttempts, HEADER.again]
+const SCHEDULING = [
+  HEADER.id,
+  HEADER.deadline,
+  HEADER.degrade,
+  HEADER.maxAttempts,
+  HEADER.prefix,
+  HEADER.again,
+]
   .map(lower)
   .concat(LANE)
 const PASSED_ON = [HEADER.version, HEADER.beta, HEADER.traceparent, HEADER.tracestate].map(lower)

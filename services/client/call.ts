@@ -28,6 +28,7 @@ export function prepareCall(
   const id = options.id ?? makeId(() => by.system.random())
   checkToken('lane', lane)
   checkToken('id', id)
+  if (options.prefix !== undefined) checkToken('prefix', options.prefix)
   const headers: [string, string][] = [[HEADER.id, id]]
   if (options.deadlineMs !== undefined) {
     headers.push([HEADER.deadline, String(Math.ceil(options.deadlineMs))])
@@ -37,6 +38,7 @@ export function prepareCall(
   }
   if (options.maxAttempts !== undefined)
     headers.push([HEADER.maxAttempts, String(options.maxAttempts)])
+  if (options.prefix !== undefined) headers.push([HEADER.prefix, options.prefix])
   if (options.notBeforeMs !== undefined)
     headers.push([HEADER.notBefore, String(Math.ceil(options.notBeforeMs))])
   const own = ownHeaders(options.headers)
@@ -96,6 +98,7 @@ const OURS: readonly string[] = [
   HEADER.deadline,
   HEADER.degrade,
   HEADER.maxAttempts,
+  HEADER.prefix,
   HEADER.again,
 ]
 

@@ -69,6 +69,10 @@ export interface CallOptions {
   degrade?: readonly DegradeStep[] | undefined
   /** Tries in all, 1 to 10; absent: the lane's own number. */
   maxAttempts?: number | undefined
+  /** Names the cached prefix that this call shares with others of its tenant and model: 1 to 64 characters of A-Z a-z
+   *  0-9 _ -. They wait for the first of them, where `scheduling.prefix_wait_ms` says so. Absent: Headgate looks at the
+   *  body's `cache_control`. */
+  prefix?: string | undefined
   /** False: the call is never asked a second time where it may have run. Absent: once, of another instance, where
    *  the one that had it died before it said a word; `accounting.ambiguous` is 1 then. So is nothing with
    *  `maxAttempts: 1`. A stopping instance's refusal of what never ran is asked elsewhere in any case. */

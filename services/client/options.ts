@@ -52,6 +52,7 @@ const call: OptionNames<CallOptions> = {
   deadlineMs: true,
   degrade: true,
   maxAttempts: true,
+  prefix: true,
   again: true,
   headers: true,
   signal: true,

@@ -13,6 +13,7 @@ const PASSED = [
   HEADER.deadline,
   HEADER.degrade,
   HEADER.maxAttempts,
+  HEADER.prefix,
   HEADER.version,
   HEADER.beta,
   HEADER.traceparent,

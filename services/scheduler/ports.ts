@@ -158,6 +158,8 @@ export interface Used {
   usage: Usage | null
   /** In a batch of the provider's. */
   batch?: boolean
+  /** It waited for another to write the prefix that both share. */
+  waitedForPrefix?: boolean
 }
 
 /** Hears of each call once, when it has ended; must not throw and must not wait. */
@@ -268,6 +270,8 @@ export interface Incoming {
   mediaTokens?: number
   /** The provider may do more than answer: it runs tools itself, in a container or at MCP servers. */
   mayAct?: boolean
+  /** What of its prompt it shares with others of its tenant, by name; absent or null: nothing that is known. */
+  prefix?: string | null
   /** The JSON body as it came; sent upstream byte for byte. */
   body: Uint8Array
   /** The caller's remaining budget; null: the lane's default. */
@@ -317,6 +321,8 @@ export interface NewJob extends JobFlow {
   readonly notBeforeMs: Millis
   readonly degrade: readonly DegradeStep[]
   readonly maxAttempts: number | null
+  /** What of its prompt it shares with others, as its caller names it; absent: it does not. */
+  readonly prefix?: string
   readonly headers: UpstreamHeaders
 }
 

@@ -1,7 +1,7 @@
 /** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
  *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
  *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- half-price` a day in virtual time, `-- batches` what message batches weigh,
- *  `-- budgets` what limits and budgets cost. */
+ *  `-- budgets` what limits and budgets cost, `-- prefix` what siblings of one prompt cost. */
 import { benchBatches } from './batches.ts'
 import { benchBudgets } from './budgets.ts'
 import { benchCore } from './core.ts'
@@ -14,6 +14,7 @@ import { benchMachines } from './machines.ts'
 import { benchMemory } from './memory.ts'
 import { benchOverload } from './overload.ts'
 import { benchPages } from './pages.ts'
+import { benchPrefix } from './prefix.ts'
 import { benchSimulate } from './simulate.ts'
 import { benchStreams } from './streams.ts'
 import { benchWire } from './wire-cost.ts'
@@ -39,6 +40,10 @@ if (only === 'half-price') {
   await benchHalfPrice()
   process.exit(0)
 }
+if (only === 'prefix') {
+  await benchPrefix()
+  process.exit(0)
+}
 if (only === 'fleet-kills') process.exit((await benchFleetKills(options)) ? 0 : 1)
 if (only === 'jobs-soak') process.exit((await benchJobsSoak(options)) ? 0 : 1)
 if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
@@ -46,7 +51,7 @@ const runs = (name: string): boolean => only === undefined || only === name
 const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
 if (only !== undefined && !among.includes(only)) {
   console.error(
-    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets`,
+    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets, prefix`,
   )
   process.exit(2)
 }

@@ -18,6 +18,7 @@ describe('a call that cannot be one', () => {
     ['a deadline of 0', { deadlineMs: 0 }, /^deadlineMs: expected a number from 1 to/],
     ['a deadline that is no number', { deadlineMs: Number.NaN }, /^deadlineMs/],
     ['a ladder that is text', { degrade: 'cache' }, /^degrade: expected a list/],
+    ['a prefix that is no name', { prefix: 'my prompt' }, /^prefix: expected 1 to 64 characters/],
     ['an again that is a word', { again: 'never' }, /^again: expected true or false/],
     ['another again', { headers: { 'Headgate-Again': 'often' } }, /expected never$/],
     ['a header that is no text', { headers: { traceparent: 7 } }, /^headers\.traceparent/],
@@ -38,6 +39,16 @@ describe('a call that cannot be one', () => {
     const options = { headers: { 'headgate-again': 'never' } }
     await expect(client.submit(body, options)).rejects.toThrow('headgate-again: expected none')
     expect(server.sent.all).toEqual([])
+    await client.close()
+  })
+
+  test('the prefix that a call shares is said in a header', async () => {
+    const { client, server } = opened()
+    void client.request(body, { prefix: 'mine' }).catch(() => {})
+    await new Promise(setImmediate)
+    expect(server.sent.all.map(({ headers }) => Object.fromEntries(headers ?? []))).toMatchObject([
+      { 'Headgate-Prefix': 'mine' },
+    ])
     await client.close()
   })
 

@@ -63,6 +63,7 @@ export function jobStoreConformance(
       const flow = flowOf()
       const job = newJob(flow, {
         ...{ group: 'g1', degrade: ['fallback', 'cache'], maxAttempts: 2 },
+        prefix: 'shared',
         headers: { version: '2023-06-01', beta: 'a,b', traceparent: '00-1-2-01' },
       })
       const seq = await put(job, '{"a":"é"}')

@@ -26,13 +26,14 @@ const command = fc.oneof(
       lane: fc.integer({ min: 0, max: 2 }),
       model: fc.integer({ min: 0, max: 1 }),
       many: fc.integer({ min: 2, max: 12 }),
+      prefix: fc.nat({ max: 2 }),
     }),
   },
   { weight: 8, arbitrary: fc.record({
     do: fc.constant('submit' as const), tenant: fc.integer({ min: 0, max: 6 }),
     lane: fc.nat({ max: 30 }).map((n) => n % 10 % 4), model: fc.integer({ min: 0, max: 2 }),
     deadlineMs: fc.option(fc.integer({ min: 1, max: 40_000 })), id: fc.integer({ min: 0, max: 150 }),
-    stream: fc.boolean(),
+    stream: fc.boolean(), prefix: fc.nat({ max: 2 }),
   }) },
   { weight: 8, arbitrary: fc.record({
     do: fc.constant('end' as const), which: fc.nat(), kind: fc.constantFrom(...kinds),
@@ -62,6 +63,8 @@ const files = [
   { llm_gateway: { max_inflight_global: 8 }, tenants: { default: { limits: { rpm: 60 } }, t1: { limits: { rpm: 30, edge: 'refuse' } }, t2: { limits: { itpm: 2_000, otpm: 6_000, edge: 'degrade' } }, t3: { limits: { budget: { day: { tokens: 9_000 } } } } } },
   { llm_gateway: { max_inflight_global: 7 }, limits: { accounts_max: 1 }, tenants: { default: { limits: { rpm: 20, budget: { month: { tokens: 5_000, edge: 'queue' } } } } } },
   { llm_gateway: { max_inflight_global: 4 }, lanes: { interactive: { delay_control: true }, premium: { delay_control: true } } },
+  { llm_gateway: { max_inflight_global: 6 }, lanes: { premium: { queue_max: 6 }, interactive: { queue_max: 6, delay_control: true }, batch: { queue_max: 8 } }, scheduling: { prefix_wait_ms: 3_000 } },
+  { llm_gateway: { max_inflight_global: 8 }, routes: [{ model: 'm0', quota: 'q', itpm: 4_000 }, { model: 'm1', quota: 'q' }], scheduling: { prefix_wait_ms: 20_000 }, tenants: { t2: { limits: { rpm: 60 } } } },
 ] // prettier-ignore
 
 function perform(world: CoreWorld, c: Command): void {
@@ -76,10 +79,12 @@ function perform(world: CoreWorld, c: Command): void {
         id: `i${c.id}`,
         deadlineMs: c.deadlineMs,
         stream: c.stream,
+        prefix: c.prefix === 0 ? null : `p${c.prefix}`,
       })
     case 'burst': {
       const [tenant, lane, model] = [`t${c.tenant}`, lanes[c.lane]!, `m${c.model}`]
-      for (let i = 0; i < c.many; i++) world.submit({ tenant, lane, model })
+      const prefix = c.prefix === 0 ? null : `p${c.prefix}`
+      for (let i = 0; i < c.many; i++) world.submit({ tenant, lane, model, prefix })
       return
     }
     case 'end': {
@@ -176,6 +181,7 @@ const SEEN = [
   'requeued', 'settled', 'released', 'wake-at', 'route-wake-at', 'route-opened', 'route-closed', 'alarm',
   'why preempted', 'why backoff', 'completed', 'QUEUE_FULL', 'DEADLINE', 'CANCELLED', 'ATTEMPTS', 'TOO_LATE',
   'RETRY_AFTER_TOO_LONG', 'SHUTDOWN', 'STREAM_BROKEN', 'UPSTREAM_REJECTED', 'UPSTREAM_BLOCKED', 'STALE',
+  'aside',
 ] // prettier-ignore
 
 test('whatever happens, every law holds after every step and everything is given back', () => {
@@ -190,6 +196,7 @@ test('whatever happens, every law holds after every step and everything is given
         comeToRest(world)
         for (const e of world.effects) seen.add(e.type === 'requeued' ? `why ${e.why}` : e.type)
         if (seen.has('why preempted')) seen.add('requeued')
+        if (world.aside > 0) seen.add('aside')
         for (const all of world.outcomes.values()) for (const one of all) seen.add(one)
         expect(world.state.requests.size).toBe(0)
         for (const [key, times] of world.accepted)

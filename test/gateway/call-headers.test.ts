@@ -39,3 +39,10 @@ test('headgate-again is for the door itself, and says never or nothing', () => {
     refusal: { code: 'invalid_request', message: 'Headgate-Again: expected never' },
   })
 })
+
+test('headgate-prefix is the scheduler’s to read', () => {
+  expect(readCall({ 'headgate-prefix': 'mine' })).toMatchObject({
+    ok: true,
+    options: { headers: { 'Headgate-Prefix': 'mine' } },
+  })
+})

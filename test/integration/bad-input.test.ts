@@ -79,6 +79,7 @@ for (const kind of ['memory', 'nats'] as const) {
       ['deadline soon', body(), [['Headgate-Deadline-Ms', 'soon']], 400, 'Headgate-Deadline-Ms: '],
       ['8 days', body(), [['Headgate-Deadline-Ms', '691200000']], 400, 'Headgate-Deadline-Ms: '],
       ['absurd', body(), [['Headgate-Deadline-Ms', '9'.repeat(40)]], 400, 'Headgate-Deadline-Ms: '],
+      ['prefix', body(), [['Headgate-Prefix', 'my secret']], 400, 'Headgate-Prefix: '],
       ['degrade', body(), [['Headgate-Degrade', 'fallback,secret']], 400, 'Headgate-Degrade: '],
       ['no degrade', body(), [['Headgate-Degrade', '']], 400, 'Headgate-Degrade: '],
       ['beta', body(), [['anthropic-beta', 'x'.repeat(2_000)]], 400, 'anthropic-beta: '],

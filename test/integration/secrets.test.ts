@@ -398,6 +398,7 @@ test('nothing that is planted comes out where it was not asked for', async () =>
     [body('whole'), { 'headgate-id': odd }, '/v1/messages'],
     [body('whole'), { 'headgate-degrade': odd }, '/v1/messages'],
     [body('whole'), { 'headgate-deadline-ms': odd }, '/v1/messages'],
+    [body('whole'), { 'headgate-prefix': odd }, '/v1/messages'],
     [body('whole'), { 'content-type': odd }, '/v1/messages'],
     [body('whole'), {}, `/v1/messages/${odd}`],
     ['', {}, `/v1/models/${odd}?a=${odd}`],

@@ -46,6 +46,8 @@ export class CoreWorld {
   /** Slot-seconds of attempts that were preempted, up to their abort; how soon the transport lets go is not
    *  the core's. */
   preempted = 0
+  /** Most that stood aside at once. */
+  aside = 0
   readonly #wakes = new Map<string, number>()
   readonly #routeWakes = new Map<string, number>()
   readonly #controls = new Map<string, RouteControl>()
@@ -65,6 +67,7 @@ export class CoreWorld {
     const effects = step(this.state, input, this.now, this.dice)
     for (const effect of effects) this.#note(effect)
     this.effects.push(...effects)
+    this.aside = Math.max(this.aside, this.state.aside)
     if (this.#check && this.#checksNow()) {
       const found = [...violations(this.state, effects), ...this.#virtualTimes()]
       if (found.length > 0) throw new Error(`after ${input.type}: ${found.join('; ')}`)

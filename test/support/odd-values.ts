@@ -53,6 +53,7 @@ const NAMES = [
   'headgate-id',
   'headgate-deadline-ms',
   'headgate-degrade',
+  'headgate-prefix',
   'anthropic-version',
   'anthropic-beta',
   'traceparent',

@@ -108,8 +108,8 @@ export const rooms: readonly Room[] = [
   },
   {
     at: 'services/scheduler/nats/',
-    may: ['./**', '#contracts/**', '#ports', '@nats-io/**', 'node:buffer'],
-    why: 'nats is a door: #contracts, #ports, @nats-io, and node:buffer to tell UTF-8 without making a text of the bytes. It carries words and decides nothing.',
+    may: ['./**', '#contracts/**', '#ports', '@nats-io/**', 'node:buffer', 'node:crypto'],
+    why: 'nats is a door: #contracts, #ports, @nats-io, node:buffer to tell UTF-8 without making a text of the bytes, and node:crypto to name the prefix of a body by its hash. It carries words and decides nothing.',
   },
   {
     at: 'services/scheduler/jobs/',

@@ -120,6 +120,7 @@ function intakeOn(bus: Bus, aux: AuxCalls, { of, loop, seen, desk, ...more }: Do
       return {
         requestBytes: now.limits.request_bytes,
         scan: { depthMax: now.limits.json_depth, valuesMax: now.limits.json_values },
+        prefixes: now.scheduling.prefix_wait_ms > 0,
         replyPrefixes: now.nats.reply_prefixes,
       }
     },

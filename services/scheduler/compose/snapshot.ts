@@ -188,7 +188,8 @@ function oldest(lane: Lane, now: number): number | null {
   let at = Infinity
   for (const laneRoute of lane.laneRoutes)
     for (const flow of laneRoute.queue.flows.values())
-      if (flow.head !== null) at = Math.min(at, flow.head.queuedAt)
+      for (const first of [flow.head, flow.aside.first])
+        if (first !== null) at = Math.min(at, first.queuedAt)
   return at === Infinity ? null : Math.round(now - at)
 }
 

@@ -115,19 +115,21 @@ const expectedOf = ({ state }: Loop): { lane: string; expectedMs: number }[] =>
 /** The stored body, read as a request's is; null: the bounds of a body have become narrower since. */
 function requestOf(
   job: StoredJob,
-  { limits }: ConfigFile,
+  { limits, scheduling }: ConfigFile,
 ): Omit<Incoming, 'reply' | 'past'> | null {
   const said: Readonly<Record<string, string | undefined>> = {
     [HEADER.version]: job.headers.version,
     [HEADER.beta]: job.headers.beta,
     [HEADER.traceparent]: job.headers.traceparent,
     [HEADER.tracestate]: job.headers.tracestate,
+    [HEADER.prefix]: job.prefix,
   }
   const parsed = parseRequest({
     message: { data: job.body, header: (name) => said[name], names: () => [] },
     makeId: () => job.id,
     bytesMax: limits.request_bytes,
     scan: { depthMax: limits.json_depth, valuesMax: limits.json_values },
+    prefixes: scheduling.prefix_wait_ms > 0,
     as: 'job',
   })
   if (!parsed.ok) return null

@@ -50,6 +50,32 @@ export function queuesAddUp(state: State): Finding {
   return `${waiting} waiting, but counts of ${counts.join(', ')}`
 }
 
+/** Whoever stands aside waits for a call that is in a slot and has not begun to answer, and not beyond its time. */
+export function asideForACause(state: State): Finding {
+  let aside = 0
+  for (const { key, place, prefix, flow, asideMs } of state.requests.values()) {
+    if (place.in !== 'aside') continue
+    aside++
+    if (prefix === null || prefix.opening.size === 0) return `${key} stands aside for nobody`
+    for (const other of prefix.opening)
+      if (attemptOf(other)?.firstByte !== false) return `${key} stands aside for ${other.key}`
+    if (place.until < state.now || flow.queued < flow.aside.size) return `${key} stands aside late`
+    const most = state.config.file.scheduling.prefix_wait_ms
+    if (asideMs + place.until - place.since > most) return `${key} stands aside for too long`
+  }
+  const queues = sum(
+    state.lanes.flatMap((lane) => lane.laneRoutes),
+    (laneRoute) => laneRoute.queue.aside,
+  )
+  const flows = sum(state.tenants.values(), (tenant) =>
+    sum(tenant.flows, (flow) => flow.aside.size),
+  )
+  const counts = [state.aside, queues, flows]
+  return counts.every((n) => n === aside)
+    ? null
+    : `${aside} aside, but counts of ${counts.join(', ')}`
+}
+
 /** What those who wait are expected to use is what each of them is, but for the rounding of sums. */
 export function expectedAddsUp(state: State): Finding {
   const waiting = new Map<LaneRoute, { duration: number; blind: number }>()
@@ -218,6 +244,7 @@ export function allBackAtRest(state: State): Finding {
   const held = {
     slots: state.inflight,
     queued: state.queued,
+    aside: state.aside,
     bytes: state.bytes,
     tenantBytes: sum(state.tenants.values(), (tenant) => tenant.bytes),
     active: state.active.size,
@@ -231,6 +258,7 @@ export function allBackAtRest(state: State): Finding {
 const always = [
   slotsAddUp,
   queuesAddUp,
+  asideForACause,
   expectedAddsUp,
   onePlaceEach,
   permitsAddUp,

@@ -53,7 +53,8 @@ import { firstByteMs } from './laws/first-byte.ts'
 import { sampleNeeds } from './laws/needs.ts'
 import { noteProgress } from './laws/progress.ts'
 import { reviewShare, takeShare } from './laws/share-in-force.ts'
-import { dequeue, enqueue } from './laws/queueing.ts'
+import { standsAside, hasEnded } from './laws/prefixes.ts'
+import { comeBack, dequeue, enqueue } from './laws/queueing.ts'
 import { queueFull, refuse } from './laws/refusal.ts'
 import { noteFault, settle } from './laws/settlement.ts'
 
@@ -171,6 +172,8 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
       finish(state, request, dropped, effects)
       continue
     }
+    const { prefix } = request
+    if (prefix !== null && standsAside(state, request, prefix, { estimate, now, effects })) continue
     const { account } = request.tenant
     if (account !== null && !mayPay(state, account, { request, need: estimate, now, effects }))
       continue
@@ -208,7 +211,7 @@ function start(
   if (request.attempts + request.preemptions === 0)
     state.load.started({
       firm: !request.lane.config.preemptible,
-      waitMs: now - request.acceptedAt,
+      waitMs: now - request.acceptedAt - request.asideMs,
       now,
     })
   charge(state, request, now, { duration: estimate.duration, cost: charged })
@@ -236,6 +239,7 @@ function start(
     ending: null,
   }
   take(state, request, attempt)
+  request.prefix?.opening.add(request)
   startsTest(state, request, now, effects)
   effects.push({ type: 'start-attempt', request, attempt })
 }
@@ -259,6 +263,7 @@ function onVerdict(
   if (learnQuota(state, quota, { verdict, request, attempt: running, now, dice, limits }))
     pausedHere(state, quota, now, effects)
   const attempt = release(state, request)
+  if (request.prefix !== null) hasEnded(state, request, request.prefix, { verdict, now, effects })
   const preempted = attempt.ending === 'preempt' && verdict.kind === 'ended'
   settle(state, request, attempt, verdict, preempted, now)
   settlePayment(state, request, attempt, { verdict, preempted, now, effects })
@@ -294,16 +299,9 @@ function onVerdict(
   if (verdict.kind === 'unexplained') request.unexplained++
   const decision = retry(state, request, verdict, now, dice)
   if (!decision.again) {
-    finish(
-      state,
-      request,
-      {
-        ...refuse(decision.reason, decision.message),
-        ...later(request, decision.reason, verdict, now),
-      },
-      effects,
-    )
-    return
+    const refused = refuse(decision.reason, decision.message)
+    const more = later(request, decision.reason, verdict, now)
+    return finish(state, request, { ...refused, ...more }, effects)
   }
   const { waitMs, owes } = decision
   request.place = { in: 'back-off', until: now + waitMs, owes }
@@ -320,6 +318,7 @@ function onWake(state: State, key: string, now: Millis, dice: Dice, effects: Eff
     const refused = refuse('DEADLINE', deadlineWords(state, request, now))
     return conclude(state, request, refused, 'deadline', now, effects)
   }
+  if (request.place.in === 'aside' && now >= request.place.until) comeBack(state, request, now)
   const { place } = request
   if (place.in === 'back-off' && now >= place.until) {
     if (!place.owes || payRetry(state, request, now))

@@ -246,6 +246,7 @@ export class JobsDesk implements Jobs, Deferrals {
       notBeforeMs: job.notBeforeMs,
       degrade: job.degrade.filter((step) => step !== 'defer'),
       maxAttempts: job.maxAttempts ?? null,
+      ...(job.prefix == null ? {} : { prefix: job.prefix }),
       headers: job.headers,
     }
     const added = await store.add(made, job.body)

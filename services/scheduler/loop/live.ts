@@ -59,12 +59,14 @@ export const weightOf = ({
   mediaBytes = 0,
   mediaTokens = 0,
   mayAct = false,
+  prefix = null,
   headers,
 }: Incoming) => ({
   bytes: body.length,
   mediaBytes,
   mediaTokens,
   mayAct,
+  prefix,
   beta: headers.beta ?? null,
 })
 

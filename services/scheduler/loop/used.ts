@@ -15,6 +15,7 @@ export const usedOf = (live: LiveRequest, { request, attempt, verdict }: Ended):
   model: request.route.config.model,
   kind: kindOf({ attempt, verdict }),
   usage: verdict.usage,
+  ...(request.asideMs > 0 ? { waitedForPrefix: true } : {}),
 })
 
 function kindOf({ attempt, verdict }: Pick<Ended, 'attempt' | 'verdict'>): UsageKind {

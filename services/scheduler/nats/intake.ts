@@ -57,6 +57,8 @@ export interface IntakeOptions {
   limits: () => {
     requestBytes: number
     scan?: ScanLimits
+    /** Whether bodies are looked at for prefixes; absent: no. */
+    prefixes?: boolean
     replyPrefixes: readonly string[]
   }
   /** Shared by all doors of an instance. */
@@ -246,6 +248,7 @@ function serveRequests(desk: Desk): Subscription {
       bytesMax: desk.bytesMax(),
       bytesBy: desk.bytesBy(),
       scan: desk.limits().scan,
+      prefixes: desk.limits().prefixes,
     })
     const { tenant } = whose
     const sent = outbox.reply({ tenant, id: parsed.id, to, stream: parsed.stream })

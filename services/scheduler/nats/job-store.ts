@@ -497,6 +497,7 @@ function headersOf(job: NewJob): [string, string][] {
   if (job.group !== NO_GROUP) headers.push([HEADER.batch, job.group])
   if (job.degrade.length > 0) headers.push([HEADER.degrade, job.degrade.join(',')])
   if (job.maxAttempts !== null) headers.push([HEADER.maxAttempts, String(job.maxAttempts)])
+  if (job.prefix !== undefined) headers.push([HEADER.prefix, job.prefix])
   for (const name of UPSTREAM) {
     const value = job.headers[name]
     if (value !== undefined) headers.push([HEADER[name], value])
@@ -519,6 +520,7 @@ function headOf(
     return Number.isFinite(value) ? value : otherwise
   }
   const maxAttempts = number(HEADER.maxAttempts, 0)
+  const prefix = header(message, HEADER.prefix)
   const upstream: UpstreamHeaders = {}
   for (const name of UPSTREAM) {
     const value = header(message, HEADER[name])
@@ -533,6 +535,7 @@ function headOf(
     notBeforeMs: number(HEADER.notBefore, 0),
     degrade: header(message, HEADER.degrade).split(',').filter(Boolean) as DegradeStep[],
     maxAttempts: maxAttempts === 0 ? null : maxAttempts,
+    ...(prefix === '' ? {} : { prefix }),
     headers: upstream,
   }
 }

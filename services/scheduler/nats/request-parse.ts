@@ -12,6 +12,7 @@ import {
 } from '#contracts/messages'
 import { NO_GROUP } from '#contracts/jobs'
 import type { BusMessage, Incoming, Millis } from '#ports'
+import { prefixOfBody } from './body-prefix.ts'
 import { scanBody, type ScanLimits } from './body-scan.ts'
 
 /** What only a job may say. */
@@ -33,6 +34,8 @@ export function parseRequest(of: {
   /** Whose bound that is. */
   bytesBy?: string
   scan?: ScanLimits | undefined
+  /** Whether the body is looked at for a prefix that no header names; absent: no. */
+  prefixes?: boolean | undefined
   /** What it is: a job has headers that a request has not. Absent: a request. */
   as?: 'request' | 'job'
 }): ParsedRequest {
@@ -58,6 +61,7 @@ export function parseRequest(of: {
     mediaBytes: body.media.bytes,
     mediaTokens: body.media.tokens,
     mayAct: body.mayAct,
+    prefix: headers.prefix ?? (of.prefixes === true ? prefixOfBody(data) : null),
     body: ownCopy(data),
     deadlineMs: headers.deadlineMs,
     degrade: headers.degrade,
@@ -87,6 +91,7 @@ const FIELD_HEADER = {
   deadlineMs: HEADER.deadline,
   degrade: HEADER.degrade,
   maxAttempts: HEADER.maxAttempts,
+  prefix: HEADER.prefix,
   again: HEADER.again,
   notBeforeMs: HEADER.notBefore,
   batch: HEADER.batch,
@@ -98,6 +103,7 @@ export interface ReadHeaders {
   deadlineMs: number | null
   degrade: Incoming['degrade']
   maxAttempts: number | null
+  prefix: string | null
   notBeforeMs: Millis
   group: string
   upstream: UpstreamHeaders
@@ -115,6 +121,7 @@ export function readHeaders(
     deadlineMs: null,
     degrade: [],
     maxAttempts: null,
+    prefix: null,
     ...alone,
     upstream: {},
   }
@@ -126,6 +133,7 @@ export function readHeaders(
     deadlineMs: message.header(HEADER.deadline),
     degrade: message.header(HEADER.degrade),
     maxAttempts: message.header(HEADER.maxAttempts),
+    prefix: message.header(HEADER.prefix),
     ...(as === 'request'
       ? { again: message.header(HEADER.again) }
       : {
@@ -141,12 +149,13 @@ export function readHeaders(
   }
   const read = requestHeaders.safeParse(given)
   if (read.success) {
-    const { id, deadlineMs, degrade, maxAttempts, notBeforeMs, batch } = read.data
+    const { id, deadlineMs, degrade, maxAttempts, prefix, notBeforeMs, batch } = read.data
     return {
       id: id ?? null,
       deadlineMs: deadlineMs ?? null,
       degrade: degrade ?? [],
       maxAttempts: maxAttempts ?? null,
+      prefix: prefix ?? null,
       notBeforeMs: notBeforeMs ?? 0,
       group: batch ?? NO_GROUP,
       upstream: upstream.headers,

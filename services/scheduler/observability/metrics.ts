@@ -120,6 +120,8 @@ function billing(to: {
       const model = hop.model === used.model ? named(models, hop.model) : models.label(hop.model)
       for (const [kind, tokens] of billedTokens(hop))
         if (tokens > 0) counters.billed.add(model, kind, lane, tenant, tokens)
+      if (used.waitedForPrefix === true && hop.cacheReadTokens > 0)
+        counters.prefixSaved.add(model, lane, tenant, '', hop.cacheReadTokens)
       if (hop.cost !== null) counters.cost.add(model, lane, tenant, '', hop.cost / 1e6)
     }
   }
@@ -243,6 +245,11 @@ function makeCounters(
     cost: counter(
       'cost_usd_total',
       'What they cost, in USD, where a price is known.',
+      ...(['model', 'lane', 'tenant'] as const),
+    ),
+    prefixSaved: counter(
+      'prefix_saved_tokens_total',
+      'Tokens that calls read from the cache after they had waited for another to write them.',
       ...(['model', 'lane', 'tenant'] as const),
     ),
     refusals: counter('refusals_total', 'Every no, by its reason.', 'reason', 'lane'),

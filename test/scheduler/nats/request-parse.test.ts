@@ -154,6 +154,7 @@ const OURS = [
   'Headgate-Deadline-Ms',
   'Headgate-Degrade',
   'Headgate-Max-Attempts',
+  'Headgate-Prefix',
   'Headgate-Again',
 ]
 
@@ -163,6 +164,7 @@ test('request: one of our headers twice, in whatever case, is refused by name; o
     'headgate-deadline-ms': '5000',
     'headgate-degrade': 'cache',
     'headgate-max-attempts': '2',
+    'headgate-prefix': 'mine',
     'headgate-again': 'never',
   }
   const cased = (name: string) => fc.constantFrom(name, name.toLowerCase(), name.toUpperCase())

@@ -26,6 +26,7 @@ const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['waiting', 'gauge'],
   ['condition_seconds', 'gauge'],
   ['preemptions_total', 'counter'],
+  ['prefix_saved_tokens_total', 'counter'],
   ['tokens_total', 'counter'],
   ['billed_tokens_total', 'counter'],
   ['cost_usd_total', 'counter'],
@@ -184,6 +185,18 @@ test('a served request counts once, with its labels', async () => {
   expect(text).toContain('headgate_queue_wait_ms_count{lane="interactive"} 1')
   expect(text).toMatch(/headgate_queue_wait_ms_p95\{lane="interactive"\} 12(\.\d+)?\n/)
   expect(await page()).toContain(`headgate_requests_total{${labels}} 1`)
+})
+
+test('of calls that waited for a prefix is told what they read from the cache', async () => {
+  feed(...served({ model: 'claude-opus-5' }))
+  const usage = { inputTokens: 10, cacheCreationTokens: 3, cacheReadTokens: 4, outputTokens: 20 }
+  const used = { tenant: 'acme', lane: 'interactive', model: 'claude-opus-5', usage } as const
+  metrics.count({ ...used, kind: 'answered' })
+  metrics.count({ ...used, kind: 'answered', waitedForPrefix: true })
+  metrics.count({ ...used, kind: 'answered', waitedForPrefix: true })
+  expect(series(await page(), 'prefix_saved_tokens_total')).toEqual([
+    'headgate_prefix_saved_tokens_total{model="claude-opus-5",lane="interactive",tenant="acme"} 8',
+  ])
 })
 
 test('what a call used is billed by the kind of its tokens, and costs what its model costs', async () => {

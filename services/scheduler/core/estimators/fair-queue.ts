@@ -10,7 +10,9 @@
  *  A tenant with queued work is armed (in the heap) or parked (at its cap). Push, remove, start and
  *  settle are O(log n). A tenant without requests whose debt is paid is forgotten. */
 import type { Estimate, Expected } from './cost.ts'
+import { link, unlink } from './flow-order.ts'
 import { IndexedHeap, type HeapItem } from './indexed-heap.ts'
+import { LinkedList } from './linked-list.ts'
 
 /** What waits in a queue. */
 export interface Waiting<Item extends Waiting<Item, Who>, Who extends Owner<Item, Who>> {
@@ -19,6 +21,8 @@ export interface Waiting<Item extends Waiting<Item, Who>, Who extends Owner<Item
   readonly expected: Estimate
   /** Virtual time of its arrival. */
   tenantStamp: number
+  /** Which of its flow it was to stand aside, counted from 1; 0: it never did. */
+  asideTurn: number
   before: Item | null
   after: Item | null
 }
@@ -50,6 +54,9 @@ export class Flow<
   tail: Item | null = null
   /** Requests waiting here. */
   queued = 0
+  /** Of them, those who stand aside: out of the order of the others. */
+  readonly aside = new LinkedList<Item>()
+  asideTurns = 0
   /** What its waiting requests are expected to use, together, as far as there was evidence when they came. */
   readonly ahead: Expected = nothing()
   /** Waiting requests of which nothing was known when they arrived. */
@@ -92,6 +99,9 @@ class Fullness<Item extends Waiting<Item, Who>, Who extends Owner<Item, Who>> im
   }
 }
 
+const isEarlier = (a: { asideTurn: number }, b: { asideTurn: number }): boolean =>
+  a.asideTurn > 0 && a.asideTurn < b.asideTurn
+
 type Ranked = {
   start: number
   finish: number
@@ -115,6 +125,8 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
   v = 0
   /** Requests waiting, over all tenants. */
   queued = 0
+  /** Of them, those who stand aside. */
+  aside = 0
   /** The queue is standing: delay control serves the newest of each tenant first. */
   newestFirst = false
   /** What all who wait are expected to use, together, as far as there was evidence when they came. */
@@ -134,6 +146,11 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
   /** `overtakable`: of which items the newest may go first. */
   constructor(overtakable: (item: Item) => boolean) {
     this.#overtakable = overtakable
+  }
+
+  /** Requests whose turn it can be. */
+  get standing(): number {
+    return this.queued - this.aside
   }
 
   /** The tenant whose turn it is; undefined when nobody is armed. */
@@ -181,23 +198,15 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
 
   /** At the tail; the order within a tenant is arrival. */
   append(request: Item): void {
-    const flow = request.flow
-    request.before = flow.tail
-    request.after = null
-    if (flow.tail === null) flow.head = request
-    else flow.tail.after = request
-    flow.tail = request
+    const { flow } = request
+    link(flow, request, flow.tail)
     this.#entered(flow, request, flow.head === request)
   }
 
   /** At the head: requests that were admitted before come back here. */
   prepend(request: Item): void {
-    const flow = request.flow
-    request.after = flow.head
-    request.before = null
-    if (flow.head === null) flow.tail = request
-    else flow.head.before = request
-    flow.head = request
+    const { flow } = request
+    link(flow, request, null)
     this.#entered(flow, request, true)
   }
 
@@ -217,13 +226,7 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
 
   remove(request: Item): void {
     const flow = request.flow
-    const wasHead = flow.head === request
-    if (request.before === null) flow.head = request.after
-    else request.before.after = request.after
-    if (request.after === null) flow.tail = request.before
-    else request.after.before = request.before
-    request.before = null
-    request.after = null
+    const wasHead = unlink(flow, request)
     flow.queued--
     this.queued--
     if (request.expected.evidence) {
@@ -238,6 +241,28 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
     if (this.queued === 0) this.#emptied()
     // A start has charged its flow, whose place in the heap moves even if its head stays.
     if (wasHead || flow.finish > flow.start) this.rearm(flow)
+  }
+
+  /** Out of the order, so that what is behind it goes on; it waits on, in every count. */
+  setAside(request: Item): void {
+    const { flow } = request
+    if (request.asideTurn === 0) request.asideTurn = ++flow.asideTurns
+    const wasHead = unlink(flow, request)
+    flow.aside.add(request)
+    this.aside++
+    if (wasHead) this.rearm(flow)
+  }
+
+  /** To the head, behind those only who stood aside before it and are back. `near`: one of them, if one is known. */
+  comeBack(request: Item, near: Item | null): void {
+    const { flow } = request
+    flow.aside.delete(request)
+    this.aside--
+    let before = near
+    let next = near === null ? flow.head : near.after
+    for (; next !== null && isEarlier(next, request); next = next.after) before = next
+    link(flow, request, before)
+    if (before === null) this.rearm(flow)
   }
 
   /** Puts a flow where it belongs: armed with its present start tag, or out of the heap. */

@@ -8,6 +8,15 @@ export interface Linked<Item> {
 export class LinkedList<Item extends Linked<Item>> {
   #first: Item | null = null
   #last: Item | null = null
+  size = 0
+
+  get first(): Item | null {
+    return this.#first
+  }
+
+  get last(): Item | null {
+    return this.#last
+  }
 
   /** At the end. */
   add(item: Item): void {
@@ -16,6 +25,7 @@ export class LinkedList<Item extends Linked<Item>> {
     if (this.#last === null) this.#first = item
     else this.#last.after = item
     this.#last = item
+    this.size++
   }
 
   delete(item: Item): void {
@@ -26,6 +36,7 @@ export class LinkedList<Item extends Linked<Item>> {
     else after.before = before
     item.before = null
     item.after = null
+    this.size--
   }
 
   *[Symbol.iterator](): Generator<Item> {

@@ -12,6 +12,7 @@ import { cannotPay, joinAccount } from './accounts.ts'
 import { blockWords } from './upstream-block.ts'
 import { HAND } from '#core/model/place'
 import { unreachable } from './deadlines.ts'
+import { prefixOf } from './prefixes.ts'
 import { queueFull, refuse } from './refusal.ts'
 import { routeFor } from './routes.ts'
 
@@ -42,7 +43,7 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
   if (carried === null) state.load.arrived(now)
   if (!lane.config.preemptible) route.reserve.arrived()
   // Where nothing waits a slot is free, and whoever comes may have it.
-  if (laneRoute.queue.queued > 0 && sheds(state, lane, asked.tenant, now)) return no(shed())
+  if (laneRoute.queue.standing > 0 && sheds(state, lane, asked.tenant, now)) return no(shed())
   const room = makeRoom(state, laneRoute, asked, settings)
   if (room.refused !== null) return no(room.refused)
   const deadline = carried?.deadline ?? now + (asked.deadlineMs ?? lane.config.timeoutMs)
@@ -178,8 +179,9 @@ function makeRoom(
   if (fullest === undefined) return full(message)
   const pressure = fullest.queued / fullest.tenant.weight
   if (fullest === own || (ownQueued + 1) / settings.weight >= pressure) return full(message)
-  for (let r = fullest.tail; r !== null; r = r.before)
-    if (r.attempts === 0 && r.preemptions === 0) return { refused: null, evicted: r }
+  for (const newest of [fullest.tail, fullest.aside.last])
+    for (let r = newest; r !== null; r = r.before)
+      if (r.attempts === 0 && r.preemptions === 0) return { refused: null, evicted: r }
   return full(message)
 }
 
@@ -213,6 +215,9 @@ function accept(
     laneStamp: carried?.laneStamp ?? lane.group.v,
     routeStamp: lane.v,
     tenantStamp: laneRoute.queue.v,
+    asideTurn: 0,
+    asideMs: 0,
+    prefix: prefixOf(state, asked, route),
     place: HAND,
     before: null,
     after: null,

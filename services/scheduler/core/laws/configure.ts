@@ -6,6 +6,7 @@ import { configureTenants } from './admission.ts'
 import { endBackfills } from './backfill.ts'
 import type { Effect } from '#core/model/effects'
 import { letGo } from './held.ts'
+import { allComeBack } from './prefixes.ts'
 import { rescale, reviewParking } from './slots.ts'
 import type { Route, State } from '#core/model/state'
 import { configureLanes, quotaOf } from '#core/model/make'
@@ -18,6 +19,7 @@ export function configure(state: State, config: Config, effects: Effect[]): void
   configureAccounts(state)
   configureTenants(state)
   endBackfills(state)
+  allComeBack(state, effects)
   letGo(state, Infinity, effects)
   for (const route of state.routes.values()) configureRoute(state, route)
   const used = new Set([...state.routes.values()].map((route) => route.quota))

@@ -24,7 +24,7 @@ export function waitOf(
   const tenant = state.tenants.get(of.tenant)
   const ahead = flow === null ? null : aheadOf(flow, of.expected)
   const turn =
-    queue.queued > 0
+    queue.standing > 0
       ? queueWait(state, laneRoute, flow, ahead)
       : tenant === undefined
         ? 0
@@ -122,5 +122,5 @@ export const denominators = (route: Route): Denominators => ({
 export function samplePaces(state: State, seconds: Seconds): void {
   for (const lane of state.lanes)
     for (const { pace, queue } of lane.laneRoutes)
-      pace.sample({ ...queue.takeMoved(), seconds, busy: queue.queued > 0 })
+      pace.sample({ ...queue.takeMoved(), seconds, busy: queue.standing > 0 })
 }

@@ -2,6 +2,7 @@
 import type { Effect } from '#core/model/effects'
 import { attemptOf } from '#core/model/place'
 import type { State } from '#core/model/state'
+import { becomesWarm } from './prefixes.ts'
 
 export function noteProgress(
   state: State,
@@ -16,6 +17,8 @@ export function noteProgress(
   if (!attempt.firstByte) {
     attempt.firstByte = true
     request.route.lastByteAt = state.now
+    const { prefix } = request
+    if (prefix !== null) becomesWarm(state, request, prefix, { now: state.now, effects })
   }
   if (what === 'first-byte' || attempt.forwarded || request.answered) return
   attempt.forwarded = true

@@ -21,7 +21,41 @@ export function enqueue(state: State, request: Request, at: 'tail' | 'head', now
   reviewActive(state, request.tenant)
 }
 
+/** Out of the order of its queue; it waits on, in every count. */
+export function setAside(
+  state: State,
+  request: Request,
+  of: { since: Millis; until: Millis },
+): void {
+  if (state.backfills.size > 0) endBackfill(state, request)
+  request.laneRoute.queue.setAside(request)
+  request.place = { in: 'aside', ...of }
+  request.prefix?.aside.add(request)
+  state.aside++
+}
+
+/** To the head of its queue, where it begins a new visit. `near`: who came back just before it. */
+export function comeBack(
+  state: State,
+  request: Request,
+  now: Millis,
+  near: Request | null = null,
+): void {
+  const { place, prefix, flow, laneRoute } = request
+  if (place.in !== 'aside') throw new Error(`${request.key}: who stands aside comes back`)
+  if (state.backfills.size > 0) endBackfill(state, request)
+  request.asideMs += now - place.since
+  request.queueMs += now - request.queuedAt
+  request.queuedAt = now
+  request.checked = false
+  request.place = QUEUE
+  prefix?.aside.delete(request)
+  state.aside--
+  laneRoute.queue.comeBack(request, near?.flow === flow ? near : null)
+}
+
 export function dequeue(state: State, request: Request, now: Millis): void {
+  if (request.place.in === 'aside') comeBack(state, request, now)
   if (state.backfills.size > 0) endBackfill(state, request)
   request.laneRoute.queue.remove(request)
   request.place = HAND

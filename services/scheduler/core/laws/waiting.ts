@@ -33,6 +33,7 @@ const because = (
 export function whyWaits(state: State, request: Request, now: Millis): Wait {
   const { place } = request
   if (place.in === 'back-off') return because('retry', { untilMs: place.until - now })
+  if (place.in === 'aside') return because('prefix', { untilMs: place.until - now })
   return whyFlow(state, request.laneRoute, request.flow, now)
 }
 
@@ -131,42 +132,54 @@ const quotaIn = (laneRoute: LaneRoute, need: Estimate | null, now: Millis): Mill
 /** Who waits for what, by lane and route; requests in back-off are not in a queue and not here.
  *  O(tenants that wait): for observers, not for a step. */
 export function waitingBy(state: State, now: Millis): WaitingRow[] {
-  const rows = new Map<string, WaitingRow & { most: number }>()
+  const rows: Rows = new Map()
   for (const lane of state.lanes)
     for (const laneRoute of lane.laneRoutes)
       if (laneRoute.queue.queued > 0) countLaneRoute(state, laneRoute, now, rows)
   return [...rows.values()].map(({ most: _, ...row }) => row)
 }
 
-function countLaneRoute(
-  state: State,
-  laneRoute: LaneRoute,
-  now: Millis,
-  rows: Map<string, WaitingRow & { most: number }>,
-): void {
+type Rows = Map<string, WaitingRow & { most: number }>
+
+function countLaneRoute(state: State, laneRoute: LaneRoute, now: Millis, rows: Rows): void {
   for (const flow of laneRoute.queue.flows.values()) {
-    if (flow.queued === 0) continue
-    const { reason, bound, untilMs } = whyFlow(state, laneRoute, flow, now)
-    const key = `${laneRoute.lane.config.name} ${laneRoute.route.id} ${reason}`
-    const oldest = flow.head === null ? 0 : Math.round(now - flow.head.queuedAt)
-    const own = reason === 'tenant_cap' || reason === 'tenant_limit'
-    const row = rows.get(key) ?? {
-      lane: laneRoute.lane.config.name,
-      route: laneRoute.route.id,
-      reason,
-      count: 0,
-      oldest_ms: 0,
-      tenant: null,
-      bound: bound === null || Number.isFinite(bound) ? bound : null,
-      until_ms: untilMs,
-      most: 0,
+    const { head, aside, tenant } = flow
+    const standing = flow.queued - aside.size
+    if (standing > 0) {
+      const wait = whyFlow(state, laneRoute, flow, now)
+      count(rows, laneRoute, { wait, tenant, count: standing, oldest: head, now })
     }
-    rows.set(key, row)
-    row.count += flow.queued
-    row.oldest_ms = Math.max(row.oldest_ms, oldest)
-    if (!own || flow.queued <= row.most) continue
-    row.most = flow.queued
-    row.tenant = flow.tenant.name
-    row.bound = bound
+    if (aside.first === null) continue
+    const wait = whyWaits(state, aside.first, now)
+    count(rows, laneRoute, { wait, tenant, count: aside.size, oldest: aside.first, now })
   }
+}
+
+function count(
+  rows: Rows,
+  { lane, route }: LaneRoute,
+  of: { wait: Wait; tenant: Tenant; count: number; oldest: Request | null; now: Millis },
+): void {
+  const { reason, bound, untilMs } = of.wait
+  const key = `${lane.config.name} ${route.id} ${reason}`
+  const oldest = of.oldest === null ? 0 : Math.round(of.now - of.oldest.queuedAt)
+  const own = reason === 'tenant_cap' || reason === 'tenant_limit'
+  const row = rows.get(key) ?? {
+    lane: lane.config.name,
+    route: route.id,
+    reason,
+    count: 0,
+    oldest_ms: 0,
+    tenant: null,
+    bound: bound === null || Number.isFinite(bound) ? bound : null,
+    until_ms: untilMs,
+    most: 0,
+  }
+  rows.set(key, row)
+  row.count += of.count
+  row.oldest_ms = Math.max(row.oldest_ms, oldest)
+  if (!own || of.count <= row.most) return
+  row.most = of.count
+  row.tenant = of.tenant.name
+  row.bound = bound
 }

@@ -7,11 +7,11 @@ import type { Quota, Request, Route, State } from '#core/model/state'
 export const checkAt = (state: State, request: Request): Millis =>
   request.queuedAt + state.config.file.preemption.check_ms
 
-/** One timer serves a request: the first of its deadline, its retry and its preemption check. */
+/** One timer serves a request: the first of its deadline, its retry, the end of its time aside and its preemption check. */
 export function wakeNext(state: State, request: Request, effects: Effect[]): void {
   let at = request.deadline
   const { place } = request
-  if (place.in === 'back-off') at = Math.min(at, place.until)
+  if (place.in === 'back-off' || place.in === 'aside') at = Math.min(at, place.until)
   if (place.in === 'queue' && !request.checked && !request.lane.config.preemptible)
     at = Math.min(at, checkAt(state, request))
   effects.push({ type: 'wake-at', request, at })

@@ -24,6 +24,8 @@ export interface NewRequest {
   mayAct?: boolean
   /** The provider's features that it asks for, as its header names them; absent or null: none. */
   beta?: string | null
+  /** What of its prompt it shares with others, by name; absent or null: nothing that is known. */
+  prefix?: string | null
   /** The caller's remaining budget; null: the lane's default. */
   deadlineMs: Millis | null
   /** Attempts that the caller allows, the first included; absent or null: the lane's. */

@@ -51,6 +51,8 @@ export function emptyState(config: Config, now: Millis): State {
     load: new LoadWatch(),
     inflight: 0,
     queued: 0,
+    aside: 0,
+    prefixes: new Lately(),
     bytes: 0,
     headroom: 0,
     firm: new FirmNeed(),

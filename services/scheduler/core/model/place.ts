@@ -6,7 +6,8 @@ import type { Attempt, Place, Request } from './state.ts'
 export const QUEUE: Place = { in: 'queue' }
 export const HAND: Place = { in: 'hand' }
 
-export const waits = ({ place }: Request): boolean => place.in === 'queue'
+/** In its queue, or aside. */
+export const waits = ({ place }: Request): boolean => place.in === 'queue' || place.in === 'aside'
 
 /** Null: it holds no slot. */
 export const attemptOf = ({ place }: Request): Attempt | null =>

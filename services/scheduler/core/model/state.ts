@@ -22,6 +22,7 @@ import type { Pace } from '#core/estimators/pace'
 import type { StartPace } from '#core/estimators/start-pace'
 import type { Share } from './share.ts'
 import type { Account, Payment } from './account.ts'
+import type { Prefix } from './prefix.ts'
 import type { IndexedHeap } from '#core/estimators/indexed-heap'
 import type { Price } from '#contracts/prices'
 import type { LinkedList } from '#core/estimators/linked-list'
@@ -97,6 +98,8 @@ export interface Reservation {
 /** Where a live request stands: in one of these and no other. */
 export type Place =
   | { readonly in: 'queue' }
+  /** Until the call that leads its prefix has begun to answer, and no longer than this; it counts as queued. */
+  | { readonly in: 'aside'; readonly since: Millis; readonly until: Millis }
   | { readonly in: 'slot'; readonly attempt: Attempt }
   /** `owes`: it ends only when the retry budget has a token for it. */
   | { readonly in: 'back-off'; readonly until: Millis; readonly owes: boolean }
@@ -147,6 +150,11 @@ export interface Request {
   laneStamp: number
   routeStamp: number
   tenantStamp: number
+  asideTurn: number
+  /** Time spent aside so far. */
+  asideMs: Millis
+  /** What of its prompt it shares with others; null: nothing that is known. */
+  readonly prefix: Prefix<Request> | null
   place: Place
   /** Its neighbours in its queue, or among those in slots. */
   before: Request | null
@@ -356,6 +364,10 @@ export interface State {
   share: Share
   inflight: number
   queued: number
+  /** Of them, those who stand aside. */
+  aside: number
+  /** By tenant, route and prefix, those that were used lately. */
+  readonly prefixes: Lately<Prefix<Request>>
   /** Bodies of all live requests. */
   bytes: number
   headroom: number
