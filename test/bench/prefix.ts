@@ -1,5 +1,5 @@
 /** `npm run bench -- prefix`: what calls of agents that share a prompt cost, with `scheduling.prefix_wait_ms` and
- *  without, in virtual time. The provider's cache is read only by who starts after a first byte of the same prefix. */
+ *  without, in virtual time. The provider's cache is read only by who starts after one of the same prefix began to answer. */
 import type { AttemptCall } from '#ports'
 import { seededDice, type Dice } from '#core/estimators/dice'
 import { LoopWorld } from '../support/loop-world.ts'

@@ -17,14 +17,14 @@ function siblings(world: CoreWorld, ids: readonly string[], more: Partial<NewReq
   }
 }
 
-const firstByte = (world: CoreWorld, id: string): void =>
-  void world.input({ type: 'progress', key: `a/${id}`, what: 'first-byte' })
+const begins = (world: CoreWorld, id: string): void =>
+  void world.input({ type: 'progress', key: `a/${id}`, what: 'forwarded' })
 const placeOf = (world: CoreWorld, id: string): string | undefined =>
   world.state.requests.get(`a/${id}`)?.place.in
 const startsOf = (world: CoreWorld): string[] => world.started().map((key) => key.slice(2))
 
 describe('who stands aside', () => {
-  test('siblings, until the first of them has its first byte; then they start in their order', () => {
+  test('siblings, until the first of them begins to answer; then they start in their order', () => {
     const world = worldOf()
     siblings(world, ['one', 'two', 'three', 'four'])
     expect(startsOf(world)).toEqual(['one'])
@@ -32,7 +32,7 @@ describe('who stands aside', () => {
       Array.from({ length: 3 }, () => 'aside'),
     )
     world.advance(1_500)
-    firstByte(world, 'one')
+    begins(world, 'one')
     expect(startsOf(world)).toEqual(['one', 'two', 'three', 'four'])
   })
 
@@ -156,7 +156,7 @@ describe('how long', () => {
 
 describe('when it ends', () => {
   test.each(['overloaded', 'rejected', 'fault', 'ended'] as const)(
-    'the first fails before its first byte (%s): the next one leads, and the others wait for it',
+    'the first fails before it answers (%s): the next one leads, and the others wait for it',
     (kind) => {
       const world = worldOf()
       siblings(world, ['one', 'two', 'three'])
@@ -164,10 +164,20 @@ describe('when it ends', () => {
       world.end('a/one', kind)
       expect(startsOf(world)).toEqual(['one', 'two'])
       expect(placeOf(world, 'three')).toBe('aside')
-      firstByte(world, 'two')
+      begins(world, 'two')
       expect(startsOf(world)).toEqual(['one', 'two', 'three'])
     },
   )
+
+  test('a first byte may be an error’s: nothing is warm by it', () => {
+    const world = worldOf()
+    siblings(world, ['one', 'two', 'three'])
+    world.input({ type: 'progress', key: 'a/one', what: 'first-byte' })
+    expect(startsOf(world)).toEqual(['one'])
+    world.end('a/one', 'overloaded')
+    expect(startsOf(world)).toEqual(['one', 'two'])
+    expect(placeOf(world, 'three')).toBe('aside')
+  })
 
   test('one of two that write it fails: the others wait for the second', () => {
     const world = worldOf()
@@ -181,23 +191,23 @@ describe('when it ends', () => {
     expect(startsOf(world)).toEqual(['one', 'two', 'three'])
   })
 
-  test('an answer without a first byte of its own is one', () => {
+  test('an answer that is not streamed is one', () => {
     const world = worldOf()
     siblings(world, ['one', 'two', 'three'])
     world.end('a/one')
     expect(startsOf(world)).toEqual(['one', 'two', 'three'])
   })
 
-  test('warm for five minutes from the last first byte; then one goes first again', () => {
+  test('warm for five minutes since one last began to answer; then one goes first again', () => {
     const world = worldOf()
     siblings(world, ['one'])
-    firstByte(world, 'one')
+    begins(world, 'one')
     world.end('a/one')
     world.advance(200_000)
     siblings(world, ['two', 'three'])
     expect(startsOf(world)).toEqual(['one', 'two', 'three'])
-    firstByte(world, 'two')
-    firstByte(world, 'three')
+    begins(world, 'two')
+    begins(world, 'three')
     const since = world.now
     world.advance(100_000)
     for (const id of ['two', 'three']) world.end(`a/${id}`)
@@ -218,6 +228,7 @@ test('nobody waits for what the provider does not keep, as the last answer says'
     { say: tokens(0, 0), waits: false },
     { say: verdictOf('ok'), waits: false },
     { say: tokens(900, 0), waits: true },
+    { say: verdictOf('rejected', { usage: usage(0) }), waits: true },
     { say: tokens(0, 0), waits: false },
     { say: tokens(0, 900), waits: true },
   ].entries()) {
@@ -254,8 +265,8 @@ describe('back at the head', () => {
     expect(startsOf(world)).toEqual(['p1', 'q1', 'p2'])
     expect([placeOf(world, 'p3'), placeOf(world, 'q2')]).toEqual(['aside', 'aside'])
     world.setLimit('default-m', 1)
-    firstByte(world, 'q1')
-    firstByte(world, 'p2')
+    begins(world, 'q1')
+    begins(world, 'p2')
     world.setLimit('default-m', 20)
     expect(startsOf(world).slice(3)).toEqual(['p3', 'q2'])
   })
@@ -266,7 +277,7 @@ describe('back at the head', () => {
     siblings(world, ['three'], { lane: 'batch' })
     siblings(world, ['four'])
     world.setLimit('default-m', 1)
-    firstByte(world, 'one')
+    begins(world, 'one')
     const queued = [...world.state.requests.values()].filter(({ place }) => place.in === 'queue')
     expect(queued.map(({ key, lane, flow }) => [key, lane.config.name, flow.queued])).toEqual([
       ['a/two', 'interactive', 2],
@@ -289,7 +300,7 @@ describe('back at the head', () => {
     expect(placeOf(world, 'two')).toBe('aside')
     world.setLimit('default-m', 1)
     world.advance(3_000)
-    firstByte(world, 'one')
+    begins(world, 'one')
     expect(placeOf(world, 'two')).toBe('queue')
     expect(world.effects.at(-1)).toMatchObject({
       ...{ type: 'wake-at', request: { key: 'a/two' } },
@@ -304,7 +315,7 @@ describe('back at the head', () => {
     world.advance(1_000)
     expect(startsOf(world)).toEqual(['one', 'two'])
     expect(placeOf(world, 'one')).toBe('aside')
-    firstByte(world, 'two')
+    begins(world, 'two')
     expect(startsOf(world)).toEqual(['one', 'two', 'one'])
   })
 
@@ -365,7 +376,7 @@ describe('whoever stands aside waits like others', () => {
     const world = worldOf()
     siblings(world, ['one', 'two'])
     world.advance(3_000)
-    firstByte(world, 'one')
+    begins(world, 'one')
     const two = world.state.requests.get('a/two')!
     expect(two.queueMs).toBe(3_001)
     expect(two.asideMs).toBe(3_001)

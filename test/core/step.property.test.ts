@@ -64,7 +64,7 @@ const files = [
   { llm_gateway: { max_inflight_global: 7 }, limits: { accounts_max: 1 }, tenants: { default: { limits: { rpm: 20, budget: { month: { tokens: 5_000, edge: 'queue' } } } } } },
   { llm_gateway: { max_inflight_global: 4 }, lanes: { interactive: { delay_control: true }, premium: { delay_control: true } } },
   { llm_gateway: { max_inflight_global: 6 }, lanes: { premium: { queue_max: 6 }, interactive: { queue_max: 6, delay_control: true }, batch: { queue_max: 8 } }, scheduling: { prefix_wait_ms: 3_000 } },
-  { llm_gateway: { max_inflight_global: 8 }, routes: [{ model: 'm0', quota: 'q', itpm: 4_000 }, { model: 'm1', quota: 'q' }], scheduling: { prefix_wait_ms: 20_000 }, tenants: { t2: { limits: { rpm: 60 } } } },
+  { llm_gateway: { max_inflight_global: 8 }, routes: [{ model: 'm0', rpm: 120, otpm: 9_000 }, { model: 'm1' }], scheduling: { prefix_wait_ms: 20_000 }, tenants: { t2: { limits: { rpm: 60 } } } },
 ] // prettier-ignore
 
 function perform(world: CoreWorld, c: Command): void {

@@ -58,7 +58,7 @@ export function asideForACause(state: State): Finding {
     aside++
     if (prefix === null || prefix.opening.size === 0) return `${key} stands aside for nobody`
     for (const other of prefix.opening)
-      if (attemptOf(other)?.firstByte !== false) return `${key} stands aside for ${other.key}`
+      if (attemptOf(other)?.forwarded !== false) return `${key} stands aside for ${other.key}`
     if (place.until < state.now || flow.queued < flow.aside.size) return `${key} stands aside late`
     const most = state.config.file.scheduling.prefix_wait_ms
     if (asideMs + place.until - place.since > most) return `${key} stands aside for too long`

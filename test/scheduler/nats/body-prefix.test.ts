@@ -20,6 +20,7 @@ describe('none', () => {
     ['a text that speaks of it', { messages: [said(text('"cache_control": 1'))] }],
     ['a value of that name', { tools: [tool('a', { required: ['cache_control'] })] }],
     ['a text that ends with it', { messages: [said(text('"cache_control'))] }],
+    ['a key that ends with it', { tools: [tool('a', { 'x"cache_control': 1 })] }],
     ['a mark elsewhere', { metadata: MARK, messages: [said(text('a'))] }],
   ])('%s', (_, body) => expect(prefixOf(body)).toBeNull())
 })
@@ -64,6 +65,16 @@ describe('up to and with the last block that is marked', () => {
   test('of tools, where nothing else has one', () => {
     const one = { tools, system: 'You are', messages: unmarked }
     expect(prefixOf(one)).toBe(prefixOf({ tools: tools.slice(0, 2), messages: unmarked }))
+  })
+
+  test('the same blocks as tools and as system are two prefixes', () => {
+    const blocks = [text('two', MARK)]
+    expect(prefixOf({ tools: blocks })).not.toBe(prefixOf({ system: blocks }))
+  })
+
+  test('whatever spaces stand around a mark', () => {
+    const one = '{ "tools" : [ { "cache_control"\n: null } , 1 ] , "messages" : [ ] }'
+    expect(prefixOfBody(Buffer.from(one))).toMatch(/^[0-9a-f]{32}$/)
   })
 
   test('a key that stands twice counts as the last one says', () => {

@@ -63,7 +63,7 @@ function latestStart(state: State, request: Request, estimate: Estimate, now: Mi
   return request.deadline - SPARE * 1_000 * service
 }
 
-/** A call has its first byte: from now on others read what it wrote. */
+/** A call has begun to answer: from now on others read what it wrote. */
 export function becomesWarm(
   state: State,
   request: Request,

@@ -17,10 +17,11 @@ export function noteProgress(
   if (!attempt.firstByte) {
     attempt.firstByte = true
     request.route.lastByteAt = state.now
-    const { prefix } = request
-    if (prefix !== null) becomesWarm(state, request, prefix, { now: state.now, effects })
   }
   if (what === 'first-byte' || attempt.forwarded || request.answered) return
   attempt.forwarded = true
   effects.push({ type: 'forwarding', request, attempt })
+  const { prefix } = request
+  // A first byte may be an error's; an event is an answer's.
+  if (prefix !== null) becomesWarm(state, request, prefix, { now: state.now, effects })
 }

@@ -2,7 +2,7 @@
 import type { Millis } from '#contracts/units'
 
 export interface Prefix<Call> {
-  /** In slots and without a first byte: what they write to the provider's cache cannot be read yet. */
+  /** In slots, and have not begun to answer: what they write to the provider's cache cannot be read yet. */
   readonly opening: Set<Call>
   /** Who stands aside until it can, the first one first. */
   readonly aside: Set<Call>
