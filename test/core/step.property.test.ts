@@ -216,6 +216,7 @@ test('equal seed, configuration and inputs give equal effects (I16)', () => {
       world.effects.map((e) => ({
         ...e,
         request: 'request' in e ? e.request.key : null,
+        ...('account' in e ? { account: e.account.name, allowance: e.allowance.budget } : {}),
         route: 'route' in e && e.route !== null && typeof e.route === 'object' ? e.route.id : null,
       })),
     )

@@ -65,7 +65,7 @@ export function step(state: State, input: Input, at: Millis, dice: Dice): Effect
   let came: Request | null = null
   if (input.type === 'request') came = onRequest(state, input.request, now, effects)
   else receive(state, input, now, dice, effects)
-  if (!state.draining) fill(state, now, effects)
+  if (!state.draining) fill(state, came, now, effects)
   if (came !== null && !came.answered) wakeNext(state, came, effects)
   return effects
 }
@@ -151,8 +151,8 @@ function onCancel(state: State, key: string, now: Millis, effects: Effect[]): vo
 
 // ---- attempts ----
 
-/** Starts whatever may start. */
-function fill(state: State, now: Millis, effects: Effect[]): void {
+/** Starts whatever may start; `came` has arrived with this step. */
+function fill(state: State, came: Request | null, now: Millis, effects: Effect[]): void {
   if (state.backfills.size > 0) recall(state, now, effects)
   if (state.holding.size > 0) letGo(state, now, effects)
   if (state.waitingAccounts.size > 0) releaseAccounts(state, now, effects)
@@ -161,11 +161,9 @@ function fill(state: State, now: Millis, effects: Effect[]): void {
     const request = select(state, now, skip)
     if (request === null) return
     if (state.holding.size > 0 && standsBack(state, request, now, effects)) continue
-    // What has just arrived was estimated a moment ago.
+    // What has just arrived was estimated a moment ago, and nothing was learned since.
     const estimate =
-      request.acceptedAt === now
-        ? request.expected
-        : state.costs.estimate(request.asked, state.config)
+      request === came ? request.expected : state.costs.estimate(request.asked, state.config)
     const dropped = doomed(state, request, now, estimate)
     if (dropped !== null) {
       dequeue(state, request, now)
