@@ -261,3 +261,24 @@ describe('budgets of a tenant', () => {
     expect(wordsOf(world)).toContain('no price is known of unknown')
   })
 })
+
+describe('who waits for its own limit', () => {
+  test('is nobody’s backlog: others are let in as if it were not there', () => {
+    const world = new CoreWorld({ tenants: { slow: { limits: { rpm: 6 } } } })
+    for (let i = 0; i < 12; i++) world.submit({ tenant: 'slow', id: `s${i}`, deadlineMs: 290_000 })
+    const endAll = () => {
+      for (const key of world.running()) world.end(key, verdictOf('ok', { usage: usage(10, 20) }))
+    }
+    for (let second = 0; second < 60; second++) {
+      if (second % 2 === 0) world.submit({ tenant: 'free', id: `f${second}`, deadlineMs: 3_000 })
+      world.advance(300)
+      endAll()
+      world.advance(700)
+      world.tick()
+    }
+    const refused = world.effects.filter((e) => e.type === 'refused')
+    expect(refused.map((e) => e.refused.message)).toEqual([])
+    expect(world.started().filter((key) => key.startsWith('free/'))).toHaveLength(30)
+    expect(world.started().filter((key) => key.startsWith('slow/')).length).toBeLessThan(9)
+  })
+})

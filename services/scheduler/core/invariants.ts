@@ -9,7 +9,6 @@ import {
   freeOn,
   freeOverall,
   headroomFor,
-  isHeldBack,
   mostInflight,
   unasked,
 } from './laws/slots.ts'
@@ -76,6 +75,18 @@ export function asideForACause(state: State): Finding {
     : `${aside} aside, but counts of ${counts.join(', ')}`
 }
 
+/** Who is held back is nobody's backlog. */
+export function heldBackAddsUp(state: State): Finding {
+  for (const laneRoute of state.lanes.flatMap((lane) => lane.laneRoutes)) {
+    const { queue } = laneRoute
+    const back = sum(queue.flows.values(), (flow) =>
+      flow.tenant.heldBack ? flow.queued - flow.aside.size : 0,
+    )
+    if (back !== queue.back) return `${back} are held back, ${queue.back} counted`
+  }
+  return null
+}
+
 /** What those who wait are expected to use is what each of them is, but for the rounding of sums. */
 export function expectedAddsUp(state: State): Finding {
   const waiting = new Map<LaneRoute, { duration: number; blind: number }>()
@@ -126,7 +137,7 @@ export function lackingAddsUp(state: State): Finding {
 /** I8's mechanism: a tenant at its cap is outside every heap, any other with work is in it. */
 export function parkedAtCap(state: State): Finding {
   for (const tenant of state.tenants.values()) {
-    const should = isHeldBack(tenant) || atCap(state, tenant)
+    const should = tenant.heldBack || atCap(state, tenant)
     if (tenant.parked !== should)
       return `${tenant.name}: parked is ${tenant.parked} with ${tenant.inflight} in flight`
     for (const flow of tenant.flows) {
@@ -258,6 +269,7 @@ export function allBackAtRest(state: State): Finding {
 const always = [
   slotsAddUp,
   queuesAddUp,
+  heldBackAddsUp,
   asideForACause,
   expectedAddsUp,
   onePlaceEach,

@@ -33,6 +33,8 @@ export interface Owner<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
   weight: number
   /** At a cap: outside every heap. */
   parked: boolean
+  /** It waits for its own limits: what it has waiting is no backlog of anybody's. */
+  readonly heldBack: boolean
   readonly flows: Flow<Item, Who>[]
   /** It has nothing anywhere any more. */
   forget(): void
@@ -68,11 +70,14 @@ export class Flow<
   backfilled = false
   /** A pause that its head's cause explains holds it: out of the heap as well. */
   held = false
+  /** Its tenant is held back. */
+  back: boolean
   fullness: Fullness<Item, Who> | null = null
 
   constructor(tenant: Who, queue: FairQueue<Item, Who>) {
     this.tenant = tenant
     this.queue = queue
+    this.back = tenant.heldBack
   }
 }
 
@@ -127,6 +132,8 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
   queued = 0
   /** Of them, those who stand aside. */
   aside = 0
+  /** Of the others, those of tenants that are held back. */
+  back = 0
   /** The queue is standing: delay control serves the newest of each tenant first. */
   newestFirst = false
   /** What all who wait are expected to use, together, as far as there was evidence when they came. */
@@ -150,7 +157,7 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
 
   /** Requests whose turn it can be. */
   get standing(): number {
-    return this.queued - this.aside
+    return this.queued - this.aside - this.back
   }
 
   /** The tenant whose turn it is; undefined when nobody is armed. */
@@ -220,6 +227,7 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
       this.blind++
     }
     this.queued++
+    if (flow.back) this.back++
     if (this.#fullest !== null) this.#recount(this.#fullest, flow)
     if (isHead) this.rearm(flow)
   }
@@ -229,6 +237,7 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
     const wasHead = unlink(flow, request)
     flow.queued--
     this.queued--
+    if (flow.back) this.back--
     if (request.expected.evidence) {
       add(this.#left, request.expected, 1)
       less(flow, request.expected)
@@ -250,6 +259,7 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
     const wasHead = unlink(flow, request)
     flow.aside.add(request)
     this.aside++
+    if (flow.back) this.back--
     if (wasHead) this.rearm(flow)
   }
 
@@ -258,11 +268,20 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
     const { flow } = request
     flow.aside.delete(request)
     this.aside--
+    if (flow.back) this.back++
     let before = near
     let next = near === null ? flow.head : near.after
     for (; next !== null && isEarlier(next, request); next = next.after) before = next
     link(flow, request, before)
     if (before === null) this.rearm(flow)
+  }
+
+  /** Its tenant is held back now, or is so no more. */
+  reviewBack(flow: Flow<Item, Who>): void {
+    const back = flow.tenant.heldBack
+    if (back === flow.back) return
+    flow.back = back
+    this.back += (back ? 1 : -1) * (flow.queued - flow.aside.size)
   }
 
   /** Puts a flow where it belongs: armed with its present start tag, or out of the heap. */
@@ -304,7 +323,7 @@ export class FairQueue<Item extends Waiting<Item, Who>, Who extends Owner<Item, 
    *  forgives one second of the bottleneck, the most that any tenant can have used in it. Without this a
    *  queue that never fills would remember every tenant for ever. */
   rest(elapsedSeconds: number): void {
-    if (this.queued > 0 || this.#idle.size === 0) return
+    if (this.standing > 0 || this.#idle.size === 0) return
     this.v += elapsedSeconds
     this.#forgetPaid()
   }

@@ -244,14 +244,21 @@ function hold(state: State, account: Account<Tenant>, bound: Bound, now: Millis)
   account.waitsFor = bound.what
   if (account.heapAt < 0) state.waitingAccounts.push(account)
   else state.waitingAccounts.moved(account)
-  for (const tenant of account.members) reviewParking(state, tenant)
+  reviewMembers(state, account)
 }
 
 function release(state: State, account: Account<Tenant>): void {
   if (account.heapAt >= 0) state.waitingAccounts.remove(account)
   account.until = 0
   account.waitsFor = null
-  for (const tenant of account.members) reviewParking(state, tenant)
+  reviewMembers(state, account)
+}
+
+function reviewMembers(state: State, { members }: Account<Tenant>): void {
+  for (const tenant of members) {
+    for (const flow of tenant.flows) flow.queue.reviewBack(flow)
+    reviewParking(state, tenant)
+  }
 }
 
 /** Those whose time has come stand in the queues again; the next one's time is asked for. */

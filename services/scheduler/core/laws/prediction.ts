@@ -4,7 +4,7 @@
 import type { Millis, Seconds } from '#contracts/units'
 import { heldUntil } from './held.ts'
 import type { Flow, LaneRoute, Quota, Route, State, Tenant } from '#core/model/state'
-import { bindingCap, isHeldBack } from './slots.ts'
+import { bindingCap } from './slots.ts'
 import { costOf, type Denominators, type Estimate, type Expected } from '#core/estimators/cost'
 import { DIMENSIONS } from '#core/estimators/pace'
 
@@ -106,7 +106,7 @@ function allGoneIn({ queue, pace }: LaneRoute): Seconds {
 
 /** A tenant at its cap waits for its own slots, whatever the others do. */
 function capWait(state: State, laneRoute: LaneRoute, tenant: Tenant, queued: number): Millis {
-  if (!tenant.parked || isHeldBack(tenant)) return 0
+  if (!tenant.parked || tenant.heldBack) return 0
   const cap = bindingCap(state, tenant)
   return (((queued + 1) * laneRoute.pace.meanService) / cap) * 1_000
 }

@@ -8,15 +8,7 @@
 import type { Millis, Seconds } from '#contracts/units'
 import { doomed } from './deadlines.ts'
 import { eligible, upstreamOpen } from './lanes.ts'
-import {
-  capOf,
-  freeOn,
-  freeOverall,
-  isHeldBack,
-  rescaleAllowance,
-  reserved,
-  usable,
-} from './slots.ts'
+import { capOf, freeOn, freeOverall, rescaleAllowance, reserved, usable } from './slots.ts'
 import type { Attempt, LaneRoute, Request, State } from '#core/model/state'
 import { readyAt } from './token-buckets.ts'
 import { attemptOf, waits } from '#core/model/place'
@@ -46,7 +38,7 @@ export interface Victim {
 /** The attempt that should yield to this waiting request, or null. Spends the waste credit. */
 export function victimFor(state: State, request: Request, now: Millis): Victim | null {
   if (!waits(request) || request.flow.held || request.lane.config.preemptible) return null
-  if (isHeldBack(request.tenant)) return null
+  if (request.tenant.heldBack) return null
   const own = request.tenant.parked
   const victim = own ? ownVictim(state, request, now) : anyVictim(state, request, now)
   if (victim === null) return null

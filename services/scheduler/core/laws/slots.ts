@@ -232,16 +232,13 @@ export function bindingCap(state: State, tenant: Tenant): number {
   return others > 0 ? tenant.sharedCap : Infinity
 }
 
-/** It stands out of the queues until its limits allow more. */
-export const isHeldBack = ({ account }: Tenant): boolean => account !== null && account.until > 0
-
 /** It has as many slots as it may. */
 export const atCap = (state: State, tenant: Tenant): boolean =>
   tenant.inflight >= bindingCap(state, tenant)
 
 /** Parks a tenant at its cap, or that must wait for more of its limits; or arms it again. */
 export function reviewParking(state: State, tenant: Tenant): void {
-  const parked = isHeldBack(tenant) || atCap(state, tenant)
+  const parked = tenant.heldBack || atCap(state, tenant)
   if (parked === tenant.parked) return
   tenant.parked = parked
   for (const flow of tenant.flows) flow.queue.rearm(flow)

@@ -13,7 +13,6 @@ import {
   freeOverall,
   fits,
   headroomFor,
-  isHeldBack,
   mostInflight,
   reserved,
 } from './slots.ts'
@@ -47,7 +46,7 @@ export function whyWould(
   const all = whyAll(laneRoute, now)
   if (all !== null) return all
   const { tenant } = of
-  if (tenant !== undefined && isHeldBack(tenant)) return limited(tenant, now)
+  if (tenant !== undefined && tenant.heldBack) return limited(tenant, now)
   if (tenant?.parked === true) return because('tenant_cap', { bound: bindingCap(state, tenant) })
   return whyLaneRoute(state, laneRoute, laneRoute.queue.first()?.expected ?? of.expected, now)
 }
@@ -60,7 +59,7 @@ function whyFlow(state: State, laneRoute: LaneRoute, flow: Flow, now: Millis): W
     const until = heldUntil(laneRoute.route.quota, traitsOf(head.asked), now)
     return because('pause', { untilMs: until === 0 ? null : until - now })
   }
-  if (isHeldBack(tenant)) return limited(tenant, now)
+  if (tenant.heldBack) return limited(tenant, now)
   if (tenant.parked) return because('tenant_cap', { bound: bindingCap(state, tenant) })
   if (flow.backfilled || head === null)
     return because('quota', { untilMs: quotaIn(laneRoute, head?.expected ?? null, now) })

@@ -70,6 +70,11 @@ export class Tenant {
     all.set(name, this)
   }
 
+  /** It stands out of the queues until its limits allow more. */
+  get heldBack(): boolean {
+    return this.account !== null && this.account.until > 0
+  }
+
   /** It has no request and no debt anywhere. */
   forget(): void {
     this.account?.members.delete(this)
