@@ -7,17 +7,16 @@ import type { BudgetUnit, Span } from './tenant-limits.ts'
 
 const nameShape = { error: `expected ${TOKEN_SHAPE}` }
 const tenant = z.string(nameShape).regex(TOKEN, nameShape)
-const amount = { error: 'expected a number above 0, or below 0 to take back' }
+const MOST = { tokens: 1e15, usd: 1e9 } as const
+const amount = { error: 'expected a number that is not 0; below 0 takes back' }
 
 const addition = only({
   span: z.enum(['day', 'month']).describe('Of which budget.'),
   unit: z.enum(['tokens', 'usd']),
   amount: z
     .number(amount)
-    .min(-1e15, amount)
-    .max(1e15, amount)
     .refine((of) => of !== 0, amount)
-    .describe('Tokens, or USD; below 0 takes back.'),
+    .describe('Whole tokens up to 1e15, or USD up to 1e9 with six decimals; below 0 takes back.'),
 })
 
 export const budgetsBody = only({
@@ -37,7 +36,19 @@ export function readBudgetsAsk(json: unknown): BudgetsAsk | string {
   if (!read.success) return firstIssue(read.error)
   const { tenant: whose = null, add = null } = read.data
   if (add !== null && whose === null) return 'tenant: expected whose budget is added to'
+  const wrong = add === null ? null : unfit(add)
+  if (wrong !== null) return `add.amount: ${wrong}`
   return { tenant: whose, add }
+}
+
+function unfit({ unit, amount: value }: NonNullable<BudgetsAsk['add']>): string | null {
+  const most = MOST[unit]
+  if (Math.abs(value) > most) return `expected at most ${most.toLocaleString('en')} ${unit}`
+  if (unit === 'tokens') return Number.isInteger(value) ? null : 'expected whole tokens'
+  const micro = Math.round(value * 1e6)
+  return Math.abs(value * 1e6 - micro) < 1e-3 && micro !== 0
+    ? null
+    : 'expected USD with at most six decimals'
 }
 
 export const budgetRow = z.object({

@@ -69,6 +69,9 @@ export const tenantLimitsFile = z.strictObject({
         source: SOURCE,
       }),
     })
+    .refine((of) => of.day !== undefined || of.month !== undefined, {
+      error: 'expected day, month or both',
+    })
     .optional(),
 })
 export type TenantLimitsFile = z.output<typeof tenantLimitsFile>

@@ -32,8 +32,16 @@ export const waitReasons = {
     'see whether the upstream is sick; a fallback model serves callers who opted in',
   ),
   tenant_limit: row(
-    "its tenant's own limit of the minute, or its budget, is used up",
+    "its tenant's own limit of the minute is used up",
     'raise tenants.<name>.limits, or wait until more comes',
+  ),
+  tenant_budget: row(
+    "its tenant's budget of the day or month is used up",
+    'give it more (headgate budgets add), raise tenants.<name>.limits.budget, or wait for the next one',
+  ),
+  budget_store: row(
+    "more of its tenant's budget is asked for, and the store has not answered",
+    'nothing, if it goes within a second; else see whether JetStream answers',
   ),
   tenant_cap: row(
     'its tenant has as many calls in flight as it may',

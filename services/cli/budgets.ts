@@ -32,7 +32,7 @@ export const budgets = (): Command =>
       dialOptions(new Command('add'))
         .summary('give a tenant more, for the present day or month')
         .argument('<tenant>', 'whose', token)
-        .argument('<amount>', 'tokens or USD; below 0 takes back', number)
+        .argument('<amount>', 'tokens or USD; to take back: -- -5', number)
         .addOption(
           new Option('--span <span>', 'of which budget').choices(['day', 'month']).default('day'),
         )
@@ -45,14 +45,14 @@ export const budgets = (): Command =>
 
 function number(text: string): number {
   const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value) || value === 0)
+  if (!/^-?\d+(\.\d+)?$/.test(text) || value === 0)
     throw new InvalidArgumentError('expected a number that is not 0')
   return value
 }
 
 async function list({ tenant, ...flags }: Flags): Promise<void> {
   const answer = await ask(flags, tenant === undefined ? {} : { tenant })
-  show(answer, flags.json === true)
+  show(answer, flags.json === true, tenant)
 }
 
 async function add(tenant: string, amount: number, flags: AddFlags): Promise<void> {
@@ -65,12 +65,13 @@ const ask = async (flags: DialFlags, body: object): Promise<BudgetsAnswer> =>
     headgate.admin('budgets', body),
   )) as BudgetsAnswer
 
-function show(answer: BudgetsAnswer, asJson: boolean): void {
+function show(answer: BudgetsAnswer, asJson: boolean, tenant?: string): void {
   if (asJson) return json(answer)
   const { budgets: rows, more } = answer
-  if (rows.length === 0) return say('nobody has a budget')
+  if (rows.length === 0)
+    return say(tenant === undefined ? 'nobody has a budget' : `${tenant} has no budget`)
   const table = new Table({
-    head: ['tenant', 'of', 'window', 'budget', 'drawn', 'left', 'begins anew'],
+    head: ['tenant', 'of', 'window', 'budget', 'drawn', 'left', 'begins anew (UTC)'],
     colAligns: ['left', 'left', 'left', 'right', 'right', 'right', 'left'],
     ...PLAIN_TABLE,
   })
@@ -89,4 +90,6 @@ function show(answer: BudgetsAnswer, asJson: boolean): void {
 }
 
 const amount = ({ unit }: BudgetRow, value: number): string =>
-  unit === 'usd' ? value.toFixed(4) : Math.round(value).toLocaleString('en')
+  unit === 'usd'
+    ? value.toLocaleString('en', { minimumFractionDigits: 4, maximumFractionDigits: 6 })
+    : Math.round(value).toLocaleString('en')

@@ -43,10 +43,17 @@ async function sync(flags: Flags): Promise<void> {
     throw new Misuse(
       `${flags.keyEnv} is not set: expected an admin key, which begins with sk-ant-admin`,
     )
+  if (!/^[\x21-\x7e]+$/.test(key))
+    throw new Misuse(
+      `${flags.keyEnv} holds what no key has in it: a space, a line break or the like`,
+    )
   const before = readWhole(path)
   if (before === null) throw new Misuse(`--config: there is no ${path}`)
   const file = configIn(before, path)
-  const baseUrl = file.upstreams[upstream]?.base_url
+  const isFirst = Object.keys(file.upstreams)[0] === upstream
+  const own = file.upstreams[upstream]?.base_url
+  const baseUrl =
+    own === undefined ? undefined : ((isFirst ? env('ANTHROPIC_BASE_URL') : undefined) ?? own)
   if (baseUrl === undefined)
     throw new Misuse(
       `--upstream: no upstream ${upstream}; there are ${Object.keys(file.upstreams).join(', ')}`,

@@ -47,7 +47,9 @@ async function allOf(of: Asked, path: string): Promise<LimitGroup[]> {
 
 async function ask(url: URL, key: string): Promise<unknown> {
   const { status, text } = await answerOf(url, key).catch((error: unknown) => {
-    throw new Failure(`${url.host}: ${messageOf(error)}`)
+    // What is wrong with the way there, and never what was sent.
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+    throw new Failure(`${url.host}: ${messageOf(cause)}`)
   })
   if (status === 401 || status === 403)
     throw new Failure(

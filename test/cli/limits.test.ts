@@ -121,6 +121,16 @@ describe('limits sync', () => {
     expect(text).toBe(before)
   })
 
+  test('a key that was pasted over two lines is never printed', async () => {
+    write('  - { model: claude-opus-4-5 }\n')
+    const run = headgate(['limits', 'sync', '--config', path], {
+      ANTHROPIC_ADMIN_KEY: `${ADMIN}\nx`,
+    })
+    expect(await run.exit).toBe(2)
+    expect(run.output()).not.toContain(ADMIN)
+    expect(run.output()).toContain('ANTHROPIC_ADMIN_KEY holds what no key has in it')
+  })
+
   test('without a key, an upstream or routes it says what is missing', async () => {
     write('  - { model: claude-opus-4-5 }\n')
     const none = headgate(['limits', 'sync', '--config', path], {})

@@ -165,7 +165,8 @@ function shown(path: Path, value: unknown): string {
   if (Array.isArray(value)) return 'found a list'
   if (typeof value === 'object') return 'found a map'
   const at = path.map(String)
-  const inTenant = at[0] === 'tenants' && at[1] !== 'unknown' && at[2] !== 'lanes'
+  const inTenant =
+    at[0] === 'tenants' && at[1] !== 'unknown' && at[2] !== 'lanes' && at[2] !== 'limits'
   if (at[0] === 'upstreams' || (inTenant && (at[2] === 'keys' || typeof value === 'string')))
     return 'found something else (not shown, it may be a secret)'
   if (typeof value !== 'string') return `found ${String(value)}`

@@ -10,6 +10,8 @@ import { keyOf } from './allowances.ts'
 /** Rows of one answer. */
 export const ROWS_MAX = 1_000
 const TRIES = 20
+/** A double counts micro-dollars and tokens exactly up to here. */
+const ADDED_MOST = 1e15
 
 export class BudgetDesk {
   readonly #store: BudgetStore
@@ -57,11 +59,12 @@ export class BudgetDesk {
     const { span, unit } = budget
     const window = this.#window(tenant, budget)
     const { drawn, added } = recordFor(window.name, known)
-    const shown = (units: number): number => (unit === 'usd' ? units / 1e6 : Math.ceil(units))
+    const shown = (units: number): number =>
+      unit === 'usd' ? Math.ceil(units) / 1e6 : Math.ceil(units)
     return {
       ...{ tenant, span, unit, window: window.name },
       ...{ most: shown(budget.most), added: shown(added), drawn: shown(drawn) },
-      left: shown(Math.max(0, budget.most + added - drawn)),
+      left: Math.max(0, shown(budget.most + added - Math.ceil(drawn))),
       ends_at: window.endsAt,
     }
   }
@@ -78,18 +81,27 @@ export class BudgetDesk {
     const budget = budgets.find(({ span, unit }) => span === add.span && unit === add.unit)
     if (budget === undefined) {
       const there = budgets.map(({ span, unit }) => `${unit} by ${span}`).join(', ')
+      const otherwise =
+        there === ''
+          ? `expected one in the configuration: tenants.${tenant}.limits.budget.${add.span}.${add.unit}`
+          : `there is ${there}`
       throw new OperatorError(
-        `add: ${tenant} has no budget of ${add.unit} by ${add.span}; ${there === '' ? 'there is none' : `there is ${there}`}`,
+        `add: ${tenant} has no budget of ${add.unit} by ${add.span}; ${otherwise}`,
       )
     }
-    const units = add.unit === 'usd' ? add.amount * 1e6 : add.amount
+    const units = add.unit === 'usd' ? Math.round(add.amount * 1e6) : add.amount
     const key = this.#key(tenant, budget)
     const { name } = this.#window(tenant, budget)
     for (let tries = 0; tries < TRIES; tries++) {
       const found = await this.#asked(this.#store.read(key))
       const before = recordFor(name, found === null ? null : budgetRecord(found.text))
+      const added = before.added + units
+      if (budget.most + added < 0 || added > ADDED_MOST)
+        throw new OperatorError(
+          `add: ${added < 0 ? 'that would take back more than there is' : 'that is more than can be counted'}`,
+        )
       // Its owner should hear again when that ends too.
-      const record: BudgetRecord = { ...before, added: before.added + units, told: 'nothing' }
+      const record: BudgetRecord = { ...before, added, told: 'nothing' }
       const write = this.#store.write(key, JSON.stringify(record), found?.revision ?? 0)
       if ((await this.#asked(write)) !== null) return this.#rowOf(tenant, budget, record)
     }

@@ -1,5 +1,6 @@
 /** What an operator asks of budgets. */
 import { beforeEach, describe, expect, test } from 'vitest'
+import { readBudgetsAsk } from '#contracts/budget-ask'
 import { memoryBudgetStore } from '#scheduler/memory/budget-store'
 import { BudgetDesk } from '#scheduler/money/budget-desk'
 import { OperatorError, type BudgetStore } from '#ports'
@@ -41,7 +42,7 @@ describe('the list', () => {
         ...{ most: 9_000, added: 0, drawn: 0, left: 9_000 },
         ends_at: Date.parse('2026-12-05T00:00:00Z'),
       },
-      expect.objectContaining({ tenant: 'guest', unit: 'tokens', drawn: 201, left: 300 }),
+      expect.objectContaining({ tenant: 'guest', unit: 'tokens', drawn: 201, left: 299 }),
     ])
   })
 
@@ -67,7 +68,28 @@ describe('more of one', () => {
     await expect(desk.answer({ tenant: 'acme', add })).rejects.toThrow(
       'add: acme has no budget of tokens by day; there is usd by day, tokens by month',
     )
-    await expect(desk.answer({ tenant: 'plain', add })).rejects.toThrow('there is none')
+    await expect(desk.answer({ tenant: 'plain', add })).rejects.toThrow(
+      'expected one in the configuration: tenants.plain.limits.budget.day.tokens',
+    )
+  })
+
+  test('is never less than nothing', async () => {
+    const add = { span: 'day', unit: 'usd', amount: -1.5 } as const
+    expect((await desk.answer({ tenant: 'acme', add })).budgets).toMatchObject([{ left: 0.5 }])
+    await expect(desk.answer({ tenant: 'acme', add })).rejects.toThrow(
+      'that would take back more than there is',
+    )
+  })
+
+  test.each([
+    [{ unit: 'tokens', amount: 5.5 }, 'expected whole tokens'],
+    [{ unit: 'tokens', amount: 1e30 }, 'expected at most 1,000,000,000,000,000 tokens'],
+    [{ unit: 'usd', amount: 1e-7 }, 'expected USD with at most six decimals'],
+    [{ unit: 'usd', amount: -2e9 }, 'expected at most 1,000,000,000 usd'],
+    [{ unit: 'usd', amount: 0 }, 'expected a number that is not 0'],
+  ])('of %o is told what fits', (of, words) => {
+    const asked = readBudgetsAsk({ tenant: 'acme', add: { span: 'day', ...of } })
+    expect(asked).toContain(words)
   })
 
   test('a store that is away is told', async () => {

@@ -109,9 +109,11 @@ export function cannotPay(
   account.divide(partOf(state.share, of.now), of.now)
   const bound = atEdge(account, of)
   if (bound === null || bound.pending) return null
-  const ahead = bound.edge === 'queue' ? queueEnds(account, of) : bound.until
-  if (bound.edge === 'queue' && Math.max(ahead, bound.until) <= of.deadline) return null
-  return bound.refused(Math.max(ahead, bound.until))
+  if (bound.edge !== 'queue') return bound.refused(bound.until)
+  const ends = Math.max(queueEnds(account, of), bound.until)
+  // Of a budget there is one end for all; of a rate the others of a fleet have the rest, and may have room.
+  const soonest = bound.allowance === null ? of.now + (ends - of.now) * account.part : ends
+  return soonest <= of.deadline ? null : bound.refused(ends)
 }
 
 /** When the buckets will have had enough for what waits and for this one too. */
@@ -241,7 +243,7 @@ function usedBy(
 function hold(state: State, account: Account<Tenant>, bound: Bound, now: Millis): void {
   // At least a moment later: what is due now would be looked at in this step again.
   account.until = Math.max(now + 1, Math.min(bound.until, now + HELD_MOST))
-  account.waitsFor = bound.what
+  account.waitsFor = bound.waitsFor
   if (account.heapAt < 0) state.waitingAccounts.push(account)
   else state.waitingAccounts.moved(account)
   reviewMembers(state, account)

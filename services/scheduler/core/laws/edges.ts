@@ -4,7 +4,7 @@ import type { BudgetUnit } from '#contracts/tenant-limits'
 import type { Millis } from '#contracts/units'
 import type { Estimate } from '#core/estimators/cost'
 import type { TokenBucket } from '#core/estimators/token-bucket'
-import type { Account, Allowance } from '#core/model/account'
+import type { Account, AccountWait, Allowance } from '#core/model/account'
 import type { Refused } from '#core/model/effects'
 import type { Route } from '#core/model/state'
 import { refuse } from './refusal.ts'
@@ -21,8 +21,7 @@ export interface Bound {
   readonly allowance: Allowance | null
   /** What is needed beyond what is in hand, of a budget. */
   readonly short: number
-  /** Completes "waits for …". */
-  readonly what: string
+  readonly waitsFor: AccountWait
   /** `until`: when enough will have come, for this one. */
   readonly refused: (until: Millis) => Refused
 }
@@ -69,11 +68,12 @@ function atRate(account: Account, { need, now, first }: Asked): Bound | null {
   const { bucket, what, need: units } = last
   const left = Math.max(0, Math.floor(bucket.levelAt(now)))
   return {
-    ...{ until, edge: account.limits.edge, pending: false, allowance: null, short: 0, what },
+    ...{ until, edge: account.limits.edge, pending: false, allowance: null, short: 0 },
+    waitsFor: 'tenant_limit',
     refused: (ready) =>
       refuse(
         account.limits.edge === 'degrade' ? 'TENANT_LIMIT' : 'TENANT_LIMIT_FIRM',
-        `${nameOf(account)} has used its ${what}: ${left} of ${bucket.limit} left, ${Math.ceil(units)} needed; enough will have come in ${seconds(ready - now)}`,
+        `${nameOf(account)} has used its ${what}: ${left} of ${bucket.limit} left${here(account)}, ${Math.ceil(units)} needed; enough will have come in ${seconds(ready - now)}`,
         { retryAfterMs: ready - now },
       ),
   }
@@ -92,22 +92,29 @@ function atBudget(account: Account, allowance: Allowance, of: Asked): Bound | nu
   if (allowance.window !== null && allowance.left >= units) return null
   const what = `the budget of the ${budget.span}`
   const short = units - allowance.left
-  const common = { edge: budget.edge, allowance, short, what }
+  const common = { edge: budget.edge, allowance, short }
   const refused = (): Refused =>
     refuse(
       budget.edge === 'degrade' ? 'BUDGET' : 'BUDGET_FIRM',
       `${nameOf(account)} has used ${what}: ${amount(Math.max(0, allowance.left), budget.unit)} of ${amount(budget.most, budget.unit)} left, ${amount(units, budget.unit)} needed; it begins anew in ${seconds(allowance.endsAt - now)}`,
       { retryAfterMs: allowance.endsAt - now },
     )
-  if (allowance.exhausted) return { ...common, until: allowance.endsAt, pending: false, refused }
-  return { ...common, until: now + ASK_AGAIN, pending: true, refused }
+  if (allowance.exhausted)
+    return {
+      ...{ ...common, until: allowance.endsAt, pending: false, refused },
+      waitsFor: 'tenant_budget',
+    }
+  return {
+    ...{ ...common, until: now + ASK_AGAIN, pending: true, refused },
+    waitsFor: 'budget_store',
+  }
 }
 
 function unpriced(account: Account, allowance: Allowance, { route }: Asked): Bound {
   const { model } = route.config
   return {
     ...{ until: Infinity, edge: 'refuse', pending: false, allowance, short: 0 },
-    what: 'a price',
+    waitsFor: 'tenant_budget',
     refused: () =>
       refuse(
         'BUDGET_FIRM',
@@ -125,6 +132,10 @@ function endWindow(allowance: Allowance): void {
   allowance.endsAt = Infinity
   allowance.exhausted = false
 }
+
+/** Of a limit that a fleet divides. */
+const here = ({ part }: Account): string =>
+  part < 1 ? ` on this instance, which has ${(100 * part).toFixed(0)} % of it` : ''
 
 const nameOf = ({ name }: Account): string => (name === '*' ? 'the tenant' : `tenant ${name}`)
 

@@ -67,7 +67,17 @@ function whyFlow(state: State, laneRoute: LaneRoute, flow: Flow, now: Millis): W
 }
 
 const limited = ({ account }: Tenant, now: Millis): Wait =>
-  because('tenant_limit', { untilMs: account === null ? null : account.until - now })
+  because(account?.waitsFor ?? 'tenant_limit', {
+    untilMs: account === null || account.waitsFor === 'budget_store' ? null : account.until - now,
+  })
+
+/** Reasons that are a tenant's own. */
+const OWN: ReadonlySet<WaitReason> = new Set([
+  'tenant_cap',
+  'tenant_limit',
+  'tenant_budget',
+  'budget_store',
+])
 
 /** What holds everybody in the lane on this route. */
 function whyAll({ lane, route }: LaneRoute, now: Millis): Wait | null {
@@ -162,7 +172,7 @@ function count(
   const { reason, bound, untilMs } = of.wait
   const key = `${lane.config.name} ${route.id} ${reason}`
   const oldest = of.oldest === null ? 0 : Math.round(of.now - of.oldest.queuedAt)
-  const own = reason === 'tenant_cap' || reason === 'tenant_limit'
+  const own = OWN.has(reason)
   const row = rows.get(key) ?? {
     lane: lane.config.name,
     route: route.id,

@@ -36,6 +36,9 @@ export interface Allowance {
   open: number
 }
 
+/** What a tenant at its edge waits for. */
+export type AccountWait = 'tenant_limit' | 'tenant_budget' | 'budget_store'
+
 /** `Who`: whoever uses it. */
 export class Account<Who = object> implements HeapItem {
   heapAt = -1
@@ -48,7 +51,9 @@ export class Account<Who = object> implements HeapItem {
   /** Until then its tenants stand out of every queue; 0: they do not. */
   until: Millis = 0
   /** Why, while they do. */
-  waitsFor: string | null = null
+  waitsFor: AccountWait | null = null
+  /** Our part of its rates: what a fleet divides. */
+  part = 1
   /** Who is here now and uses it. */
   readonly members = new Set<Who>()
 
@@ -91,6 +96,7 @@ export class Account<Who = object> implements HeapItem {
 
   /** Our part of what a fleet divides. */
   divide(part: number, now: Millis): void {
+    this.part = part
     this.requests.divide(part, now)
     this.inputTokens.divide(part, now)
     this.outputTokens.divide(part, now)
