@@ -28,6 +28,13 @@ const claimed = {
     .describe('A call of its last owner was under way and may have run: it may run twice.'),
 }
 
+const ownWait = z
+  .int()
+  .optional()
+  .describe(
+    "Of queue_ms, what its tenant's own limits or its prefix took; absent: nothing. No guardrail counts it.",
+  )
+
 const events = {
   'request.queued': z.object({
     ...aboutRequest,
@@ -46,6 +53,7 @@ const events = {
     route: z.string(),
     attempt: z.int(),
     queue_ms: z.int(),
+    own_wait_ms: ownWait,
     predicted_wait_ms: z
       .int()
       .nullable()
@@ -87,6 +95,7 @@ const events = {
     attempts: z.int(),
     preemptions: z.int(),
     queue_ms: z.int(),
+    own_wait_ms: ownWait,
     upstream_ms: z.int(),
     total_ms: z.int(),
     input_tokens: z.int().nullable(),

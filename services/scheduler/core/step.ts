@@ -46,7 +46,7 @@ import {
 import { pausedByPeer, pausedHere } from './laws/peers.ts'
 import { blockedByPeer, learnUpstream, startsTest, testNow } from './laws/upstream-block.ts'
 import { checkAt, wakeNext, wakeRoute } from './laws/wakes.ts'
-import { attemptOf } from './model/place.ts'
+import { attemptOf, ownWaitOf } from './model/place.ts'
 import { drain, drainOver } from './laws/draining.ts'
 import { deadlineWords, doomed } from './laws/deadlines.ts'
 import { firstByteMs } from './laws/first-byte.ts'
@@ -209,7 +209,7 @@ function start(
   if (request.attempts + request.preemptions === 0)
     state.load.started({
       firm: !request.lane.config.preemptible,
-      waitMs: now - request.acceptedAt - request.asideMs,
+      waitMs: now - request.acceptedAt - ownWaitOf(request),
       now,
     })
   charge(state, request, now, { duration: estimate.duration, cost: charged })

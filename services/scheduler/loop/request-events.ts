@@ -3,6 +3,7 @@ import type { TraceContext } from '#contracts/events'
 import type { Accounting, Refusal } from '#contracts/messages'
 import type { Prices } from '#contracts/prices'
 import { attemptsAllowed } from '#core/laws/retry'
+import { ownWaitOf } from '#core/model/place'
 import type { Refused } from '#core/model/effects'
 import type { Attempt, Request } from '#core/model/state'
 import type { HeadgateEvent, Millis, Recorder, Scheduler, Used, Verdict } from '#ports'
@@ -77,6 +78,7 @@ export class RequestEvents {
           route: request.route.id,
           attempt: attempt.number,
           queue_ms: Math.round(request.queueMs),
+          ...ownWait(request),
           predicted_wait_ms: first ? Math.round(request.predictedMs) : null,
         },
       }),
@@ -164,6 +166,7 @@ export class RequestEvents {
           ...about(live),
           route: live.route,
           ...settledData(accounting, how.said, how.reason, how.status),
+          ...(live.request === null ? {} : ownWait(live.request)),
           ...costData(live, this.#prices()),
         },
       }),
@@ -190,6 +193,12 @@ export class RequestEvents {
   alarm(data: { name: string; route: string | null; detail: string }): void {
     this.#recorder?.record({ name: 'alarm', at: this.#wall(), data })
   }
+}
+
+/** Left out where there is none. */
+function ownWait(request: Request): { own_wait_ms?: number } {
+  const ms = Math.round(ownWaitOf(request))
+  return ms > 0 ? { own_wait_ms: ms } : {}
 }
 
 /** How a request ended; without a refusal it was answered. */

@@ -79,13 +79,14 @@ export function guardrails(of: {
           return
         case 'request.dispatched':
           // A retry's wait is back-off, not the queue's doing; one that was preempted queues again.
-          if (event.data.attempt === 1) waits.get(event.data.lane)?.add(event.data.queue_ms, now)
+          if (event.data.attempt === 1)
+            waits.get(event.data.lane)?.add(event.data.queue_ms - own(event.data), now)
           return
         case 'request.settled': {
           const { lane, attempts, total_ms, queue_ms } = event.data
           if (attempts > 0) starts.add({ part: attempts, whole: 1 }, now)
-          else if (queue_ms > 0) waits.get(lane)?.add(queue_ms, now)
-          if (urgent.has(lane) && wasAccepted(event.data)) ends.add(total_ms, now)
+          else if (queue_ms > 0) waits.get(lane)?.add(queue_ms - own(event.data), now)
+          if (urgent.has(lane) && wasAccepted(event.data)) ends.add(total_ms - own(event.data), now)
           return
         }
       }
@@ -109,6 +110,9 @@ export function guardrails(of: {
     },
   }
 }
+
+/** A tenant that waits as it is configured to says nothing of the house. */
+const own = ({ own_wait_ms: ms = 0 }: { own_wait_ms?: number | undefined }): number => ms
 
 /** A request dropped from the queue was accepted; one refused at the door never waited. */
 const wasAccepted = (of: { outcome: string; queue_ms: number; attempts: number }): boolean =>

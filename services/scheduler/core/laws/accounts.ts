@@ -242,8 +242,7 @@ function usedBy(
 
 function hold(state: State, account: Account<Tenant>, bound: Bound, now: Millis): void {
   // At least a moment later: what is due now would be looked at in this step again.
-  account.until = Math.max(now + 1, Math.min(bound.until, now + HELD_MOST))
-  account.waitsFor = bound.waitsFor
+  account.hold(Math.max(now + 1, Math.min(bound.until, now + HELD_MOST)), bound.waitsFor, now)
   if (account.heapAt < 0) state.waitingAccounts.push(account)
   else state.waitingAccounts.moved(account)
   reviewMembers(state, account)
@@ -251,8 +250,7 @@ function hold(state: State, account: Account<Tenant>, bound: Bound, now: Millis)
 
 function release(state: State, account: Account<Tenant>): void {
   if (account.heapAt >= 0) state.waitingAccounts.remove(account)
-  account.until = 0
-  account.waitsFor = null
+  account.letGo(state.now)
   reviewMembers(state, account)
 }
 

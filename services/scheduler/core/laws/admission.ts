@@ -217,6 +217,7 @@ function accept(
     tenantStamp: laneRoute.queue.v,
     asideTurn: 0,
     asideMs: 0,
+    ...{ limitedMs: 0, limitedBefore: 0 },
     prefix: prefixOf(state, asked, route),
     place: HAND,
     before: null,

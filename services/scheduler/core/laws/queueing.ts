@@ -8,6 +8,7 @@ import { HAND, QUEUE } from '#core/model/place'
 /** Into the queue, at the tail (arrival) or at the head (requests that were admitted before). */
 export function enqueue(state: State, request: Request, at: 'tail' | 'head', now: Millis): void {
   request.queuedAt = now
+  request.limitedBefore = request.tenant.account?.heldFor(now) ?? 0
   request.checked = false
   request.place = QUEUE
   if (at === 'tail') request.laneRoute.queue.append(request)
@@ -60,6 +61,9 @@ export function dequeue(state: State, request: Request, now: Millis): void {
   request.laneRoute.queue.remove(request)
   request.place = HAND
   request.queueMs += now - request.queuedAt
+  // A changed configuration may have given its tenant another account meanwhile.
+  const limited = (request.tenant.account?.heldFor(now) ?? 0) - request.limitedBefore
+  request.limitedMs += Math.max(0, Math.min(limited, now - request.queuedAt))
   request.tenant.queued--
   request.lane.queued--
   state.queued--

@@ -52,6 +52,9 @@ export class Account<Who = object> implements HeapItem {
   until: Millis = 0
   /** Why, while they do. */
   waitsFor: AccountWait | null = null
+  /** Since when they do, and for how long they did before. */
+  heldSince: Millis = 0
+  #heldMs: Millis = 0
   /** Our part of its rates: what a fleet divides. */
   part = 1
   /** Who is here now and uses it. */
@@ -92,6 +95,23 @@ export class Account<Who = object> implements HeapItem {
       known.exhausted = false
       return known
     })
+  }
+
+  hold(until: Millis, waitsFor: AccountWait, now: Millis): void {
+    if (this.until === 0) this.heldSince = now
+    this.until = until
+    this.waitsFor = waitsFor
+  }
+
+  letGo(now: Millis): void {
+    if (this.until > 0) this.#heldMs += now - this.heldSince
+    this.until = 0
+    this.waitsFor = null
+  }
+
+  /** For how long its tenants have stood out of the queues, in all. */
+  heldFor(now: Millis): Millis {
+    return this.#heldMs + (this.until > 0 ? now - this.heldSince : 0)
   }
 
   /** Our part of what a fleet divides. */

@@ -9,6 +9,9 @@ export const HAND: Place = { in: 'hand' }
 /** In its queue, or aside. */
 export const waits = ({ place }: Request): boolean => place.in === 'queue' || place.in === 'aside'
 
+/** Of its time in the queue, what its tenant's own limits and its own prefix took: no sign of a slow provider. */
+export const ownWaitOf = ({ limitedMs, asideMs }: Request): Millis => limitedMs + asideMs
+
 /** Null: it holds no slot. */
 export const attemptOf = ({ place }: Request): Attempt | null =>
   place.in === 'slot' ? place.attempt : null

@@ -158,6 +158,9 @@ export interface Request {
   asideTurn: number
   /** Time spent aside so far. */
   asideMs: Millis
+  /** Of it, that in which its tenant's own limits held it; and what of such time had passed when it entered. */
+  limitedMs: Millis
+  limitedBefore: Millis
   /** What of its prompt it shares with others; null: nothing that is known. */
   readonly prefix: Prefix<Request> | null
   place: Place
