@@ -23,7 +23,14 @@ const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
     deadline_ms: null,
     predicted_wait_ms: 0,
   },
-  'request.dispatched': { ...who, route, attempt: 1, queue_ms: 12, predicted_wait_ms: 0 },
+  'request.dispatched': {
+    ...who,
+    route,
+    attempt: 1,
+    queue_ms: 12,
+    own_wait_ms: 2,
+    predicted_wait_ms: 0,
+  },
   'request.forwarding': { ...who, route, ttft_ms: 300 },
   'request.retrying': {
     ...who,
@@ -49,6 +56,7 @@ const samples: { [N in HeadgateEvent['name']]: DataOf<N> } = {
     attempts: 1,
     preemptions: 0,
     queue_ms: 12,
+    own_wait_ms: 2,
     upstream_ms: 900,
     total_ms: 912,
     input_tokens: 10,
