@@ -1,11 +1,15 @@
-/** What limits and budgets of each tenant cost in the core, beside the same run without them, in CPU time and memory. */
+/** What limits and budgets of each tenant cost, beside the same without them: in the core, in CPU time and memory, and
+ *  over real NATS. */
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { configFile, resolve } from '#contracts/config'
 import { tenantLimits } from '#contracts/tenant-limits'
 import { Account } from '#core/model/account'
+import { startNatsServer } from '../../services/cli/nats-server.ts'
+import { connect } from '@nats-io/transport-node'
 import { coreRun } from './core.ts'
 import { median, sayTable } from './report.ts'
+import { load, prompt, rounds, start, type Served } from './wire-cost.ts'
 
 const RUNS = 9
 const LIMITS = {
@@ -22,7 +26,7 @@ function cpuOf(tenants: number, tasks: number, file: object): number {
   return (user + system) / tasks
 }
 
-export function benchBudgets(): void {
+export async function benchBudgets(): Promise<void> {
   const rows = [
     [1_000, 20_000],
     [100_000, 100_000],
@@ -44,6 +48,7 @@ export function benchBudgets(): void {
     ['', 'bytes each'],
     ['three rates and two budgets', bytesOfAccount().toFixed(0)],
   ])
+  await overNats()
 }
 
 function bytesOfAccount(): number {
@@ -59,4 +64,44 @@ function bytesOfAccount(): number {
   const after = process.memoryUsage()
   const more = after.heapUsed + after.external - before.heapUsed - before.external
   return more / kept.length
+}
+
+/** Two schedulers on one server, in turns; the second has limits, budgets, prices and looks for prefixes. */
+async function overNats(): Promise<void> {
+  const { server: nats, reason } = await startNatsServer()
+  if (nats === null) throw new Error(reason)
+  const { child: upstream, told } = await start('./upstream.ts', [], {})
+  const scheduler = async (file: string, prefix: string): Promise<Served> => {
+    const { child } = await start('../../services/scheduler/main.ts', [], {
+      NATS_URL: nats.url,
+      ANTHROPIC_BASE_URL: String(told['url']),
+      ANTHROPIC_API_KEY: 'sk-bench',
+      HEADGATE_HTTP_PORT: '0',
+      LOG_LEVEL: 'warn',
+      HEADGATE_CONFIG: new URL(file, import.meta.url).pathname,
+    })
+    return { name: prefix, child, subject: (i) => `${prefix}.v1.request.t${i % 20}.interactive` }
+  }
+  const served = [
+    await scheduler('./bench.yaml', 'llm'),
+    await scheduler('./bench-limits.yaml', 'limited'),
+  ]
+  const nc = await connect({ servers: nats.url })
+  try {
+    const body = prompt(false)
+    for (const one of served) await load(nc, one, { body, count: 5_000, width: 64 })
+    const samples = await rounds(nc, served, { body, count: 10_000, width: 64 })
+    const cpu = (name: string): number => median(samples[name]?.cpuUs ?? [])
+    const [without, beside] = [cpu('llm'), cpu('limited')]
+    sayTable('limits, budgets, prices and prefixes over NATS, 64 at once', [
+      ['', 'CPU µs a request'],
+      ['without', without.toFixed(0)],
+      ['with', beside.toFixed(0)],
+      ['more', `${(100 * (beside / without - 1)).toFixed(1)} %`],
+    ])
+  } finally {
+    await nc.close()
+    for (const child of [...served.map((one) => one.child), upstream]) child.kill('SIGTERM')
+    await nats.stop()
+  }
 }

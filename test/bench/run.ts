@@ -25,7 +25,7 @@ if (only === 'overload') {
   process.exit(0)
 }
 if (only === 'budgets') {
-  benchBudgets()
+  await benchBudgets()
   process.exit(0)
 }
 if (only === 'batches') {

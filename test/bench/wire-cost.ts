@@ -9,7 +9,7 @@ import { median, quantile, sayTable } from './report.ts'
 const TICKS_PER_SECOND = 100
 const ROUNDS = 5
 
-interface Served {
+export interface Served {
   name: string
   child: ChildProcess
   subject: (i: number) => string
@@ -62,7 +62,7 @@ export async function benchWire(): Promise<WireFigures> {
 
 type Samples = Record<string, { cpuUs: number[]; p50Ms: number[] }>
 
-async function rounds(
+export async function rounds(
   nc: NatsConnection,
   served: Served[],
   of: { body: Buffer; count: number; width: number },
@@ -81,7 +81,7 @@ async function rounds(
 }
 
 /** Sends `count` requests, `width` at a time; milliseconds each. A stream ends with an empty message. */
-function load(
+export function load(
   nc: NatsConnection,
   one: Served,
   of: { body: Buffer; count: number; width: number },
