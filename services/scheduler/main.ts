@@ -54,7 +54,7 @@ export type ToParent =
  *  raises the global limit. A call that waited for a socket would wait unseen. */
 const CONNECTIONS_MAX = 10_016
 /** A cluster has elected its leaders by then; a user who may keep nothing there waits as long. */
-const KEPT_WITHIN_MS = 15_000
+const KEPT_WITHIN_MS = 30_000
 const KEPT_LOOK_MS = 500
 /** EX_SOFTWARE of sysexits.h. */
 const EXIT_BUG = 70
