@@ -9,7 +9,6 @@ import { costOfUsage, type MicroUsd, type Price, type Prices } from '#contracts/
 import type { Millis, Tokens } from '#contracts/units'
 import type { Usage, Verdict } from '#contracts/verdict'
 import type { Estimate } from '#core/estimators/cost'
-import type { TokenBucket } from '#core/estimators/token-bucket'
 import {
   Account,
   SHARED_ACCOUNT,
@@ -287,12 +286,14 @@ function want(
   effects.push({ type: 'allowance-wanted', account, allowance, short: Math.max(0, of.short) })
 }
 
+/** What calls used beyond what was in hand. */
 function oweNow(account: Account, allowance: Allowance, effects: Effect[]): void {
   if (allowance.asked) return
   allowance.asked = true
   effects.push({ type: 'allowance-wanted', account, allowance, short: -allowance.left })
 }
 
+/** What the store has granted, or that it did not answer; whoever waits for it is looked at anew. */
 export function takeGrant(
   state: State,
   of: { account: string; span: string; unit: string; grant: Grant | null },
@@ -328,7 +329,3 @@ export function giveBack(allowance: Allowance): { window: string; left: number }
   if (allowance.open === 0) allowance.window = null
   return { window, left }
 }
-
-/** For those who look at a bucket from outside. */
-export const leftIn = (bucket: TokenBucket, now: Millis): number | null =>
-  bucket.limit === null ? null : Math.max(0, Math.floor(bucket.levelAt(now)))
