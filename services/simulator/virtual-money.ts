@@ -6,7 +6,7 @@ import type { MicroUsd } from '#contracts/prices'
 import { SOFT_MARK } from '#contracts/tenant-limits'
 import type { Tokens } from '#contracts/units'
 import type { Account, Allowance } from '#core/model/account'
-import { draw, recordFor, windowAt, type BudgetRecord } from '#core/laws/budgets'
+import { draw, grantOf, recordFor, windowAt, type BudgetRecord } from '#core/laws/budgets'
 import type { BudgetKeeper, Clock, Meter, Used } from '#ports'
 import { keyOf } from '#scheduler/money/allowances'
 import type { Loop } from '#scheduler/loop/loop'
@@ -51,9 +51,7 @@ export class VirtualMoney {
     const owes = Math.max(0, -allowance.left)
     const drawn = draw(known, { most, owes, short, softMark: SOFT_MARK })
     this.#records.set(key, drawn.record)
-    const { granted, exhausted, overall, whole } = drawn
-    const endsAt = clock.now() + window.endsAt - clock.wall()
-    const grant = { window: window.name, granted, endsAt, exhausted, overall, whole }
+    const grant = grantOf(drawn, window, clock)
     loop.grant({ account: name, span, unit, grant })
   }
 

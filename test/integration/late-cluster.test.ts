@@ -43,6 +43,7 @@ test('jobs are kept from the start on, though two of three servers come later', 
     HEADGATE_HTTP_PORT: '0',
   })
   program = launched
+  // Longer than every store that is opened at a start is asked for once.
   await new Promise<void>((over) => void clientSystem.after(9_000, over))
   await Promise.all([start(1), start(2)])
   expect((await launched.told).type).toBe('ready')

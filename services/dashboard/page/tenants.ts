@@ -11,9 +11,10 @@ import { drawBars } from './bars.ts'
 import { keepFresh, openDialog } from './dialog.ts'
 import { attr, button, byId, h, list, say } from './dom.ts'
 import { requestColumns, requestKey } from './requests.ts'
-import { after, every } from './system.ts'
+import { after } from './system.ts'
 import { table, type Column } from './table.ts'
 import type { Page, Section } from './view.ts'
+import { whileSeen } from './while-seen.ts'
 import { clock, duration, elapsed, number, percent, plain } from './words.ts'
 
 const PAGE_ROWS = 50
@@ -30,8 +31,6 @@ interface Asked {
 export function tenants(page: Page, now: () => number): Section {
   const host = byId('tenants-body')
   const asked: Asked = { search: '', sort: 'inflight', dir: 'desc', offset: 0 }
-  let visible = false
-  let recorded = false
   let latest = 0
 
   const about = h('span', { role: 'status', class: 'faint', id: 'tenants-said' })
@@ -46,7 +45,7 @@ export function tenants(page: Page, now: () => number): Section {
     const mine = ++latest
     try {
       const found = await get<TenantsPage>('/api/tenants', { ...asked, limit: PAGE_ROWS })
-      if (mine !== latest || recorded) return
+      if (mine !== latest || seen.recorded()) return
       rows.draw(found.rows)
       paging.draw(found)
       say(about, saidOf(found, asked))
@@ -81,21 +80,14 @@ export function tenants(page: Page, now: () => number): Section {
     { class: 'faint' },
     'A recording holds no table of tenants; the busiest stand under Lanes and slots.',
   )
-  host.replaceChildren(live, silent)
-  new IntersectionObserver(([entry]) => {
-    const before = visible
-    visible = entry?.isIntersecting ?? false
-    if (visible && !before && !recorded) void load()
-  }).observe(host)
-  every(FRESH_MS, () => {
-    if (visible && !recorded && document.visibilityState === 'visible') void load()
+  const seen = whileSeen({
+    ...{ host, live, silent, everyMs: FRESH_MS },
+    load: () => void load(),
   })
   return {
     begin(_, isRecorded) {
-      recorded = isRecorded
-      live.hidden = recorded
-      silent.hidden = !recorded
-      if (!recorded) void load()
+      seen.begin(isRecorded)
+      if (!isRecorded) void load()
     },
     draw() {},
   }

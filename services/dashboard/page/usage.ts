@@ -3,9 +3,9 @@ import type { UsageReport, UsageReportRow } from '#contracts/usage-report'
 import { get, messageOf } from './api.ts'
 import { attr, button, byId, h, say } from './dom.ts'
 import { plot, type Columns, type Plot } from './plot.ts'
-import { every } from './system.ts'
 import { table } from './table.ts'
 import type { Section } from './view.ts'
+import { whileSeen } from './while-seen.ts'
 import { number, shortened } from './words.ts'
 
 const FRESH_MS = 15_000
@@ -24,8 +24,6 @@ export function usage(now: () => number): Section & { repaint(): void } {
   const plots = { tenant: pair('tenant'), model: pair('model') }
   const rows = usageTable()
   let span: Span = '7 days'
-  let visible = false
-  let recorded = false
   let latest = 0
 
   const load = async (): Promise<void> => {
@@ -39,7 +37,7 @@ export function usage(now: () => number): Section & { repaint(): void } {
         ask('model,day'),
         ask('tenant,model'),
       ])
-      if (mine !== latest || recorded) return
+      if (mine !== latest || seen.recorded()) return
       const days = daysOf(from, to)
       plots.tenant.draw(tenants.rows, days)
       plots.model.draw(models.rows, days)
@@ -61,20 +59,13 @@ export function usage(now: () => number): Section & { repaint(): void } {
     rows.element,
   )
   const silent = h('p', { class: 'faint' }, 'A recording holds nothing of what was used.')
-  host.replaceChildren(live, silent)
-  new IntersectionObserver(([entry]) => {
-    const before = visible
-    visible = entry?.isIntersecting ?? false
-    if (visible && !before && !recorded) void load()
-  }).observe(host)
-  every(FRESH_MS, () => {
-    if (visible && !recorded && document.visibilityState === 'visible') void load()
+  const seen = whileSeen({
+    ...{ host, live, silent, everyMs: FRESH_MS },
+    load: () => void load(),
   })
   return {
     begin(_, isRecorded) {
-      recorded = isRecorded
-      live.hidden = recorded
-      silent.hidden = !recorded
+      seen.begin(isRecorded)
     },
     draw() {},
     repaint() {

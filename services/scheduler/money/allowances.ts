@@ -2,16 +2,9 @@
  *  idle, and looks again where there was nothing left. */
 import { SOFT_MARK, type BudgetUnit, type Span, type TenantLimits } from '#contracts/tenant-limits'
 import { SHARED_ACCOUNT, type Account, type Allowance, type Grant } from '#core/model/account'
-import {
-  draw,
-  putBack,
-  recordFor,
-  windowAt,
-  type BudgetRecord,
-  type Window,
-} from '#core/laws/budgets'
+import { draw, grantOf, putBack, recordFor, windowAt, type Window } from '#core/laws/budgets'
 import { hours } from '#contracts/units'
-import { budgetRecord } from './budget-record.ts'
+import { changeBudget, Unread } from './budget-record.ts'
 import type { BudgetStore, Clock, Millis } from '#ports'
 
 /** In hand and not touched for so long, it goes back. */
@@ -19,8 +12,6 @@ export const IDLE: Millis = 10_000
 /** Where nothing was left somebody may have given back, or an operator more. */
 export const LOOK_AGAIN: Millis = 5_000
 const TICK: Millis = 1_000
-/** Writes that lost a race, in a row, before it counts as no answer. */
-const TRIES = 20
 
 /** What is to be told of a tenant's budget. */
 export interface BudgetNews {
@@ -105,17 +96,14 @@ export class Allowances {
     try {
       const window = this.#windowOf(account.limits, budget.span)
       const key = keyOf(at)
-      const drawn = await this.#change(key, (known) => {
+      const drawn = await changeBudget(this.#of.store, key, (known) => {
         const now = draw(recordFor(window.name, known), {
           ...{ most: budget.most, owes, short, softMark: SOFT_MARK },
         })
         return { record: now.record, value: now }
       })
-      const { clock } = this.#of
-      const { granted, exhausted, overall, whole, tell } = drawn
-      const endsAt = clock.now() + (window.endsAt - clock.wall())
-      const grant = { window: window.name, granted, endsAt, exhausted, overall, whole }
-      this.#of.grant({ ...at, grant })
+      this.#of.grant({ ...at, grant: grantOf(drawn, window, this.#of.clock) })
+      const { tell } = drawn
       if (tell === null) return
       const { span, unit, most } = budget
       this.#of.tell({ tenant: account.name, span, unit, window: window.name, what: tell, most })
@@ -124,23 +112,6 @@ export class Allowances {
     } finally {
       held.drawing--
     }
-  }
-
-  /** A compare-and-set that is tried again when another instance was first. */
-  async #change<T>(
-    key: string,
-    change: (known: BudgetRecord | null) => { record: BudgetRecord; value: T },
-  ): Promise<T> {
-    const { store } = this.#of
-    for (let tries = 0; tries < TRIES; tries++) {
-      const found = await store.read(key).catch((cause: unknown) => {
-        throw new Unread('the record cannot be read', { cause })
-      })
-      const { record, value } = change(found === null ? null : budgetRecord(found.text))
-      const written = await store.write(key, JSON.stringify(record), found?.revision ?? 0)
-      if (written !== null) return value
-    }
-    throw new Unread('other instances were first each time')
   }
 
   #windowOf(limits: TenantLimits, span: Span): Window {
@@ -196,7 +167,7 @@ export class Allowances {
   async #putBack(of: Returned): Promise<void> {
     const { key, window, left } = of
     try {
-      await this.#change(key, (known) => {
+      await changeBudget(this.#of.store, key, (known) => {
         // Another window has begun since: what was of the old one is nobody's.
         const later = known !== null && known.window !== window
         return { record: later ? known : putBack(recordFor(window, known), left), value: null }
@@ -212,9 +183,6 @@ interface Returned {
   readonly window: string
   readonly left: number
 }
-
-/** Nothing was written. */
-class Unread extends Error {}
 
 /** A window that is known is looked for anew where the clock was put back behind it. */
 const LONGEST: Millis = hours(32 * 24)

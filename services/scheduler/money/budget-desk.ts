@@ -4,12 +4,11 @@ import type { Config } from '#contracts/config'
 import type { Budget, TenantLimits } from '#contracts/tenant-limits'
 import { recordFor, windowAt, type BudgetRecord } from '#core/laws/budgets'
 import { OperatorError, type BudgetStore, type Clock } from '#ports'
-import { budgetRecord } from './budget-record.ts'
+import { budgetRecord, changeBudget } from './budget-record.ts'
 import { keyOf } from './allowances.ts'
 
 /** Rows of one answer. */
 export const ROWS_MAX = 1_000
-const TRIES = 20
 /** A double counts micro-dollars and tokens exactly up to here. */
 const ADDED_MOST = 1e15
 
@@ -92,24 +91,25 @@ export class BudgetDesk {
     const units = add.unit === 'usd' ? Math.round(add.amount * 1e6) : add.amount
     const key = this.#key(tenant, budget)
     const { name } = this.#window(tenant, budget)
-    for (let tries = 0; tries < TRIES; tries++) {
-      const found = await this.#asked(this.#store.read(key))
-      const before = recordFor(name, found === null ? null : budgetRecord(found.text))
-      const added = before.added + units
-      if (budget.most + added < 0 || added > ADDED_MOST)
-        throw new OperatorError(
-          `add: ${added < 0 ? 'that would take back more than there is' : 'that is more than can be counted'}`,
-        )
-      // Its owner should hear again when that ends too.
-      const record: BudgetRecord = { ...before, added, told: 'nothing' }
-      const write = this.#store.write(key, JSON.stringify(record), found?.revision ?? 0)
-      if ((await this.#asked(write)) !== null) return this.#rowOf(tenant, budget, record)
-    }
-    throw new OperatorError('add: instances were first each time; try it again')
+    const record = await this.#asked(
+      changeBudget(this.#store, key, (known) => {
+        const before = recordFor(name, known)
+        const added = before.added + units
+        if (budget.most + added < 0 || added > ADDED_MOST)
+          throw new OperatorError(
+            `add: ${added < 0 ? 'that would take back more than there is' : 'that is more than can be counted'}`,
+          )
+        // Its owner should hear again when that ends too.
+        const next: BudgetRecord = { ...before, added, told: 'nothing' }
+        return { record: next, value: next }
+      }),
+    )
+    return this.#rowOf(tenant, budget, record)
   }
 
   async #asked<T>(asked: Promise<T>): Promise<T> {
     return asked.catch((error: unknown) => {
+      if (error instanceof OperatorError) throw error
       const why = error instanceof Error ? error.message : 'no reason given'
       throw new OperatorError(`the store of budgets: ${why}`)
     })

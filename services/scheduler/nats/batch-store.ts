@@ -15,13 +15,11 @@ import {
   type GroupResult,
   type Millis,
 } from '#ports'
-import { keysOf } from './kv-bucket.ts'
+import { isWrongLast, keysOf } from './kv-bucket.ts'
 
 /** A store that has not answered by then is away. */
 const WITHIN: Millis = 5_000
 const NS_PER_MS = 1_000_000
-/** JetStream's own codes for a write that expected another message before it. */
-const WRONG_LAST: ReadonlySet<number> = new Set([10_071, 10_164])
 const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077, 10_122, 10_123])
 /** What the headers of a stored page may take beside it. */
 const OVERHEAD_BYTES = 4_096
@@ -273,7 +271,7 @@ async function firstOrNull(written: Promise<number>): Promise<number | null> {
   try {
     return await written
   } catch (error) {
-    if (error instanceof JetStreamApiError && WRONG_LAST.has(error.code)) return null
+    if (isWrongLast(error)) return null
     throw error
   }
 }

@@ -3,10 +3,8 @@ import { JetStreamApiError } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
 import type { NatsConnection } from '@nats-io/transport-node'
 import type { Clock, FleetStore } from '#ports'
-import { bucketOf, watchBucket } from './kv-bucket.ts'
+import { bucketOf, readKey, watchBucket, writeKey } from './kv-bucket.ts'
 
-/** JetStream's own code for a write that expected another message before it. */
-const WRONG_LAST = 10_071
 const KEY = 'shares'
 
 export interface NatsFleetStoreOptions {
@@ -20,22 +18,8 @@ export function natsFleetStore(of: NatsFleetStoreOptions): FleetStore {
   const store = bucketOf(new Kvm(of.connection), of)
   const stops = new Set<() => void>()
   return {
-    read: () =>
-      store.act(async (bucket) => {
-        const entry = await bucket.get(KEY)
-        if (entry === null || entry.operation !== 'PUT') return null
-        return { text: entry.string(), revision: entry.revision }
-      }),
-    write: (text, over) =>
-      store.act((bucket) =>
-        (over === 0 ? bucket.create(KEY, text) : bucket.update(KEY, text, over)).catch(
-          (error: unknown) => {
-            if (error instanceof JetStreamApiError && error.apiError().err_code === WRONG_LAST)
-              return null
-            throw error
-          },
-        ),
-      ),
+    read: () => store.act((bucket) => readKey(bucket, KEY)),
+    write: (text, over) => store.act((bucket) => writeKey(bucket, { key: KEY, text, over })),
     watch(on) {
       stops.add(
         watchBucket(store, of.clock, (key, text, revision) => {

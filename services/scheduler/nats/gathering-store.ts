@@ -1,15 +1,13 @@
 /** What is noted of gatherings, in a key-value bucket: one key each, every write a compare-and-set. */
-import { JetStreamApiError, jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
+import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
 import { Kvm, type KV, type KvEntry } from '@nats-io/kv'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { gathering as gatheringShape } from '#contracts/jobs'
-import { keysOf } from './kv-bucket.ts'
+import { isWrongLast, keysOf } from './kv-bucket.ts'
 import { JobStoreError, type GatheringStore, type NotedGathering } from '#ports'
 
 /** A store that has not answered by then is away. */
 const WITHIN = 5_000
-/** JetStream's own code for a write that expected another message before it. */
-const WRONG_LAST = 10_071
 
 export async function natsGatheringStore(of: {
   connection: NatsConnection
@@ -85,6 +83,3 @@ function notedIn(entry: KvEntry | null): NotedGathering | null {
     return null
   }
 }
-
-const isWrongLast = (error: unknown): boolean =>
-  error instanceof JetStreamApiError && error.apiError().err_code === WRONG_LAST

@@ -84,6 +84,36 @@ export async function keysOf(
   return Object.keys(info.state.subjects ?? {}).map((subject) => subject.slice(under.length))
 }
 
+/** JetStream's own codes for a write that expected another message before it. */
+const WRONG_LAST: ReadonlySet<number> = new Set([10_071, 10_164])
+
+export const isWrongLast = (error: unknown): boolean =>
+  error instanceof JetStreamApiError && WRONG_LAST.has(error.code)
+
+/** Null: nothing stands there, or the mark of what was deleted. */
+export async function readKey(
+  bucket: KV,
+  key: string,
+): Promise<{ text: string; revision: number } | null> {
+  const entry = await bucket.get(key)
+  const text = textOf(entry)
+  return entry === null || text === null ? null : { text, revision: entry.revision }
+}
+
+/** Over that revision, 0: there must be none. Gives its own; null: another was first. */
+export async function writeKey(
+  bucket: KV,
+  of: { key: string; text: string; over: number },
+): Promise<number | null> {
+  const { key, text, over } = of
+  try {
+    return await (over === 0 ? bucket.create(key, text) : bucket.update(key, text, over))
+  } catch (error) {
+    if (isWrongLast(error)) return null
+    throw error
+  }
+}
+
 /** Hears what is there and what changes, begun again whenever it has to be. Gives what ends it. */
 export function watchBucket(
   store: Bucket,

@@ -217,7 +217,7 @@ export function settlePayment(
         ? paid.usd - used.usd
         : paid.inputTokens + paid.outputTokens - used.tokens
     // A debt is written down at once: others count on what is left.
-    if (allowance.left < 0) oweNow(account, allowance, effects)
+    if (allowance.left < 0) ask(account, { allowance, short: -allowance.left }, effects)
   }
 }
 
@@ -280,17 +280,18 @@ function want(
   of: { allowance: Allowance | null; short: number },
   effects: Effect[],
 ): void {
-  const { allowance } = of
-  if (allowance === null || allowance.asked || allowance.exhausted) return
-  allowance.asked = true
-  effects.push({ type: 'allowance-wanted', account, allowance, short: Math.max(0, of.short) })
+  const { allowance, short } = of
+  if (allowance !== null && !allowance.exhausted) ask(account, { allowance, short }, effects)
 }
 
-/** What calls used beyond what was in hand. */
-function oweNow(account: Account, allowance: Allowance, effects: Effect[]): void {
+function ask(
+  account: Account,
+  { allowance, short }: { allowance: Allowance; short: number },
+  effects: Effect[],
+): void {
   if (allowance.asked) return
   allowance.asked = true
-  effects.push({ type: 'allowance-wanted', account, allowance, short: -allowance.left })
+  effects.push({ type: 'allowance-wanted', account, allowance, short: Math.max(0, short) })
 }
 
 /** What the store has granted, or that it did not answer; whoever waits for it is looked at anew. */

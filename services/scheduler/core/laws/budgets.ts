@@ -4,6 +4,7 @@
  *  for debts: calls that used more than they were expected to. So nobody is over its budget by more than that, and an
  *  instance that dies takes at most its portion with it. */
 import type { Span } from '#contracts/tenant-limits'
+import type { Grant } from '#core/model/account'
 import { hours, type Millis } from '#contracts/units'
 
 /** Of what is left, the most that one instance draws at once beyond its need. */
@@ -61,6 +62,16 @@ export function draw(
   }
 }
 const rank = { nothing: 0, mark: 1, end: 2 } as const
+
+/** What an instance may use of it, until the window ends on its own clock. */
+export const grantOf = (
+  { granted, exhausted, overall, whole }: Drawn,
+  window: Window,
+  clock: { now(): Millis; wall(): Millis },
+): Grant => ({
+  ...{ window: window.name, granted, exhausted, overall, whole },
+  endsAt: clock.now() + window.endsAt - clock.wall(),
+})
 
 /** What was drawn and not used; below zero: used and not drawn. */
 export const putBack = (known: BudgetRecord, units: number): BudgetRecord => ({

@@ -4,7 +4,7 @@ import type { BudgetUnit } from '#contracts/tenant-limits'
 import type { Millis } from '#contracts/units'
 import type { Estimate } from '#core/estimators/cost'
 import type { TokenBucket } from '#core/estimators/token-bucket'
-import type { Account, AccountWait, Allowance } from '#core/model/account'
+import { SHARED_ACCOUNT, type Account, type AccountWait, type Allowance } from '#core/model/account'
 import type { Refused } from '#core/model/effects'
 import type { Route } from '#core/model/state'
 import { refuse } from './refusal.ts'
@@ -137,7 +137,8 @@ function endWindow(allowance: Allowance): void {
 const here = ({ part }: Account): string =>
   part < 1 ? ` on this instance, which has ${(100 * part).toFixed(0)} % of it` : ''
 
-const nameOf = ({ name }: Account): string => (name === '*' ? 'the tenant' : `tenant ${name}`)
+const nameOf = ({ name }: Account): string =>
+  name === SHARED_ACCOUNT ? 'the tenant' : `tenant ${name}`
 
 const amount = (units: number, unit: BudgetUnit): string =>
   unit === 'usd' ? `${(units / 1e6).toFixed(6)} USD` : `${Math.ceil(units)} tokens`
