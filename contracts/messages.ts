@@ -41,6 +41,16 @@ export const HEADER = {
   error: 'Nats-Service-Error',
 } as const
 
+/** How one call is to be scheduled, besides its subject: what a caller may say of Headgate's own on any way in. */
+export const SCHEDULING_HEADERS: readonly string[] = [
+  HEADER.id,
+  HEADER.deadline,
+  HEADER.degrade,
+  HEADER.maxAttempts,
+  HEADER.prefix,
+  HEADER.again,
+]
+
 /** A message of a stream that has nothing to say: a sign of life, and no event. */
 export const PING = new TextEncoder().encode('{"type":"ping"}')
 

@@ -1,7 +1,7 @@
 /** The Anthropic-compatible HTTP door as an OpenAPI 3.1 document. Errors come from `refusals`: a new code stands
  *  here by itself. */
 import { component, components, CONTRACT_VERSION, type Json } from './json-schemas.ts'
-import { errorBody, HEADER, refusal } from '#contracts/messages'
+import { errorBody, HEADER, refusal, SCHEDULING_HEADERS } from '#contracts/messages'
 import { refusals, type RefusalCode } from '#contracts/refusals'
 
 /** Said of an id that is asked about over NATS; no path of the door names one. */
@@ -127,16 +127,7 @@ const KEY =
 // ---- what is asked ----
 
 const LANE = 'headgate-lane'
-const SCHEDULING = [
-  HEADER.id,
-  HEADER.deadline,
-  HEADER.degrade,
-  HEADER.maxAttempts,
-  HEADER.prefix,
-  HEADER.again,
-]
-  .map(lower)
-  .concat(LANE)
+const SCHEDULING = [...SCHEDULING_HEADERS.map(lower), LANE]
 const PASSED_ON = [HEADER.version, HEADER.beta, HEADER.traceparent, HEADER.tracestate].map(lower)
 
 function lower(name: string): string {

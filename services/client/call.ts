@@ -1,7 +1,13 @@
 /** What goes out with a call, checked before it becomes a subject or a header. */
 import { isToken, makeId, TOKEN_SHAPE } from '#contracts/ids'
 import { meant } from '#contracts/known-names'
-import { ATTEMPTS_MAX, DEADLINE_MAX_MS, HEADER, NEVER_AGAIN } from '#contracts/messages'
+import {
+  ATTEMPTS_MAX,
+  DEADLINE_MAX_MS,
+  HEADER,
+  NEVER_AGAIN,
+  SCHEDULING_HEADERS,
+} from '#contracts/messages'
 import type { CallOptions, RawBody, SubmitOptions } from './contract.ts'
 import { checkNames } from './options.ts'
 import type { ClientSystem } from './system.ts'
@@ -86,21 +92,14 @@ export function checkSignal(signal: AbortSignal | undefined): void {
 export function ownHeaders(given: Readonly<Record<string, string>> = {}): TransportHeaders {
   for (const [name, value] of Object.entries(given)) {
     if (typeof value !== 'string') throw new TypeError(`headers.${name}: expected text`)
-    if (/^headgate-/i.test(name) && !OURS.some((one) => one.toLowerCase() === name.toLowerCase()))
-      throw new TypeError(`headers: no header ${name}; ${meant(name, OURS)}`)
+    if (
+      /^headgate-/i.test(name) &&
+      !SCHEDULING_HEADERS.some((one) => one.toLowerCase() === name.toLowerCase())
+    )
+      throw new TypeError(`headers: no header ${name}; ${meant(name, SCHEDULING_HEADERS)}`)
   }
   return [...Object.entries(given), ...traceHeaders(given)]
 }
-
-/** What a caller may say to Headgate in a header. */
-const OURS: readonly string[] = [
-  HEADER.id,
-  HEADER.deadline,
-  HEADER.degrade,
-  HEADER.maxAttempts,
-  HEADER.prefix,
-  HEADER.again,
-]
 
 export function checkToken(what: string, text: string): void {
   if (!isToken(text)) throw new TypeError(`${what}: expected ${TOKEN_SHAPE}`)

@@ -1,33 +1,21 @@
 /** The notes of gatherings in a real bucket. */
-import { connect } from '@nats-io/transport-node'
+import type { NatsConnection } from '@nats-io/transport-node'
 import { expect, test } from 'vitest'
 import { JobStoreError } from '#ports'
 import { natsGatheringStore } from '../../services/scheduler/nats/gathering-store.ts'
-import { startNatsServer } from '../../services/cli/nats-server.ts'
 import { gatheringOf, gatheringsConformance } from '../conformance/gatherings.ts'
+import { overNats } from '../support/nats-bucket.ts'
 
-async function open() {
-  const { server, reason } = await startNatsServer()
-  if (server === null) throw new Error(reason)
-  const connection = await connect({ servers: server.url })
-  const again = () => natsGatheringStore({ connection, bucket: 'headgate_gatherings', replicas: 1 })
-  return {
-    store: await again(),
-    connection,
-    again,
-    async stop() {
-      await connection.close()
-      await server.stop()
-    },
-  }
-}
+const storeOn = (connection: NatsConnection) =>
+  natsGatheringStore({ connection, bucket: 'headgate_gatherings', replicas: 1 })
+const open = () => overNats(storeOn)
 
 gatheringsConformance('nats', open)
 
 test('what one instance noted another reads, and a bucket that was deleted is made anew', async () => {
-  const { store, again, connection, stop } = await open()
+  const { store, connection, stop } = await open()
   await store.put(gatheringOf('kept'), 0)
-  const other = await again()
+  const other = await storeOn(connection)
   expect((await other.all()).map(({ gathering }) => gathering.id)).toEqual(['kept'])
   const { jetstreamManager } = await import('@nats-io/jetstream')
   const jsm = await jetstreamManager(connection)
