@@ -1,5 +1,6 @@
 /** The HTTP door. */
 import { z } from 'zod'
+import { BATCH_BYTES_MAX } from './batches.ts'
 import { LONGEST, int, ms } from './config-knob.ts'
 
 export const gatewayFile = z
@@ -37,9 +38,9 @@ export const gatewayFile = z
       source: 'decisions/0043',
     }),
     batch_bytes: int({
-      default: 268_435_456,
+      default: BATCH_BYTES_MAX,
       min: 1_000,
-      max: 268_435_456,
+      max: BATCH_BYTES_MAX,
       unit: 'bytes',
       why: 'the body of one batch: the API takes as many; past it 413',
       source: 'the API: message batches',

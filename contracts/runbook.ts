@@ -232,7 +232,7 @@ export const waitReasonRows = (): { reason: string; means: string; act: string }
     act: waitReasons[reason].act ?? 'nothing needs doing',
   }))
 
-/** The block of the operations page. */
+/** The block of the operations page. @public `npm run generate` calls it. */
 export const renderRunbook = (): string =>
   RUNBOOK_KINDS.map((kind) => {
     const { title, means, act, more } = runbook[kind]

@@ -137,7 +137,6 @@ export const budgetNow = z.object({
   left: z.number().describe('What no instance has drawn of it.'),
   ends_at: z.int().describe('Wall time, ms since 1970.'),
 })
-export type BudgetNow = z.infer<typeof budgetNow>
 
 export const snapshot = z.object({
   instance: z.string(),

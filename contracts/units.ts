@@ -10,6 +10,4 @@ export type Tokens = number
 /** The plain guess before an upstream has counted (control-laws §3). */
 export const CHARS_PER_TOKEN = 3.5
 
-export const seconds = (n: Seconds): Millis => n * 1_000
-export const minutes = (n: number): Millis => n * 60_000
 export const hours = (n: number): Millis => n * 3_600_000

@@ -76,7 +76,8 @@ export function renderSvg(name: string): string {
   return drawChart(chart.machine, { title: chart.title, description: `${meanings.join('. ')}.` })
 }
 
-/** `contracts/generated/charts.ts`: the charts as data, for programs that see no machine. */
+/** `contracts/generated/charts.ts`: the charts as data, for programs that see no machine.
+ *  @public `npm run generate` calls it. */
 export function renderChartsModule(): string {
   const all = charts.map(({ name, shown, machine, title, states }) => ({
     ...shownChart({ name, shown, machine, title, states }),

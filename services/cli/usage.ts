@@ -2,6 +2,7 @@
 import Table from 'cli-table3'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { OPERATOR_USER } from '#contracts/permissions'
+import { PRICES_SOURCE } from '#contracts/prices-source'
 import {
   isDay,
   USAGE_BY,
@@ -29,7 +30,7 @@ export const usage = (): Command =>
     .description(
       'Tokens and USD of the whole fleet, the dearest first. For operators. Days are in UTC. Prices are those that ' +
         'were in force when a call ended; tokens of models without a price are counted apart. Work that was ended ' +
-        'for more urgent work is billed to nobody and has a row of its own.',
+        `for more urgent work is billed to nobody and has a row of its own. The prices that are shipped were read on ${PRICES_SOURCE.date}.`,
     )
     .option('--tenant <tenant>', 'of this one only', token)
     .option('--from <day>', 'the first day, as 2026-11-30 (default: the last)', day)

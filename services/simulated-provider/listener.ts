@@ -7,7 +7,7 @@ import { createControl, type Stats } from './control.ts'
 import { controlDoor } from './control-door.ts'
 import { readFaultSpec } from './fault-spec.ts'
 import { FAULT_KINDS, faultKinds, type FaultKind, type FaultSpec } from './faults.ts'
-import type { LedgerEntry, LedgerPage } from './ledger.ts'
+import type { LedgerPage } from './ledger.ts'
 import { settle, type Limits, type SimulatedProviderOptions } from './options.ts'
 
 export { FAULT_KINDS, faultKinds }
@@ -15,7 +15,6 @@ export type {
   BatchWays,
   FaultKind,
   FaultSpec,
-  LedgerEntry,
   LedgerPage,
   Limits,
   SimulatedProviderOptions,

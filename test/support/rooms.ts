@@ -326,6 +326,7 @@ function expressionOf(pattern: string): RegExp {
 const BEGIN = '    // Written from test/support/rooms.ts by `npm run generate`.\n'
 const END = '    // Until here.\n'
 
+/** @public `npm run generate` calls it. */
 export function renderLinter(present: string): string {
   const from = present.indexOf(BEGIN)
   const until = present.indexOf(END)
