@@ -101,8 +101,8 @@ export const rooms: readonly Room[] = [
     why: "the scheduler's root is its process: main puts together what compose wires.",
   },
   {
-    at: 'services/scheduler/ports.ts',
-    may: ['#contracts/**'],
+    at: 'services/scheduler/ports/',
+    may: ['./**', '#contracts/**'],
     types: ['#core/**', '#platform/**'],
     why: 'ports says what the scheduler asks of the world, in the words of #contracts and the types of #core and #platform: a port that computes is no port.',
   },
