@@ -11,15 +11,7 @@ import type { LedgerPage } from './ledger.ts'
 import { settle, type Limits, type SimulatedProviderOptions } from './options.ts'
 
 export { FAULT_KINDS, faultKinds }
-export type {
-  BatchWays,
-  FaultKind,
-  FaultSpec,
-  LedgerPage,
-  Limits,
-  SimulatedProviderOptions,
-  Stats,
-}
+export type { BatchWays, FaultKind, FaultSpec, LedgerPage, Limits, SimulatedProviderOptions, Stats }
 
 export interface SimulatedProvider {
   /** `http://host:port`, without a slash at its end. */
