@@ -217,3 +217,9 @@ export const about = (live: LiveRequest) => ({
   id: live.incoming.id,
   model: live.model,
 })
+
+export function countsByState(lives: Iterable<LiveRequest>): Record<RequestState, number> {
+  const counts = { queued: 0, running: 0, forwarding: 0, backoff: 0, aborting: 0, settled: 0 }
+  for (const live of lives) counts[live.cell.state]++
+  return counts
+}
