@@ -68,6 +68,7 @@ export type JobClaim = z.infer<typeof jobClaim>
 /** Why a job was given up through no fault of its caller's. */
 export const DEAD_REASONS = [
   'claims_exhausted',
+  'may_have_acted',
   'retries_exhausted',
   'unreadable',
   'result_too_large',

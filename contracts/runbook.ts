@@ -145,7 +145,7 @@ export const runbook = {
     'Dead letters grow',
     'Durable jobs were given up within the last ten minutes: each has its one result, an error, and is kept for `results.dead_max_age` with the reason.',
     'see the reasons, and mend what they have in common',
-    "The log line `a job is given up` names tenant, id and reason; `nats stream view HEADGATE_DEAD_llm` shows what is kept (with the prompts: it is nobody else's to read). `claims_exhausted`: `jobs.claims_max` instances died while they made a call of it; look at what killed them. `retries_exhausted`: the upstream. `result_too_large`: `max_payload` of the server. `unknown_lane`: a lane went from the file while it had jobs. `unreadable`: the bounds of a body became narrower.",
+    "The log line `a job is given up` names tenant, id and reason; `nats stream view HEADGATE_DEAD_llm` shows what is kept (with the prompts: it is nobody else's to read). `claims_exhausted`: `jobs.claims_max` instances died while they made a call of it; look at what killed them. `may_have_acted`: an instance died in a call that may have run tools; whether it did is for its caller to say (`headgate jobs requeue` makes it again). `retries_exhausted`: the upstream. `result_too_large`: `max_payload` of the server. `unknown_lane`: a lane went from the file while it had jobs. `unreadable`: the bounds of a body became narrower.",
   ),
   jobs_old: entry(
     'The oldest job of a lane is old',

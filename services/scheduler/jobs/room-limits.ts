@@ -6,6 +6,8 @@ export interface RoomLimits {
   windowTotal: number
   windowBytes: number
   claimsMax: number
+  /** Calls that may have run tools may be made again. */
+  acting: boolean
   delayedMax: number
   flowsMax: number
   placesMax: number
@@ -14,11 +16,12 @@ export interface RoomLimits {
   sweepPerSecond: number
 }
 
-export const roomLimits = ({ jobs }: ConfigFile): RoomLimits => ({
+export const roomLimits = ({ jobs, llm_gateway }: ConfigFile): RoomLimits => ({
   window: jobs.window,
   windowTotal: jobs.window_total,
   windowBytes: jobs.window_bytes,
   claimsMax: jobs.claims_max,
+  acting: llm_gateway.retry.acting,
   delayedMax: jobs.delayed_max,
   flowsMax: jobs.flows_max,
   placesMax: jobs.places_max,

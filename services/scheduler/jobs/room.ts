@@ -2,56 +2,37 @@
  *  near, hands it to the scheduler like any request, and stores its one result before it takes the job away.
  *  What decides about it is in core/laws/jobs; queues, lanes, deadlines and retries are the core's as for all. */
 import { requestKey } from '#contracts/ids'
-import { HEADER, refusal, unattempted, type Accounting, type Refusal } from '#contracts/messages'
-import { isHeldByBatch, NOBODY, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
+import { isHeldByBatch, type DeadReason, type JobClaim } from '#contracts/jobs'
+import type { Accounting, Refusal } from '#contracts/messages'
 import type { Outcome } from '#contracts/outcome'
-import { deadBy, DOUBT_AFTER, endsJob, isPoison, ownersOf, takenOver } from '#core/laws/jobs'
-import {
-  JobStoreError,
-  type Clock,
-  type Dice,
-  type Incoming,
-  type JobHead,
-  type JobNews,
-  type JobResult,
-  type JobStore,
-  type JobWork,
-  type Millis,
-  type Scheduler,
-  type Settings,
-  type StoredJob,
-} from '#ports'
+import { deadBy, endsJob, isPoison, mayHaveActed } from '#core/laws/jobs'
+import type { JobHead, Millis, StoredJob } from '#ports'
 import { Backlog } from './backlog.ts'
 import type { Lender } from './batch-jobs.ts'
+import { Claims } from './claims.ts'
 import { Delayed, type DueJob } from './delayed.ts'
 import type { Flow } from './flow.ts'
-import { JobReply, type Answered, type JobReplyOptions } from './job-reply.ts'
-import { LiveJob } from './live-job.ts'
+import { JobReply, type Answered } from './job-reply.ts'
+import type { LiveJob } from './live-job.ts'
 import { Members } from './members.ts'
 import type { Notes } from './noted-provider.ts'
 import { Lookout } from './lookout.ts'
-import type { RoomLimits } from './room-limits.ts'
+import { Owned } from './owned.ts'
+import { Results } from './results.ts'
+import type { RoomOptions } from './room-options.ts'
+import {
+  ageOf,
+  BROKEN_STREAM,
+  EXPIRED,
+  MAY_HAVE_ACTED,
+  outcomeOf,
+  POISON,
+  UNREADABLE,
+  workOf,
+} from './said.ts'
 
-export interface RoomOptions {
-  store: JobStore
-  scheduler: Scheduler
-  /** Where instances say that they live. */
-  members: Settings
-  clock: Clock
-  dice: Dice
-  instance: string
-  limits: () => RoomLimits
-  words: JobReplyOptions['words']
-  /** The stored body and headers as a request; null: they are none any more. */
-  read(job: StoredJob): Omit<Incoming, 'reply' | 'past'> | null
-  news: (news: JobNews) => void
-  /** Tells the other instances that a job is to be had. */
-  tell: (of: { lane: string; tenant: string; seq: number }) => void
-}
-
-/** Between two tries to store a result. */
-const SETTLE_AGAIN: Millis = 250
-const SETTLE_AGAIN_MOST: Millis = 5_000
+/** A flow for which there is no place is tried again after. */
+const FLOW_AGAIN: Millis = 5_000
 /** A job that is given back is released at once; the store has this long at a stop. */
 const STOP_WITHIN: Millis = 3_000
 
@@ -63,10 +44,10 @@ export class JobsRoom implements Notes, Lender {
   /** Whether the job of that place is in a batch of the provider's, as far as is known. */
   inBatch: (seq: number) => boolean = () => false
   readonly #lookout: Lookout
-  /** By tenant and id; null: it is being taken. */
-  readonly #owned = new Map<string, LiveJob | null>()
+  readonly #claims: Claims
+  readonly #results: Results
+  readonly #owned: Owned
   #draining = false
-  #idle: (() => void) | null = null
 
   constructor(options: RoomOptions) {
     this.of = options
@@ -84,16 +65,27 @@ export class JobsRoom implements Notes, Lender {
       low: () => this.#lookout.walk.low(),
       onError: (error) => this.#trouble(null, error),
     })
+    this.#owned = new Owned(this.backlog)
     this.delayed = new Delayed({ clock, due: (job) => this.#due(job) })
     this.members = new Members({
       settings: options.members,
       ...{ clock, instance: options.instance },
       onDead: () => this.#lookout.died(),
     })
+    const { members } = this
+    const { instance, news, words } = options
+    this.#claims = new Claims({
+      ...{ store, clock, members, instance, news },
+      again: (flow, job) => this.backlog.again(flow, job),
+    })
+    this.#results = new Results({
+      ...{ store, clock, members, words, news },
+      trouble: (of, error) => this.#trouble(of, error),
+    })
     this.#lookout = new Lookout({
       ...{ store, clock, limits, backlog: this.backlog, delayed: this.delayed },
       owned: ({ tenant, id }) => this.#owned.has(requestKey(tenant, id)),
-      held: (by) => isHeldByBatch(by) || this.#isOthers(by),
+      held: (by) => isHeldByBatch(by) || this.#claims.isOthers(by),
       dead: (by) => this.members.dead(by),
       inBatch: (seq) => this.inBatch(seq),
       expired: (job) => this.endStored(job, EXPIRED),
@@ -113,9 +105,9 @@ export class JobsRoom implements Notes, Lender {
     if (live === undefined || live === null || live.state === 'lost') return null
     live.state = 'calling'
     live.flow.rests = 0
-    this.#leftQueue(live)
+    this.#owned.leftQueue(live)
     const { claim } = live
-    return this.#write(live, { ...claim, attempts: claim.attempts + 1, calling: true }).then(
+    return this.#claims.write(live, { ...claim, attempts: claim.attempts + 1, calling: true }).then(
       (mine) => {
         if (!mine) this.#lose(live)
         return mine
@@ -135,8 +127,8 @@ export class JobsRoom implements Notes, Lender {
     // In this turn the scheduler hears of it. Settled, it stands here no more when this turn is over; else its call is known to be over.
     queueMicrotask(() => {
       if (live.state !== 'waiting') return
-      this.#inQueue(live)
-      void this.#write(live, { ...live.claim, calling: false }).catch(() => {})
+      this.#owned.inQueue(live)
+      void this.#claims.write(live, { ...live.claim, calling: false }).catch(() => {})
     })
   }
 
@@ -152,12 +144,7 @@ export class JobsRoom implements Notes, Lender {
 
   /** Jobs of this instance, by where they stand. */
   counts(): { waiting: number; calling: number; settling: number } {
-    const counts = { waiting: 0, calling: 0, settling: 0 }
-    for (const live of this.#owned.values()) {
-      if (live === null || live.state === 'waiting') counts.waiting += 1
-      else if (live.state !== 'lost') counts[live.state] += 1
-    }
-    return counts
+    return this.#owned.counts()
   }
 
   /** Ends a job that is in the store only. False: another instance has it, or it is over. */
@@ -166,7 +153,7 @@ export class JobsRoom implements Notes, Lender {
     const key = requestKey(job.tenant, job.id)
     if (flow === null || this.#owned.has(key)) return 'elsewhere'
     this.#owned.set(key, null)
-    const live = await this.#own(flow, job, 'from a batch too').catch((error: unknown) => {
+    const live = await this.#claims.own(flow, job, 'from a batch too').catch((error: unknown) => {
       this.#owned.delete(key)
       throw error
     })
@@ -177,11 +164,7 @@ export class JobsRoom implements Notes, Lender {
     this.#owned.set(key, live)
     flow.taken += 1
     this.backlog.bytes += live.bytes
-    this.#end(live, said, {
-      ...unattempted(job.id),
-      ...this.#spent(live),
-      outcome: outcomeOf(said, live.claim.attempts),
-    })
+    this.#endUnasked(live, said)
     return 'ended'
   }
 
@@ -194,11 +177,11 @@ export class JobsRoom implements Notes, Lender {
     const live = this.#owned.get(requestKey(tenant, id))
     if (live === undefined) return null
     if (live === null || live.state !== 'waiting' || live.claim.attempts > 0) return 'busy'
-    this.#leftQueue(live)
+    this.#owned.leftQueue(live)
     live.state = 'lost'
     this.of.scheduler.cancel(tenant, id)
     await live.inTurn(async () => {})
-    this.#forgetLive(live)
+    this.#owned.forgetLive(live)
     return { claim: live.claim, revision: live.revision }
   }
 
@@ -225,10 +208,10 @@ export class JobsRoom implements Notes, Lender {
     if (this.#owned.size > 0)
       await new Promise<void>((resolve) => {
         const stop = this.of.clock.after(STOP_WITHIN, resolve)
-        this.#idle = () => {
+        this.#owned.whenEmpty(() => {
           stop()
           resolve()
-        }
+        })
       })
     await this.members.leave()
     await this.of.store.close()
@@ -247,7 +230,7 @@ export class JobsRoom implements Notes, Lender {
     this.backlog.bytes += length
     let live: LiveJob | 'over' | 'elsewhere' | null = null
     try {
-      live = await this.#own(flow, job)
+      live = await this.#claims.own(flow, job)
     } catch (error) {
       this.#trouble(job, error)
     }
@@ -256,7 +239,7 @@ export class JobsRoom implements Notes, Lender {
       live.queued = true
       return this.#enter(live)
     }
-    this.#forget(key, flow, length)
+    this.#owned.forget(key, flow, length)
     flow.waiting -= 1
     this.backlog.waiting -= 1
     if (live === null) {
@@ -265,73 +248,21 @@ export class JobsRoom implements Notes, Lender {
     } else this.backlog.kick(flow)
   }
 
-  /** Makes a job ours. `over`: it has its result, and is taken away; `elsewhere`: another instance has it. */
-  async #own(
-    flow: Flow,
-    job: StoredJob,
-    batch: 'from a batch too' | 'from no batch' = 'from no batch',
-  ): Promise<LiveJob | 'over' | 'elsewhere'> {
-    const { store, instance, clock } = this.of
-    const since = Math.round(clock.wall())
-    const fresh: JobClaim = {
-      ...{ by: instance, claims: 1, attempts: 0, calling: false, ambiguous: 0, since },
-    }
-    const [revision, result] = await Promise.all([
-      store.claim(job, fresh, 0),
-      store.result(job.tenant, job.id),
-    ])
-    if (result !== null) {
-      const found = revision ?? (await store.claimOf(job.tenant, job.id))?.revision ?? null
-      await store.remove({ seq: job.seq, revision: found })
-      return 'over'
-    }
-    const takenAt = clock.now()
-    const ageMs = this.#age(job)
-    if (revision !== null) {
-      this.of.news({ kind: 'claimed', ...workOf({ job, claim: fresh }), ageMs, ambiguous: false })
-      return new LiveJob({ job, flow, claim: fresh, revision, takenAt })
-    }
-    const there = await store.claimOf(job.tenant, job.id)
-    if (there === null) {
-      // It ended between the two questions, or its claim was released.
-      this.backlog.again(flow, job)
-      return 'elsewhere'
-    }
-    const { by } = there.claim
-    if (isHeldByBatch(by)) {
-      if (batch === 'from no batch') return 'elsewhere'
-    } else if (this.#isOthers(by)) return 'elsewhere'
-    const { claim: next, died, ambiguous } = takenOver(there.claim, instance)
-    const past = died ? ownersOf(there.claim, 'died') : (there.claim.past ?? [])
-    const claim = { ...next, since, past }
-    const over = await store.claim(job, claim, there.revision)
-    if (over === null) {
-      // Its owner wrote it, or it is gone.
-      this.backlog.again(flow, job)
-      return 'elsewhere'
-    }
-    const work = { ...workOf({ job, claim }), ageMs, ambiguous }
-    this.of.news(died ? { kind: 'taken_over', from: by, ...work } : { kind: 'claimed', ...work })
-    if (ambiguous) this.of.news({ kind: 'ambiguous', job })
-    return new LiveJob({ job, flow, claim, revision: over, takenAt })
-  }
-
   #enter(live: LiveJob): void {
     const { job, claim } = live
     const ageMs = this.#age(job)
     const no = (said: Refusal, reason: DeadReason | null): void => {
-      if (reason !== null) this.#bury(live, reason)
-      this.#end(live, said, {
-        ...unattempted(job.id),
-        ...this.#spent(live),
-        outcome: outcomeOf(said, live.claim.attempts),
-      })
+      if (reason !== null) this.#results.bury(live, reason)
+      this.#endUnasked(live, said)
     }
+    const limits = this.of.limits()
     if (this.#draining) return this.#giveBack(live)
     if (ageMs >= job.deadlineMs) return no(EXPIRED, null)
-    if (isPoison(claim, this.of.limits().claimsMax)) return no(POISON, 'claims_exhausted')
+    if (isPoison(claim, limits.claimsMax)) return no(POISON, 'claims_exhausted')
     const read = this.of.read(job)
     if (read === null) return no(UNREADABLE, 'unreadable')
+    if (mayHaveActed(claim, { mayAct: read.mayAct === true, acting: limits.acting }))
+      return no(MAY_HAVE_ACTED, 'may_have_acted')
     const past = { ageMs, attempts: claim.attempts }
     this.of.scheduler.request({ ...read, past, reply: this.#replyOf(live) })
   }
@@ -345,12 +276,18 @@ export class JobsRoom implements Notes, Lender {
         const attempts = accounting.attempts + accounting.preemptions
         if (!endsJob(said.code, attempts)) return this.#giveBack(live)
         const reason = deadBy(said.code)
-        if (reason !== null) this.#bury(live, reason)
+        if (reason !== null) this.#results.bury(live, reason)
         this.#end(live, said, accounting, upstreamBody)
       },
       unreadable: (accounting) =>
         this.#end(live, BROKEN_STREAM, { ...accounting, outcome: 'failed', servedBy: 'none' }),
     })
+  }
+
+  /** Without asking the scheduler. */
+  #endUnasked(live: LiveJob, said: Refusal): void {
+    const outcome = outcomeOf(said, live.claim.attempts)
+    this.#end(live, said, { ...this.#results.spent(live), outcome })
   }
 
   #end(
@@ -367,14 +304,14 @@ export class JobsRoom implements Notes, Lender {
   #settle(live: LiveJob, answered: Answered, outcome: Outcome): void {
     if (live.state === 'settling') return
     const lost = live.state === 'lost'
-    this.#leftQueue(live)
+    this.#owned.leftQueue(live)
     live.flow.ends.add(this.of.clock.now())
     if (!lost) live.state = 'settling'
     const { job } = live
     const more = answered.body.length
     this.backlog.bytes += more
     live.bytes += more
-    void this.#store(live, answered, outcome).then((stored) => {
+    void this.#results.store(live, answered, outcome).then((stored) => {
       const ageMs = this.#age(job)
       this.of.news(
         stored === null
@@ -385,62 +322,6 @@ export class JobsRoom implements Notes, Lender {
     })
   }
 
-  /** Until the store has one: this, another's, or why this one cannot be kept. Null: another's. */
-  async #store(live: LiveJob, answered: Answered, outcome: Outcome): Promise<Outcome | null> {
-    const { job } = live
-    let said = answered
-    let how = outcome
-    let kept: boolean | null = null
-    for (let wait = SETTLE_AGAIN; ; wait = Math.min(2 * wait, SETTLE_AGAIN_MOST)) {
-      try {
-        kept ??= await this.of.store.settle(this.#resultOf(live, said, await this.#doubtful(live)))
-        await live.inTurn(async () => {})
-        if (live.state !== 'lost')
-          await this.of.store.remove({ seq: job.seq, revision: live.revision })
-        return kept ? how : null
-      } catch (error) {
-        this.#trouble(live, error)
-        if (error instanceof JobStoreError && error.reason === 'too_large') {
-          this.#bury(live, 'result_too_large')
-          const accounting = {
-            ...unattempted(job.id),
-            ...this.#spent(live),
-            outcome: 'failed' as const,
-          }
-          said = this.of.words.error({ refusal: TOO_LARGE, accounting, upstreamBody: null })
-          how = 'failed'
-        }
-        await new Promise<void>((resolve) => void this.of.clock.after(wait, resolve))
-      }
-    }
-  }
-
-  /** Calls of the job that may have run beside those that we know. */
-  async #doubtful({ job, claim, takenAt }: LiveJob): Promise<number> {
-    if (!this.members.doubted(takenAt)) return claim.ambiguous
-    // Taken for dead, we may have been followed; and also since the store was asked, if we slept meanwhile.
-    const { store, clock } = this.of
-    for (;;) {
-      const askedAt = clock.now()
-      const there = await store.claimOf(job.tenant, job.id)
-      if (clock.now() - askedAt <= DOUBT_AFTER)
-        return Math.max(claim.ambiguous, there?.claim.ambiguous ?? 0)
-    }
-  }
-
-  #resultOf({ job, claim }: LiveJob, { headers, body }: Answered, ambiguous: number): JobResult {
-    const owners = ownersOf({ ...claim, calling: false }, 'ended')
-    const { tenant, id, group, hash } = job
-    const own: [string, string][] = [
-      [STORED.hash, hash],
-      [STORED.acceptedAt, String(job.acceptedAt)],
-      [STORED.lane, job.lane],
-      [STORED.owners, JSON.stringify(owners)],
-    ]
-    if (ambiguous > 0) own.push([HEADER.ambiguous, String(ambiguous)])
-    return { tenant, id, group, hash, headers: [...headers, ...own], body }
-  }
-
   // ---- giving back ----
 
   /** Not ours for now, and still to be done: whoever has room takes it, ourselves too. */
@@ -448,80 +329,44 @@ export class JobsRoom implements Notes, Lender {
     const { job, flow, state } = live
     if (state === 'lost' || state === 'settling') return
     const calling = state === 'calling'
-    this.#leftQueue(live)
+    this.#owned.leftQueue(live)
     live.state = 'lost'
     this.of.news({ kind: 'returned', ...workOf(live) })
     this.of.scheduler.cancel(job.tenant, job.id)
     void live
-      .inTurn(() => this.#release(live, calling))
+      .inTurn(() => this.#claims.release(live, calling))
       .catch((error: unknown) => this.#trouble(live, error))
       .then(() => {
-        this.#forgetLive(live)
+        this.#owned.forgetLive(live)
         this.backlog.again(flow, job)
         this.of.tell(job)
         this.backlog.rest(flow)
       })
   }
 
-  /** What was done of it is left for whoever comes. */
-  async #release({ job, claim, revision }: LiveJob, calling: boolean): Promise<void> {
-    if (claim.attempts === 0 && claim.claims === 1) await this.of.store.release(revision)
-    else {
-      const past = ownersOf({ ...claim, calling }, 'returned')
-      await this.of.store.claim(job, { ...claim, by: NOBODY, calling, past }, revision)
-    }
-  }
-
   /** Another instance has it: no call is made for it here. */
   #lose(live: LiveJob): void {
     const { job, state } = live
     if (state === 'lost') return
-    this.#leftQueue(live)
+    this.#owned.leftQueue(live)
     live.state = 'lost'
     this.of.scheduler.cancel(job.tenant, job.id)
-    this.#forgetLive(live)
+    this.#owned.forgetLive(live)
     this.backlog.again(live.flow, job)
     this.backlog.kick(live.flow)
   }
 
   #gone(live: LiveJob): void {
-    this.#forgetLive(live)
+    this.#owned.forgetLive(live)
     this.backlog.roomier()
     this.backlog.kick(live.flow)
-  }
-
-  #forgetLive(live: LiveJob): void {
-    this.#forget(requestKey(live.job.tenant, live.job.id), live.flow, live.bytes)
-  }
-
-  #forget(key: string, flow: Flow, bytes: number): void {
-    this.#owned.delete(key)
-    flow.taken -= 1
-    this.backlog.bytes -= bytes
-    if (this.#owned.size === 0) this.#idle?.()
-  }
-
-  #leftQueue(live: LiveJob): void {
-    if (!live.queued) return
-    live.queued = false
-    live.flow.waiting -= 1
-    this.backlog.waiting -= 1
-    this.backlog.roomier()
-    this.backlog.kick(live.flow)
-  }
-
-  #inQueue(live: LiveJob): void {
-    if (live.queued) return
-    live.queued = true
-    live.flow.waiting += 1
-    this.backlog.waiting += 1
   }
 
   // ---- time ----
 
   #due(job: DueJob): void {
     const flow = this.backlog.flow(job)
-    if (flow === null) return void this.of.clock.after(SETTLE_AGAIN_MOST, () => this.#due(job))
+    if (flow === null) return void this.of.clock.after(FLOW_AGAIN, () => this.#due(job))
     this.backlog.again(flow, job)
     this.backlog.kick(flow)
   }
@@ -538,67 +383,14 @@ export class JobsRoom implements Notes, Lender {
     else this.backlog.arrived(flow, seq)
   }
 
-  /** It is somebody else's who lives. */
-  #isOthers(by: string): boolean {
-    return by !== this.of.instance && by !== NOBODY && !this.members.dead(by)
-  }
-
   #age(job: JobHead): Millis {
-    // A clock that was set back makes nobody younger than new.
-    return Math.max(0, this.of.clock.wall() - job.acceptedAt)
+    return ageOf(job, this.of.clock.wall())
   }
 
   // ---- small servants ----
-
-  #write(live: LiveJob, claim: JobClaim): Promise<boolean> {
-    live.claim = claim
-    return live.inTurn(async () => {
-      const revision = await this.of.store.claim(live.job, claim, live.revision)
-      if (revision === null) return false
-      live.revision = revision
-      return true
-    })
-  }
-
-  #spent(live: LiveJob): Pick<Accounting, 'attempts' | 'totalMs'> {
-    return { attempts: live.claim.attempts, totalMs: Math.round(this.#age(live.job)) }
-  }
-
-  #bury(live: LiveJob, reason: DeadReason): void {
-    const { job } = live
-    this.of.news({ kind: 'dead', reason, ...workOf(live) })
-    void this.of.store.bury(job, reason).catch((error: unknown) => this.#trouble(null, error))
-  }
 
   #trouble(of: LiveJob | StoredJob | null, error: unknown): void {
     const job = of === null ? null : 'job' in of ? of.job : of
     this.of.news({ kind: 'store_error', job, error })
   }
 }
-
-const workOf = ({ job, claim }: Pick<LiveJob, 'job' | 'claim'>): JobWork => ({
-  job,
-  claims: claim.claims,
-  attempts: claim.attempts,
-})
-
-/** Of an error, by the wire contract. */
-const outcomeOf = ({ code }: Refusal, attempts: number): Accounting['outcome'] => {
-  if (code === 'deadline_exceeded') return 'expired'
-  if (code === 'cancelled') return 'cancelled'
-  return attempts > 0 ? 'failed' : 'refused'
-}
-
-const EXPIRED = refusal('deadline_exceeded', 'the deadline passed before the job could start')
-const POISON = refusal(
-  'upstream_error',
-  'instance after instance died while it made this call (jobs.claims_max); an operator may look into it',
-  { status: 500, type: 'api_error' },
-)
-const UNREADABLE = refusal('invalid_request', 'the stored job is no request any more')
-const TOO_LARGE = refusal(
-  'upstream_error',
-  "the answer is larger than the NATS server's max_payload",
-  { status: 502, type: 'api_error' },
-)
-const BROKEN_STREAM = refusal('stream_broken', "the answer's events do not make a message")

@@ -25,7 +25,7 @@ beforeEach(() => {
     instance: 'one',
     // Nothing is taken here: what is stored stays as the test stored it.
     limits: () => ({
-      ...{ window: 0, windowTotal: 0, windowBytes: 0, claimsMax: 3, delayedMax: 10 },
+      ...{ window: 0, windowTotal: 0, windowBytes: 0, acting: false, claimsMax: 3, delayedMax: 10 },
       ...{ flowsMax: 10, placesMax: 10, submitsMax: 10, fetchesMax: 10, sweepPerSecond: 1 },
     }),
     words: {} as never,

@@ -67,6 +67,13 @@ export const IDLE_DEATHS = 20
 export const isPoison = ({ claims, ambiguous }: JobClaim, most: number): boolean =>
   ambiguous >= most || claims > IDLE_DEATHS * most
 
+/** Whether a call of it may have run tools at the provider and nobody knows: a second one is its caller's to decide,
+ *  unless the operator allows it. */
+export const mayHaveActed = (
+  { ambiguous }: JobClaim,
+  { mayAct, acting }: { mayAct: boolean; acting: boolean },
+): boolean => mayAct && !acting && ambiguous > 0
+
 /** What is known of the instance that holds a claim. */
 export interface Owner {
   /** When it was last heard, or when we began to listen. */
