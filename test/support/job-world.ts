@@ -10,6 +10,7 @@ import {
   type Bus,
   type Clock,
   type Dice,
+  type HeadgateEvent,
   type Incoming,
   type JobNews,
   type JobResult,
@@ -53,6 +54,7 @@ export class JobWorld {
   /** Calls that the provider answered, by job. */
   readonly ran = new Map<string, number>()
   readonly news: JobNews[] = []
+  readonly events: HeadgateEvent[] = []
   readonly bugs: unknown[] = []
   readonly instances: Instance[] = []
   /** Of an act of the store: it fails, or it is done and its answer is lost. */
@@ -138,7 +140,7 @@ export class Instance {
       clock,
       dice,
       provider: notedProvider(this.#provider(), () => this.jobs.room),
-      recorder: null,
+      recorder: { record: (event) => world.events.push(event) },
       deferrals: () => this.jobs.desk,
       upstream: (name) => ({ name, baseUrl: 'http://x', apiKey: 'k', version: '2023-06-01' }),
       onBug: (bug) => bugs.push(bug),

@@ -69,6 +69,11 @@ export class Backlog {
     return made
   }
 
+  /** The flow as it is; null: nothing is known of it. */
+  known(of: JobFlow): Flow | null {
+    return this.flows.get(flowKey(of)) ?? null
+  }
+
   has(of: JobFlow): boolean {
     return this.flows.has(flowKey(of))
   }

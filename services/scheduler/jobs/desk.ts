@@ -10,6 +10,7 @@ import {
 } from '#contracts/messages'
 import type { JobLife } from '#contracts/dashboard'
 import { NO_GROUP, STORED } from '#contracts/jobs'
+import { waitWords } from '#contracts/waiting'
 import {
   JobStoreError,
   type Deferrals,
@@ -157,7 +158,8 @@ export class JobsDesk implements Jobs, Deferrals {
 
   /** Of a job that no scheduler has live; null: nobody knows the id. */
   async status(tenant: string, id: string): Promise<StatusAnswer | null> {
-    const { store } = this.#of.room.of
+    const { room } = this.#of
+    const { store } = room.of
     const result = await store.result(tenant, id)
     if (result !== null) return settledStatus(result)
     const job = await store.find(tenant, id)
@@ -172,7 +174,8 @@ export class JobsDesk implements Jobs, Deferrals {
       },
       model: modelOf(job.body),
       attempts: claim?.claim.attempts ?? 0,
-      ...{ position: null, estimated_wait_ms: null, waits_for: null },
+      ...{ position: null, estimated_wait_ms: null },
+      waits_for: waitsFor(room.backlog.known(job)),
       enqueued_at: new Date(job.acceptedAt).toISOString(),
     }
   }
@@ -343,4 +346,11 @@ function modelOf(body: Uint8Array): string {
   } catch {
     return ''
   }
+}
+
+/** What its flow was last turned away for. */
+function waitsFor(flow: Flow | null): StatusAnswer['waits_for'] {
+  const reason = flow?.waitsFor ?? null
+  if (reason === null) return null
+  return { reason, text: waitWords({ reason, bound: null, untilMs: null }) }
 }

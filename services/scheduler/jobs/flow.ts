@@ -1,4 +1,5 @@
 /** One tenant's jobs in one lane, as far as they are in memory: those that are taken, and the places of the others. */
+import type { WaitReason } from '#contracts/waiting'
 import { Rate } from '#core/estimators/rate'
 import type { JobFlow, Millis } from '#ports'
 import { Line } from './line.ts'
@@ -26,6 +27,8 @@ export class Flow implements JobFlow {
   readonly ends = new Rate()
   /** Turned away, in a row. */
   rests = 0
+  /** What it waits for since it was turned away; null: it was not, or for no one thing. */
+  waitsFor: WaitReason | null = null
   resting = false
   reading = false
   /** When the store was last told of the flow; -Infinity: never. */

@@ -5,7 +5,7 @@ import { requestKey } from '#contracts/ids'
 import { isHeldByBatch, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { Accounting, Refusal } from '#contracts/messages'
 import type { Outcome } from '#contracts/outcome'
-import { deadBy, endsJob, isPoison, mayHaveActed } from '#core/laws/jobs'
+import { deadBy, endsJob, isPoison, mayHaveActed, waitBy } from '#core/laws/jobs'
 import type { JobHead, Millis, StoredJob } from '#ports'
 import { Backlog } from './backlog.ts'
 import type { Lender } from './batch-jobs.ts'
@@ -105,6 +105,7 @@ export class JobsRoom implements Notes, Lender {
     if (live === undefined || live === null || live.state === 'lost') return null
     live.state = 'calling'
     live.flow.rests = 0
+    live.flow.waitsFor = null
     this.#owned.leftQueue(live)
     const { claim } = live
     return this.#claims.write(live, { ...claim, attempts: claim.attempts + 1, calling: true }).then(
@@ -274,7 +275,10 @@ export class JobsRoom implements Notes, Lender {
       refused: (said, accounting, upstreamBody) => {
         if (live.state === 'lost') return
         const attempts = accounting.attempts + accounting.preemptions
-        if (!endsJob(said.code, attempts)) return this.#giveBack(live)
+        if (!endsJob(said.code, attempts)) {
+          live.flow.waitsFor = waitBy(said.code)
+          return this.#giveBack(live)
+        }
         const reason = deadBy(said.code)
         if (reason !== null) this.#results.bury(live, reason)
         this.#end(live, said, accounting, upstreamBody)

@@ -7,6 +7,7 @@ import {
   type JobReceipt,
   type Refusal,
 } from '#contracts/messages'
+import { endsJob } from '#core/laws/jobs'
 import type { Refused } from '#core/model/effects'
 import type { CachedAnswer, Incoming, Millis, Reply, Verdict } from '#ports'
 import { accountingOf, outcomeOf, refusalOf } from './accounting.ts'
@@ -84,7 +85,8 @@ export class Answers {
     const accounting = { ...own, upstreamRequestId }
     this.#once(live)
     this.say(() => live.incoming.reply.refuse(said, accounting, refused.verdict?.body ?? null))
-    this.#events.settled(live, accounting, { said, reason: refused.reason, status: said.status })
+    if (!waitsOn(live, said))
+      this.#events.settled(live, accounting, { said, reason: refused.reason, status: said.status })
   }
 
   /** What is no request: malformed, or of an id that is live already. */
@@ -136,3 +138,7 @@ export class Answers {
     live.answered = true
   }
 }
+
+/** A stored job that was only looked at, and could not be taken in yet: nothing has ended. */
+const waitsOn = ({ incoming, route }: LiveRequest, { code }: Refusal): boolean =>
+  incoming.past !== undefined && route === null && !endsJob(code, 0)

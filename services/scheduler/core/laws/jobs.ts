@@ -10,6 +10,7 @@ import {
 } from '#contracts/jobs'
 import type { RefusalCode } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
+import type { WaitReason } from '#contracts/waiting'
 import type { Dice } from '#core/estimators/dice'
 import type { Lane, State } from '#core/model/state'
 import { tenantConfig } from './admission.ts'
@@ -40,6 +41,13 @@ const NOT_OF_THE_JOB: ReadonlySet<RefusalCode> = new Set<RefusalCode>([
 export function endsJob(code: RefusalCode, attempts: number): boolean {
   if (NOT_OF_THE_JOB.has(code)) return false
   return code !== 'upstream_error' || attempts > 0
+}
+
+/** What a job waits for whose flow was turned away so; null: for better times, and no one thing. */
+export function waitBy(code: RefusalCode): WaitReason | null {
+  if (code === 'tenant_limit') return 'tenant_limit'
+  if (code === 'budget_exhausted') return 'tenant_budget'
+  return code === 'breaker_open' ? 'breaker' : null
 }
 
 /** Why an ended job is kept for an operator, who may have it done again; null: its caller can tell. */
