@@ -21,7 +21,7 @@ import {
 import { runbookPage } from '../../services/dashboard/runbook-page.ts'
 import { stillFleet, stillJobs, stillMember } from '../support/fed.ts'
 import { frameOf, helloOf, routeOf } from '../support/fake-dashboard.ts'
-import { read } from '../support/tree.ts'
+import { filesOf, read } from '../support/tree.ts'
 
 describe('numbers', () => {
   test.each([
@@ -176,12 +176,9 @@ describe('what is wrong', () => {
   test('every kind of finding has its paragraph in the operations page and at /runbook', () => {
     const page = read('docs/operations.md')
     const served = runbookPage()
-    const kinds =
-      read('services/dashboard/page/findings.ts') +
-      read('services/dashboard/page/job-findings.ts') +
-      read('services/dashboard/page/fleet-findings.ts') +
-      read('services/dashboard/page/budget-findings.ts') +
-      read('services/dashboard/page/status.ts')
+    const kinds = filesOf(['services/dashboard/page'], /(findings|status)\.ts$/)
+      .map(read)
+      .join('')
     for (const kind of RUNBOOK_KINDS) {
       expect(page).toContain(`\n#### ${runbook[kind].title}\n`)
       expect(served).toContain(`id="${kind}"`)

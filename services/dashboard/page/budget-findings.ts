@@ -1,6 +1,6 @@
 /** Whose budgets are nearly or quite used up, in words. Pure. */
 import type { Frame } from '#contracts/dashboard'
-import type { Finding } from './findings.ts'
+import type { Finding } from './finding.ts'
 import { listed, number, plural, shortened } from './words.ts'
 
 type Budget = Frame['budgets'][number]

@@ -1,6 +1,6 @@
 /** What is wrong with durable jobs, in words. Pure. */
 import type { Frame } from '#contracts/dashboard'
-import type { Finding } from './findings.ts'
+import type { Finding } from './finding.ts'
 import { duration, number, plural, shortened } from './words.ts'
 
 type Jobs = NonNullable<Frame['jobs']>

@@ -2,7 +2,8 @@
 import { waitInflating } from './answers.ts'
 import type { Frame, Hello } from '#contracts/dashboard'
 import { attr, byId, h, list, say } from './dom.ts'
-import { calm, findings, type Finding } from './findings.ts'
+import type { Finding } from './finding.ts'
+import { calm, findings } from './findings.ts'
 import type { Section, View } from './view.ts'
 import { elapsed, hourMinute, number, plain, plural } from './words.ts'
 
