@@ -1,6 +1,6 @@
 /** How the scheduler decides: limit, breaker, retries, lanes, preemption. */
 import { z } from 'zod'
-import { ASKED, LAWS, LONGEST, WIRE, int, knob, ms, real } from './config-knob.ts'
+import { ASKED, LAWS, LONGEST, WIRE, int, knob, model, ms, real } from './config-knob.ts'
 
 export const llmGateway = z
   .strictObject({
@@ -175,6 +175,14 @@ export const laneFile = z.strictObject({
     unit: 'slots of base',
     why: 'slots that a preemptible lane keeps under any load',
     source: `${LAWS} §1`,
+  }),
+  fast: knob(z.array(model).max(64).optional(), {
+    why: 'models whose calls in this lane are sent in fast mode (`speed: fast`), where the body says no speed',
+    source: `${LAWS} §23`,
+  }),
+  service_tier: knob(z.enum(['auto', 'standard_only']).optional(), {
+    why: '`service_tier` of its calls, where the body says none; `standard_only` leaves committed capacity to other lanes',
+    source: `${LAWS} §23`,
   }),
   delay_control: knob(z.boolean().optional(), {
     why: 'drops what waited too long in a queue that does not get shorter, and serves the newest first, where a request names no deadline of its own',

@@ -87,6 +87,10 @@ const rate = (why: string) =>
 export const routeFile = z.strictObject({
   model,
   upstream: token.default('default'),
+  fast: knob(z.boolean().default(false), {
+    why: 'the route of its calls in fast mode (`speed: fast`), which the provider counts apart; without one they go the way of all calls of the model',
+    source: `${LAWS} §23`,
+  }),
   quota: knob(token.optional(), {
     why: 'routes of one quota share their token buckets; absent: its own',
     source: `${LAWS} §9`,

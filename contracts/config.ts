@@ -1,5 +1,5 @@
 /** What runs: the complete `Config` that `resolve` makes of a file, and what may not stand together in one. */
-import { TOKEN, TOKEN_SHAPE } from './ids.ts'
+import { routeKey, TOKEN, TOKEN_SHAPE } from './ids.ts'
 import { configFile, type ChangeTakes, type ConfigFile, type ConfigInput } from './config-file.ts'
 import { tenantLimits, type TenantLimits } from './tenant-limits.ts'
 import { pricesInForce } from './default-prices.ts'
@@ -20,6 +20,10 @@ export interface LaneConfig {
   /** The cap was configured, and binds; else a preemptible lane may have what the others lately left. */
   capBinds: boolean
   preemptible: boolean
+  /** Models that it asks in fast mode. */
+  fast: readonly string[]
+  /** Null: as each body says. */
+  serviceTier: 'auto' | 'standard_only' | null
   minimumShare: number
   timeoutMs: Millis
   maxAttempts: number
@@ -45,6 +49,8 @@ export interface TenantConfig {
 
 export interface RouteConfig {
   model: string
+  /** Of its calls in fast mode. */
+  fast: boolean
   upstream: string
   quota: string | null
   initial: number
@@ -110,6 +116,8 @@ function lane(name: string, own: Partial<LaneConfig>): LaneConfig {
     cap: 60,
     capBinds: false,
     preemptible: false,
+    fast: [],
+    serviceTier: null,
     minimumShare: 0,
     weight: 1,
   }
@@ -145,6 +153,7 @@ export function resolve(
   const lanes = resolveLanes(file, block, emergency)
   const routeDefaults = {
     upstream: Object.keys(file.upstreams)[0] ?? 'default',
+    fast: false,
     quota: null,
     initial: file.concurrency_limit.initial,
     floor: Math.min(file.concurrency_limit.floor, file.concurrency_limit.initial),
@@ -219,6 +228,7 @@ const tenantConfig = (
 
 const routeConfig = (of: RouteFile, defaults: Omit<RouteConfig, 'model'>): RouteConfig => ({
   model: of.model,
+  fast: of.fast,
   upstream: of.upstream,
   quota: of.quota ?? null,
   initial: of.initial ?? defaults.initial,
@@ -264,6 +274,8 @@ function resolveLanes(file: ConfigFile, block: Block, emergency: boolean): LaneC
       cap: said.cap ?? base.cap,
       capBinds: said.cap !== undefined,
       preemptible,
+      fast: said.fast ?? base.fast,
+      serviceTier: said.service_tier ?? base.serviceTier,
       minimumShare: said.minimum_share ?? base.minimumShare,
       timeoutMs: pick(said.timeout_ms, preemptible ? undefined : block.timeout_ms, base.timeoutMs),
       maxAttempts: pick(said.max_attempts, block.retry.max_attempts, base.maxAttempts),
@@ -333,7 +345,9 @@ function routeContradictions(config: Config): string[] {
   const found: string[] = []
   const seen = new Set<string>()
   const upstreams = listed(Object.keys(config.file.upstreams))
-  const models = new Set((config.routes ?? []).map((route) => route.model))
+  const models = new Set(
+    (config.routes ?? []).filter(({ fast }) => !fast).map(({ model }) => model),
+  )
   for (const [index, route] of (config.routes ?? []).entries()) {
     const at = `routes.${index}`
     if (!Object.hasOwn(config.file.upstreams, route.upstream))
@@ -342,8 +356,9 @@ function routeContradictions(config: Config): string[] {
       found.push(`${at}.initial: ${route.initial} is more than concurrency_limit.ceiling`)
     if (route.floor > route.initial)
       found.push(`${at}.floor: ${route.floor} is more than its initial, ${route.initial}`)
-    if (seen.has(route.model)) found.push(`${at}.model: ${route.model} has a route already`)
-    seen.add(route.model)
+    const name = routeKey(route.model, route.fast)
+    if (seen.has(name)) found.push(`${at}.model: ${name} has a route already`)
+    seen.add(name)
     for (const [place, other] of route.fallback.entries()) {
       if (!models.has(other)) found.push(`${at}.fallback: no route serves ${other}`)
       if (other === route.model)

@@ -21,8 +21,14 @@ export const isModel = (text: unknown): text is string =>
 export const requestKey = (tenant: string, id: string): RequestKey => `${tenant}/${id}`
 
 /** `<upstream>-<model>`, every character outside a token as `_`, cut to 64. */
-export const routeId = (of: { upstream: string; model: string }): string =>
-  `${of.upstream}-${of.model}`.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64)
+export const routeId = (of: { upstream: string; model: string; fast?: boolean }): string => {
+  const id = `${of.upstream}-${of.model}`.replace(/[^A-Za-z0-9_-]/g, '_')
+  return of.fast === true ? `${id.slice(0, 64 - FAST_ROUTE.length)}${FAST_ROUTE}` : id.slice(0, 64)
+}
+/** What a route serves: a model, or a model in fast mode. */
+export const routeKey = (model: string, fast: boolean): string => (fast ? `${model} fast` : model)
+/** The route of a model in fast mode. */
+const FAST_ROUTE = '-fast'
 
 /** An id for a caller that named none: 'r_' and 20 characters of base 32, from 100 bits of chance. */
 export function makeId(random: () => number): string {

@@ -125,9 +125,12 @@ export interface RateFamily {
 }
 
 export interface RateHeaders {
+  /** Of the capacity that the call was asked of: in fast mode that of fast mode. */
   requests: RateFamily
   inputTokens: RateFamily
   outputTokens: RateFamily
+  /** Of the capacity that the account has committed to (`anthropic-priority-*`); absent: it is not spoken of. */
+  priority?: { inputTokens: RateFamily; outputTokens: RateFamily }
 }
 
 /** The classified end of one attempt. */

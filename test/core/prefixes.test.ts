@@ -136,7 +136,7 @@ describe('how long', () => {
     const { state } = world
     const { asked } = state.requests.get('a/one')!
     const estimate = state.costs.estimate(asked, state.config)
-    const service = state.costs.service('m', estimate, world.now)
+    const service = state.costs.service({ model: 'm' }, estimate, world.now)
     expect(service).toBeGreaterThan(1.2 * estimate.duration)
     world.submit({ id: 'two', prefix: 'p', deadlineMs: 30_000 })
     const { place, deadline } = state.requests.get('a/two')!

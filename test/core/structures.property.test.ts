@@ -120,8 +120,9 @@ test('estimates move from the prior to the model to the tenant as evidence comes
     outputTokens: 300,
     evidence: false,
     own: false,
+    priority: false,
   })
-  expect(costs.service('m', ask('a'), 1_000)).toBe(0)
+  expect(costs.service({ model: 'm' }, ask('a'), 1_000)).toBe(0)
   teach('b', 40, 19)
   expect(ask('a').evidence).toBe(false)
   teach('b', 40, 1)
@@ -138,9 +139,9 @@ test('estimates move from the prior to the model to the tenant as evidence comes
   teach('a', 400, 20)
   expect(Math.abs(ask('a').outputTokens - 400)).toBeLessThan(20)
   expect(Math.abs(ask('b').outputTokens - 40)).toBeLessThan(2)
-  expect(costs.service('m', ask('a'), 1_000)).toBeGreaterThan(ask('a').duration)
+  expect(costs.service({ model: 'm' }, ask('a'), 1_000)).toBeGreaterThan(ask('a').duration)
   // Nothing was learned for half a minute: what was known refuses nobody any more.
-  expect(costs.service('m', ask('a'), 31_001)).toBe(0)
+  expect(costs.service({ model: 'm' }, ask('a'), 31_001)).toBe(0)
 })
 
 test('answers that come whole teach how long those of their size take, and nothing of others', () => {

@@ -4,6 +4,7 @@ import { TOP } from '#core/laws/degradation'
 import type { Carried } from '#core/model/inputs'
 import type { State } from '#core/model/state'
 import type { Incoming, Millis } from '#ports'
+import { capacityOf } from './capacity.ts'
 import { weightOf, type KeptParts, type LiveRequest } from './live.ts'
 import { Timer } from './timer-heap.ts'
 
@@ -47,6 +48,7 @@ export function arrived(
     stream: incoming.stream,
     maxTokens: incoming.maxTokens,
     ...weightOf(incoming),
+    ...capacityOf(of.state, incoming, incoming.model),
     deadlineMs: incoming.deadlineMs,
     maxAttempts: incoming.maxAttempts ?? null,
     cell: of.cell,

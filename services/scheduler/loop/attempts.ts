@@ -13,6 +13,8 @@ import type { RouteControllers } from './route-controllers.ts'
 import type { Spine } from './spine.ts'
 import { Timer } from './timer-heap.ts'
 import { withModel } from './with-model.ts'
+import { FAST_BETA, withBeta, withFields } from './capacity.ts'
+import type { UpstreamHeaders } from '#contracts/messages'
 import { attemptOf } from '#core/model/place'
 
 /** A transport that has not confirmed an abort by then is reported. */
@@ -124,9 +126,10 @@ export class Attempts {
       id: incoming.id,
       upstream: this.#of.upstream(request.route.upstream.name),
       model: live.model,
-      body: live.model === incoming.model ? incoming.body : withModel(incoming.body, live.model),
+      fast: request.route.config.fast,
+      body: bodyOf(live),
       stream: incoming.stream,
-      headers: incoming.headers,
+      headers: headersOf(live),
       firstByteMs: attempt.firstByteMs,
       idleMs: this.#of.spine.state.config.file.limits.idle_ms,
     }
@@ -147,6 +150,15 @@ export class Attempts {
     spine.step({ type: 'verdict', key: live.key, verdict, control })
   }
 }
+
+/** As the caller wrote it, but for what another model or its lane makes of it. */
+function bodyOf({ incoming, model, adds }: LiveRequest): Uint8Array {
+  const body = model === incoming.model ? incoming.body : withModel(incoming.body, model)
+  return adds === null ? body : withFields(body, adds)
+}
+
+const headersOf = ({ incoming: { headers }, adds }: LiveRequest): UpstreamHeaders =>
+  adds?.speed === undefined ? headers : { ...headers, beta: withBeta(headers.beta, FAST_BETA) }
 
 const NO_ANSWER: Omit<Verdict, 'kind'> = {
   status: null,

@@ -15,6 +15,7 @@ import { whyWaits } from '#core/laws/waiting'
 import { waitWords } from '#contracts/waiting'
 import type { Cell } from '#machines/compile'
 import type { Incoming, Millis, RunningAttempt } from '#ports'
+import type { Capacity } from './capacity.ts'
 import type { Timer } from './timer-heap.ts'
 import { retryAtOf, waits } from '#core/model/place'
 
@@ -23,6 +24,8 @@ export interface LiveRequest extends NewRequest {
   readonly cell: Cell<{ since: Millis }, RequestState>
   readonly timer: Timer
   readonly arrivedWall: Millis
+  /** What its lane adds to the body; null: nothing. */
+  adds: Capacity['adds']
   readonly trace: TraceContext | null
   /** Set when the core has accepted it. */
   request: Request | null

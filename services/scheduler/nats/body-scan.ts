@@ -10,7 +10,6 @@ import { MAX_TOKENS_SHAPE } from '#contracts/messages'
 import {
   QUOTE,
   COMMA,
-  MINUS,
   COLON,
   OPEN_LIST,
   BACKSLASH,
@@ -20,8 +19,8 @@ import {
   SPACES,
   ESCAPES,
   bytesOf,
-  isDigit,
   isHex4,
+  numberEnd,
   stopIn,
   type Bytes,
 } from './json-bytes.ts'
@@ -71,7 +70,9 @@ const ESCAPED_BYTES = 6
 const FIELDS = ['model', 'max_tokens', 'messages', 'stream'] as const
 /** By these the provider may do more than answer. */
 const ACTING = ['tools', 'mcp_servers', 'container'] as const
-const KNOWN = [...FIELDS, ...ACTING]
+/** How it is to be served; the caller's word counts, whatever its lane says. */
+const SERVED = ['speed', 'service_tier'] as const
+const KNOWN = [...FIELDS, ...ACTING, ...SERVED]
 type Field = (typeof KNOWN)[number]
 
 class Scan {
@@ -88,6 +89,8 @@ class Scan {
   readonly #media: Media = { bytes: 0, tokens: 0 }
   #seenMessages = false
   #mayAct = false
+  #speed: string | null = null
+  #tier: string | null = null
   #problems: Record<(typeof FIELDS)[number], string | null> = {
     model: null,
     max_tokens: null,
@@ -127,6 +130,8 @@ class Scan {
       stream: this.#stream,
       media: this.#media,
       mayAct: this.#mayAct,
+      speed: this.#speed,
+      tier: this.#tier,
     }
   }
 
@@ -181,9 +186,19 @@ class Scan {
         const kind = this.#value()
         return void (this.#mayAct ||= kind !== 'null' && this.#at - start > '[]'.length)
       }
+      case 'speed':
+        return void (this.#speed = this.#said())
+      case 'service_tier':
+        return void (this.#tier = this.#said())
       default:
         this.#value()
     }
+  }
+
+  /** What is said there: its text, or '' for whatever else stands there. */
+  #said(): string {
+    const start = this.#at
+    return this.#value() === 'text' ? (this.#textFrom(start) ?? '') : ''
   }
 
   #fieldAt(start: number, end: number): Field | null {
@@ -327,27 +342,9 @@ class Scan {
   }
 
   #number(): void {
-    if (this.#data[this.#at] === MINUS) this.#at++
-    if (this.#data[this.#at] === 0x30) this.#at++
-    else this.#digits()
-    if (this.#data[this.#at] === 0x2e) {
-      this.#at++
-      this.#digits()
-    }
-    const byte = this.#data[this.#at]
-    if (byte !== 0x65 && byte !== 0x45) return
-    this.#at++
-    const sign = this.#data[this.#at]
-    if (sign === MINUS || sign === 0x2b) this.#at++
-    this.#digits()
-  }
-
-  #digits(): void {
-    const data = this.#data
-    let at = this.#at
-    while (isDigit(data[at])) at++
-    if (at === this.#at) throw FAULT
-    this.#at = at
+    const end = numberEnd(this.#data, this.#at)
+    if (end === null) throw FAULT
+    this.#at = end
   }
 
   #word<W extends 'true' | 'false' | 'null'>(word: W): W {

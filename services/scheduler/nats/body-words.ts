@@ -10,6 +10,9 @@ export type ScannedBody =
       stream: boolean
       media: Media
       mayAct: boolean
+      /** `speed` and `service_tier` as they stand there; '': something else than a text; null: nothing. */
+      speed: string | null
+      tier: string | null
     }
   /** `known`: what could be seen all the same; null where it is no JSON. */
   | { ok: false; problem: string; known: { model: string | null; stream: boolean } | null }

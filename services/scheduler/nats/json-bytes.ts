@@ -74,3 +74,20 @@ export function isHex4(data: Uint8Array, from: number): boolean {
   }
   return true
 }
+
+/** One past a number that begins there; null: it is none. */
+export function numberEnd(data: Uint8Array, from: number): number | null {
+  const start = data[from] === MINUS ? from + 1 : from
+  let end = data[start] === 0x30 ? start + 1 : digitsEnd(data, start)
+  if (end !== null && data[end] === 0x2e) end = digitsEnd(data, end + 1)
+  if (end === null || (data[end] !== 0x65 && data[end] !== 0x45)) return end
+  const sign = data[end + 1]
+  return digitsEnd(data, sign === MINUS || sign === 0x2b ? end + 2 : end + 1)
+}
+
+/** One past the digits that begin there; null: there is none. */
+function digitsEnd(data: Uint8Array, from: number): number | null {
+  let at = from
+  while (isDigit(data[at])) at++
+  return at === from ? null : at
+}

@@ -61,6 +61,8 @@ export function parseRequest(of: {
     mediaBytes: body.media.bytes,
     mediaTokens: body.media.tokens,
     mayAct: body.mayAct,
+    speed: body.speed,
+    tier: body.tier,
     prefix: headers.prefix ?? (of.prefixes === true ? prefixOfBody(data) : null),
     body: ownCopy(data),
     deadlineMs: headers.deadlineMs,

@@ -12,7 +12,10 @@ export interface AttemptCall {
   id: string
   upstream: { name: string; baseUrl: string; apiKey: string | null; version: string }
   model: string
-  /** The caller's body; sent byte for byte unless `model` was replaced by a fallback. */
+  /** In fast mode, on capacity that is counted apart: whose limits the answer is read for. Absent: no. */
+  fast?: boolean
+  /** The caller's body; sent byte for byte, unless `model` was replaced by a fallback, or its lane adds how it is to
+   *  be served. */
   body: Uint8Array
   stream: boolean
   headers: UpstreamHeaders

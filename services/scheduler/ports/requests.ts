@@ -38,9 +38,12 @@ export interface Incoming {
   mediaTokens?: number
   /** The provider may do more than answer: it runs tools itself, in a container or at MCP servers. */
   mayAct?: boolean
+  /** `speed` and `service_tier` of the body; absent or null: it does not say. */
+  speed?: string | null
+  tier?: string | null
   /** What of its prompt it shares with others of its tenant, by name; absent or null: nothing that is known. */
   prefix?: string | null
-  /** The JSON body as it came; sent upstream byte for byte. */
+  /** The JSON body as it came; sent upstream byte for byte, but for a fallback's model and what its lane adds. */
   body: Uint8Array
   /** The caller's remaining budget; null: the lane's default. */
   deadlineMs: Millis | null

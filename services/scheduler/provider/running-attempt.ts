@@ -264,7 +264,7 @@ export class Attempt implements Exchange, RunningAttempt {
       requestId: requestIdOf(this.#head),
       usage: this.#reader?.used() ?? null,
       ttftMs: this.#ttftMs,
-      rate: rateHeaders(this.#head),
+      rate: rateHeaders(this.#head, this.#call.fast),
       body,
     }
     if (asked.told !== null) verdict.toldRetryAfterMs = asked.told

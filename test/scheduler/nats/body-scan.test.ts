@@ -53,6 +53,8 @@ describe('as JSON.parse and the schema have it', () => {
           stream: stream ?? false,
           media: { bytes: 0, tokens: 0 },
           mayAct: mayAct(JSON.parse(text)),
+          speed: null,
+          tier: null,
         })
       }),
       { numRuns: 2_000 },
@@ -81,6 +83,15 @@ describe('as JSON.parse and the schema have it', () => {
         : JSON.stringify({ ...good, ...more }, null, name.length % 3)
     expect(scan(text)).toMatchObject({ ok: true, mayAct: acts })
     expect(mayAct(JSON.parse(text))).toBe(acts)
+  })
+
+  test.each([
+    [{ speed: 'fast' }, 'fast', null],
+    [{ service_tier: 'standard_only', speed: 'standard' }, 'standard', 'standard_only'],
+    [{ speed: null, service_tier: 7 }, '', ''],
+    [{ metadata: { speed: 'fast', service_tier: 'auto' } }, null, null],
+  ])('how it is to be served: %j', (more, speed, tier) => {
+    expect(scan(body(more))).toMatchObject({ ok: true, speed, tier })
   })
 
   test.each([

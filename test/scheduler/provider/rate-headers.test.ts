@@ -28,3 +28,33 @@ test('any family explains a refusal', () => {
   expect(hasRateHeaders({ 'anthropic-ratelimit-tokens-limit': '5' })).toBe(true)
   expect(hasRateHeaders({ 'anthropic-organization-id': 'x' })).toBe(false)
 })
+
+test('of a call in fast mode those of fast mode are read, and no others', () => {
+  const headers = {
+    'anthropic-ratelimit-input-tokens-limit': '2000000',
+    'anthropic-fast-input-tokens-limit': '300000',
+    'anthropic-fast-input-tokens-remaining': '299000',
+    'anthropic-fast-output-tokens-limit': '60000',
+  }
+  const none = { limit: null, remaining: null }
+  expect(rateHeaders(headers, true)).toEqual({
+    requests: none,
+    inputTokens: { limit: 300_000, remaining: 299_000 },
+    outputTokens: { limit: 60_000, remaining: null },
+  })
+  expect(rateHeaders(headers)?.inputTokens).toEqual({ limit: 2_000_000, remaining: null })
+})
+
+test('committed capacity is read beside the usual limits, and may stand alone', () => {
+  const priority = {
+    'anthropic-priority-input-tokens-limit': '10000',
+    'anthropic-priority-input-tokens-remaining': '9618',
+    'anthropic-priority-output-tokens-limit': '10000',
+    'anthropic-priority-output-tokens-remaining': '6000',
+  }
+  expect(rateHeaders(priority)?.priority).toEqual({
+    inputTokens: { limit: 10_000, remaining: 9_618 },
+    outputTokens: { limit: 10_000, remaining: 6_000 },
+  })
+  expect(hasRateHeaders(priority)).toBe(true)
+})

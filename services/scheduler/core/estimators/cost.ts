@@ -2,6 +2,7 @@
  *  Running quantiles in constant space; a tenant's own habits once it has shown 20 of them, else its
  *  model's over all tenants, else the configured prior. */
 import type { Config } from '#contracts/config'
+import { routeKey } from '#contracts/ids'
 import type { Millis, Seconds, Tokens } from '#contracts/units'
 import { Lately } from './lately.ts'
 import { estimateInput, learnInput, untaughtInput, type PromptSize } from './token-estimate.ts'
@@ -134,26 +135,39 @@ export interface Expected {
 }
 
 export interface Estimate extends Expected {
+  /** It may draw on committed capacity; absent: no. */
+  priority?: boolean
   /** False while the estimate rests on priors only. */
   evidence: boolean
   /** Else it rests on what the answers of others took, which may be of another kind. */
   own: boolean
 }
 
+/** Of a request what says which answers are like its own. */
+export interface Asked {
+  tenant: string
+  model: string
+  /** In fast mode an answer comes at another speed. */
+  fast?: boolean
+  priority?: boolean
+  maxTokens: Tokens
+}
+
+const kindOf = (of: { model: string; fast?: boolean }): string =>
+  routeKey(of.model, of.fast === true)
+
 export class CostBook {
   readonly #models = new Map<string, ModelHabits>()
 
-  estimate(
-    of: { tenant: string; model: string; maxTokens: Tokens; stream?: boolean } & PromptSize,
-    config: Config,
-  ): Estimate {
+  estimate(of: Asked & { stream?: boolean } & PromptSize, config: Config): Estimate {
     const { priors } = config.file
-    const model = this.#models.get(of.model)
+    const model = this.#models.get(kindOf(of))
     if (model === undefined) {
       const inputTokens = estimateInput(of, untaughtInput)
       const outputTokens = Math.min(priors.output_tokens, of.maxTokens)
       const duration = priors.ttft_ms / 1_000 + outputTokens / priors.tokens_per_s
-      return { duration, inputTokens, outputTokens, evidence: false, own: false }
+      const priority = of.priority === true
+      return { duration, inputTokens, outputTokens, evidence: false, own: false, priority }
     }
     const own = model.byTenant.get(of.tenant)
     const bucket = bucketOf(of.maxTokens)
@@ -174,6 +188,7 @@ export class CostBook {
       duration: direct ? whole.value : written,
       inputTokens: input * (1 - cached),
       outputTokens,
+      priority: of.priority === true,
       // How long an answer of this size is, and how fast it comes: a guess of either is no evidence.
       evidence: direct || (speed !== undefined && length !== undefined),
       own:
@@ -183,9 +198,9 @@ export class CostBook {
 
   /** The longest that an answer may take to start, before calling it a hang: `max_tokens` at the
    *  learned speed, for answers whose first byte is their last. */
-  longest(of: { tenant: string; model: string; maxTokens: Tokens }, config: Config): Seconds {
+  longest(of: Asked, config: Config): Seconds {
     const { priors } = config.file
-    const model = this.#models.get(of.model)
+    const model = this.#models.get(kindOf(of))
     const own = model?.byTenant.get(of.tenant)
     const ttft = first(own?.ttft, model?.all.ttft)?.value ?? priors.ttft_ms / 1_000
     const speed = first(own?.speed, model?.all.speed) ?? first(own?.pace, model?.all.pace)
@@ -194,8 +209,8 @@ export class CostBook {
 
   /** Within how long the first byte of a streamed answer comes nearly always; a prompt larger than usual may
    *  take longer by as much as it is larger. Null: no evidence. */
-  usualFirstByte(of: { tenant: string; model: string }, inputTokens: Tokens): Seconds | null {
-    const model = this.#models.get(of.model)
+  usualFirstByte(of: Omit<Asked, 'maxTokens'>, inputTokens: Tokens): Seconds | null {
+    const model = this.#models.get(kindOf(of))
     if (model === undefined) return null
     const own = model.byTenant.get(of.tenant)
     const known = first(own?.ttftHigh, model.all.ttftHigh)
@@ -206,15 +221,15 @@ export class CostBook {
 
   /** How long an attempt will hold its slot in 90 of 100 cases; 0 without evidence, or when no answer has
    *  come for a while: nothing is refused on a guess, and a guess that refuses everything teaches nothing. */
-  service(model: string, estimate: Estimate, now: Millis): Seconds {
-    const habits = this.#models.get(model)
+  service(of: { model: string; fast?: boolean }, estimate: Estimate, now: Millis): Seconds {
+    const habits = this.#models.get(kindOf(of))
     if (!estimate.evidence || habits === undefined || now - habits.learnedAt > STALE) return 0
     return estimate.duration * habits.overrun
   }
 
   /** What a complete answer taught. `ttft` is null for an attempt that was not streamed. */
   learn(
-    of: { tenant: string; model: string; maxTokens: Tokens } & PromptSize,
+    of: Asked & PromptSize,
     sample: {
       duration: Seconds
       ttft: Seconds | null
@@ -228,7 +243,7 @@ export class CostBook {
     config: Config,
     now: Millis,
   ): void {
-    const model = this.#model(of.model)
+    const model = this.#model(kindOf(of))
     model.learnedAt = now
     if (sample.inputTokens !== null) {
       model.size.add(sample.inputTokens * (1 - (sample.cachedShare ?? 0)))
@@ -249,11 +264,8 @@ export class CostBook {
 
   /** An attempt that was ended before its time, after so long: it would have taken longer still. Without
    *  these, only answers short enough to be in time would teach, and predictions would come out short. */
-  learnAtLeast(
-    of: { tenant: string; model: string; maxTokens: Tokens },
-    sample: { duration: Seconds; estimated: Seconds },
-  ): void {
-    const model = this.#models.get(of.model)
+  learnAtLeast(of: Asked, sample: { duration: Seconds; estimated: Seconds }): void {
+    const model = this.#models.get(kindOf(of))
     if (model === undefined || sample.estimated <= 0) return
     if (sample.duration / sample.estimated > model.overrun)
       model.overrun = Math.min(OVERRUN.max, model.overrun * (1 + GAIN * SURE))

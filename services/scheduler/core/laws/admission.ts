@@ -49,7 +49,7 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
   const deadline = carried?.deadline ?? now + (asked.deadlineMs ?? lane.config.timeoutMs)
   const expected = state.costs.estimate(asked, state.config)
   const waitMs = waitOf(state, laneRoute, { tenant: asked.tenant, expected, now })
-  const { model, tenant } = asked
+  const { tenant } = asked
   const first = (carried?.attempts ?? 0) + (carried?.preemptions ?? 0) === 0
   const poor = cannotPay(state, {
     tenant: asked.tenant,
@@ -60,7 +60,7 @@ export function admit(state: State, asked: NewRequest, now: Millis, effects: Eff
     first,
   })
   if (poor !== null) return no(poor)
-  const late = unreachable(state, laneRoute, { expected, waitMs, now, deadline, model, tenant })
+  const late = unreachable(state, laneRoute, { expected, waitMs, now, deadline, asked, tenant })
   if (late !== null) return no(late)
   return {
     admitted: true,

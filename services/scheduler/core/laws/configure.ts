@@ -1,5 +1,6 @@
 /** A changed configuration, applied without losing a request: what is dropped serves what it holds. */
 import type { Config } from '#contracts/config'
+import { routeKey } from '#contracts/ids'
 import { priceOf } from '#contracts/prices'
 import { configureAccounts } from './accounts.ts'
 import { configureTenants } from './admission.ts'
@@ -34,9 +35,11 @@ export function configure(state: State, config: Config, effects: Effect[]): void
 /** A route whose model is gone, or answered by another upstream now, takes nobody new. */
 function configureRoute(state: State, route: Route): void {
   const { routes, routeDefaults } = state.config
-  const { model } = route.config
+  const { model, fast } = route.config
   const wanted =
-    routes === null ? { ...routeDefaults, model } : routes.find((one) => one.model === model)
+    routes === null
+      ? { ...routeDefaults, model, fast }
+      : routes.find((one) => one.model === model && one.fast === fast)
   route.retired = wanted === undefined || wanted.upstream !== route.config.upstream
   if (wanted === undefined || route.retired) return
   route.config = wanted
@@ -44,7 +47,7 @@ function configureRoute(state: State, route: Route): void {
   route.named = null
   route.differs = false
   route.quota = quotaOf(state, wanted.quota ?? route.id)
-  state.routesByModel.set(model, route)
+  state.routesByModel.set(routeKey(model, fast), route)
 }
 
 /** Routes and lanes that the configuration dropped go when they are empty. */

@@ -8,6 +8,9 @@ import { whyWaits, whyWould } from './waiting.ts'
 import { attemptOf, waits } from '#core/model/place'
 import { refuse } from './refusal.ts'
 
+/** Of a request what says which answers are like its own. */
+type Alike = { model: string; fast?: boolean }
+
 /** Can the answer come in time, after the wait that is predicted (control-laws §6)? */
 export function unreachable(
   state: State,
@@ -17,13 +20,13 @@ export function unreachable(
     waitMs: Millis
     now: Millis
     deadline: Millis
-    model: string
+    asked: Alike
     tenant: string
   },
 ): Refused | null {
   const { route } = laneRoute
   const { deadline, now, waitMs } = of
-  const service = serviceOf(state, of.model, { estimate: of.expected, waitMs, now })
+  const service = serviceOf(state, of.asked, { estimate: of.expected, waitMs, now })
   if (now + waitMs + service <= deadline) return null
   const numbers = `predicted wait ${Math.round(waitMs)} ms and service ${Math.round(service)} ms exceed the deadline of ${deadline - now} ms`
   const after = { retryAfterMs: waitMs }
@@ -59,11 +62,11 @@ export function faultWords({ lastFault }: Route): string {
  *  what the answers of others took. */
 function serviceOf(
   state: State,
-  model: string,
+  asked: Alike,
   of: { estimate: Estimate; waitMs: Millis; now: Millis },
 ): Millis {
   if (of.waitMs < NO_WAIT && !of.estimate.own) return 0
-  return state.costs.service(model, of.estimate, of.now) * 1_000
+  return state.costs.service(asked, of.estimate, of.now) * 1_000
 }
 export const NO_WAIT: Millis = 1
 
@@ -75,7 +78,7 @@ export function doomed(
   estimate: Estimate = state.costs.estimate(request.asked, state.config),
 ): Refused | null {
   const waitMs = request.queueMs + (waits(request) ? now - request.queuedAt : 0)
-  const service = serviceOf(state, request.asked.model, { estimate, waitMs, now })
+  const service = serviceOf(state, request.asked, { estimate, waitMs, now })
   if (now + service <= request.deadline) return null
   return refuse(
     'DOOMED',

@@ -17,7 +17,7 @@ export function firstByteMs(state: State, request: Request, estimate: Estimate):
   const longest = 1_000 * state.costs.longest(asked, state.config)
   // Of a model that nothing is known of, the first answers may take longer than it usually does.
   if (!estimate.evidence) return Math.max(usual, TIMES * longest)
-  const service = state.costs.service(asked.model, estimate, state.now)
+  const service = state.costs.service(asked, estimate, state.now)
   return Math.max(usual, TIMES * 1_000 * service, longest)
 }
 

@@ -3,6 +3,7 @@
  *  is the wait: O(1) however many wait. */
 import type { Millis, Seconds } from '#contracts/units'
 import { heldUntil } from './held.ts'
+import type { Priority } from '#core/model/limits'
 import type { Flow, LaneRoute, Quota, Route, State, Tenant } from '#core/model/state'
 import { bindingCap } from './slots.ts'
 import { costOf, type Denominators, type Estimate, type Expected } from '#core/estimators/cost'
@@ -35,16 +36,26 @@ export function waitOf(
 /** How long the buckets need for what waits before it and for itself. What others have waiting is left out: whose
  *  turn comes first is the queue's to say. Without evidence only its one request is certain. */
 function quotaWait(quota: Quota, flow: Flow | null, own: Estimate, now: Millis): Millis {
-  const { requests, inputTokens, outputTokens } = quota
+  const { requests } = quota
   const wait = requests.comesIn((flow?.queued ?? 0) + 1, now)
   if (!own.evidence) return wait
   const { ahead } = flow ?? NOTHING
-  return Math.max(
-    wait,
+  const usual = tokensIn(quota, ahead, own, now)
+  const { priority } = quota
+  if (priority === null || own.priority !== true) return Math.max(wait, usual)
+  return Math.max(wait, Math.min(usual, tokensIn(priority, ahead, own, now)))
+}
+
+const tokensIn = (
+  { inputTokens, outputTokens }: Priority,
+  ahead: Expected,
+  own: Estimate,
+  now: Millis,
+): Millis =>
+  Math.max(
     inputTokens.comesIn(ahead.inputTokens + Math.min(own.inputTokens, inputTokens.burst), now),
     outputTokens.comesIn(ahead.outputTokens + Math.min(own.outputTokens, outputTokens.burst), now),
   )
-}
 const NOTHING = { ahead: { duration: 0, inputTokens: 0, outputTokens: 0 } }
 
 /** What waits before it; requests that came before there was evidence are taken to be like itself. */

@@ -56,10 +56,7 @@ export function standsAside(
 }
 
 function latestStart(state: State, request: Request, estimate: Estimate, now: Millis): Millis {
-  const service = Math.max(
-    estimate.duration,
-    state.costs.service(request.asked.model, estimate, now),
-  )
+  const service = Math.max(estimate.duration, state.costs.service(request.asked, estimate, now))
   return request.deadline - SPARE * 1_000 * service
 }
 

@@ -4,7 +4,8 @@
 import { endBackfills } from './backfill.ts'
 import type { Effect } from '#core/model/effects'
 import { letGo } from './held.ts'
-import type { Route, State, Limits } from '#core/model/state'
+import type { Limits } from '#core/model/limits'
+import type { Route, State } from '#core/model/state'
 import { quotaOf } from '#core/model/make'
 import { configureQuota } from './token-buckets.ts'
 

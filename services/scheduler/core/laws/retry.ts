@@ -6,7 +6,8 @@ import type { Reason } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import { verdicts, type Verdict } from '#contracts/verdict'
 import type { Dice } from '#core/estimators/dice'
-import type { Request, RetryBudget, State } from '#core/model/state'
+import type { RetryBudget } from '#core/model/limits'
+import type { Request, State } from '#core/model/state'
 
 /** Share of the estimated service that must still fit before the deadline for a retry to make sense. */
 export const SERVICE_SHARE = 0.7

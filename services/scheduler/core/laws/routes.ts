@@ -1,11 +1,16 @@
 /** Routes that open with the first request for a model, and close when they are idle or gone from the
  *  configuration. */
+import { routeKey } from '#contracts/ids'
 import type { Effect } from '#core/model/effects'
 import type { NewRequest } from '#core/model/inputs'
 import type { LaneRoute, Lane, Route, State } from '#core/model/state'
 import { attachLanes, newRoute } from '#core/model/make'
 import { rescale } from './slots.ts'
 import { configureQuota } from './token-buckets.ts'
+
+/** Whether calls of the model in fast mode have a route of their own: each has where none is configured. */
+const servesFast = ({ config: { routes } }: State, model: string): boolean =>
+  routes === null || routes.some((one) => one.fast && one.model === model)
 
 /** A route, or why there is none. */
 export type RouteFound = { route: Route; none: null } | { route: null; none: string }
@@ -17,13 +22,14 @@ const none = (why: string): RouteFound => ({
 /** The route of a model, made on demand where the configuration names none. */
 export function routeFor(state: State, asked: NewRequest, effects: Effect[]): RouteFound {
   const { model } = asked
-  const known = state.routesByModel.get(model)
+  const fast = asked.fast === true && servesFast(state, model)
+  const known = state.routesByModel.get(routeKey(model, fast))
   if (known !== undefined && !known.retired) return { route: known, none: null }
   const configured = state.config.routes
   const config =
     configured === null
-      ? { ...state.config.routeDefaults, model }
-      : configured.find((one) => one.model === model)
+      ? { ...state.config.routeDefaults, model, fast }
+      : configured.find((one) => one.model === model && one.fast === fast)
   if (config === undefined)
     return none(`there are ${(configured ?? []).map((one) => one.model).join(', ')}`)
   const route = newRoute(state, config, asked.tenant)
@@ -64,7 +70,7 @@ function placeFor(state: State, tenant: string, effects: Effect[]): string | nul
 
 export function openRoute(state: State, route: Route, effects: Effect[]): Route {
   state.routes.set(route.id, route)
-  state.routesByModel.set(route.config.model, route)
+  state.routesByModel.set(keyOf(route), route)
   attachLanes(state, route)
   configureQuota(state, route.quota, state.now)
   rescale(state)
@@ -89,14 +95,14 @@ function longestIdle(state: State): Route | null {
 
 export function closeRoute(state: State, route: Route, effects: Effect[]): void {
   state.routes.delete(route.id)
-  if (state.routesByModel.get(route.config.model) === route)
-    state.routesByModel.delete(route.config.model)
+  const key = keyOf(route)
+  if (state.routesByModel.get(key) === route) state.routesByModel.delete(key)
   for (const lane of state.lanesByName.values()) {
     const at = lane.laneRoutes.findIndex((laneRoute) => laneRoute.route === route)
     if (at >= 0) lane.laneRoutes.splice(at, 1)
   }
   for (const laneRoute of route.laneRoutes) forgetFlows(laneRoute)
-  if (!state.routesByModel.has(route.config.model)) state.costs.forgetModel(route.config.model)
+  if (!state.routesByModel.has(key)) state.costs.forgetModel(key)
   if (![...state.routes.values()].some((one) => one.quota === route.quota))
     state.quotas.delete(route.quota.name)
   rescale(state)
@@ -112,6 +118,8 @@ export function closeLane(state: State, lane: Lane): void {
     laneRoute.route.laneRoutes.splice(laneRoute.route.laneRoutes.indexOf(laneRoute), 1)
   }
 }
+
+const keyOf = ({ config }: Route): string => routeKey(config.model, config.fast)
 
 function forgetFlows(laneRoute: LaneRoute): void {
   for (const flow of [...laneRoute.queue.flows.values()]) {

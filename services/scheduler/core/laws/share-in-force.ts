@@ -7,6 +7,7 @@ import type { Request, State } from '#core/model/state'
 import { conclude } from './ending.ts'
 import { refuse } from './refusal.ts'
 import { OUTLIVES } from './shares.ts'
+import { allBuckets } from './token-buckets.ts'
 import { mostInflight, rescale, reviewParking } from './slots.ts'
 
 export function takeShare(state: State, share: Share): void {
@@ -56,8 +57,7 @@ function giveUp(
 function divide(state: State): void {
   const part = partOf(state.share, state.now)
   for (const quota of state.quotas.values())
-    for (const bucket of [quota.requests, quota.inputTokens, quota.outputTokens])
-      bucket.divide(part, state.now)
+    for (const bucket of allBuckets(quota)) bucket.divide(part, state.now)
   for (const tenant of state.active) reviewParking(state, tenant)
   rescale(state)
 }

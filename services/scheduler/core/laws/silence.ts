@@ -6,7 +6,8 @@ import type { Millis } from '#contracts/units'
 import type { Verdict } from '#contracts/verdict'
 import type { Estimate } from '#core/estimators/cost'
 import type { Effect } from '#core/model/effects'
-import type { Attempt, Request, Route, State, Silence } from '#core/model/state'
+import type { Silence } from '#core/model/limits'
+import type { Attempt, Request, Route, State } from '#core/model/state'
 import { attemptOf } from '#core/model/place'
 
 /** Times the usual; and never below, since a second of nothing means little. */
@@ -29,7 +30,7 @@ export function silenceOf(
   const usual = asked.stream
     ? state.costs.usualFirstByte(asked, estimate.inputTokens)
     : estimate.evidence
-      ? Math.max(estimate.duration, state.costs.service(asked.model, estimate, state.now))
+      ? Math.max(estimate.duration, state.costs.service(asked, estimate, state.now))
       : null
   const expected = asked.stream ? priors.ttft_ms : 1_000 * estimate.duration
   const ms = usual === null ? TIMES_PRIOR * expected : Math.max(LEAST, TIMES * 1_000 * usual)

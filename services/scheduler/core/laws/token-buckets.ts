@@ -6,12 +6,14 @@
  *  the instant when it admitted the attempt: what was reserved since is taken off. */
 import { routeId } from '#contracts/ids'
 import type { Millis, Tokens } from '#contracts/units'
-import { verdicts, type RateHeaders, type Verdict } from '#contracts/verdict'
+import { verdicts, type RateHeaders, type Usage, type Verdict } from '#contracts/verdict'
 import type { Estimate } from '#core/estimators/cost'
 import type { Dice } from '#core/estimators/dice'
 import { hold } from './held.ts'
 import { fullJitter } from './retry.ts'
-import type { Attempt, Quota, Request, State, Limits, Reservation } from '#core/model/state'
+import { newPriority } from '#core/model/make'
+import type { Limits, Priority } from '#core/model/limits'
+import type { Attempt, Quota, Request, Reservation, State } from '#core/model/state'
 import { partOf } from '#core/model/share'
 import { traitsOf } from '#core/estimators/witness'
 import type { TokenBucket } from '#core/estimators/token-bucket'
@@ -22,15 +24,34 @@ export const ROUNDING: Tokens = 500
 export const LOW = 0.3
 
 /** The earliest instant at which quota allows this to start; now means yes. */
-export const readyAt = (quota: Quota, need: Estimate, now: Millis): Millis =>
-  Math.max(
+export function readyAt(quota: Quota, need: Estimate, now: Millis): Millis {
+  const { priority } = quota
+  const usual = tokensAt(quota, need, now)
+  const tokens =
+    priority === null || need.priority !== true
+      ? usual
+      : Math.min(usual, tokensAt(priority, need, now))
+  return Math.max(
     now,
     quota.pausedUntil,
     quota.starts.readyAt(now),
     quota.requests.readyAt(1, now),
-    quota.inputTokens.readyAt(need.inputTokens, now),
-    quota.outputTokens.readyAt(need.outputTokens, now),
+    tokens,
   )
+}
+
+const tokensAt = (of: Priority, need: Estimate, now: Millis): Millis =>
+  Math.max(
+    of.inputTokens.readyAt(need.inputTokens, now),
+    of.outputTokens.readyAt(need.outputTokens, now),
+  )
+
+/** Committed capacity goes first, while there is some: the provider serves a call from it where it can, and else as
+ *  any other. */
+function drawnFrom({ priority }: Quota, need: Estimate, now: Millis): Priority | null {
+  if (priority === null || need.priority !== true) return null
+  return tokensAt(priority, need, now) <= now ? priority : null
+}
 
 /** This request waits: the buckets that keep it waiting may be slower than they need be. */
 export function noteDelay(quota: Quota, need: Estimate, now: Millis): void {
@@ -41,10 +62,13 @@ export function noteDelay(quota: Quota, need: Estimate, now: Millis): void {
 }
 
 export function reserve(quota: Quota, need: Estimate, now: Millis): Reservation {
-  const { requests, inputTokens, outputTokens } = quota
+  const priority = drawnFrom(quota, need, now)
+  const { inputTokens, outputTokens } = priority ?? quota
+  const { requests } = quota
   quota.starts.started(now)
   return {
     quota,
+    priority,
     inputTokens: need.inputTokens,
     outputTokens: need.outputTokens,
     requestsAccepted: requests.reserve(1, now),
@@ -70,7 +94,9 @@ export function learnQuota(
   const { verdict, attempt, now, request } = of
   const by = settle(quota, verdict, attempt, now)
   if (verdict.rate !== null)
-    learnHeaders(request.route.quota, verdict.rate, { limits: of.limits, attempt, by, now })
+    learnHeaders(state, request.route.quota, verdict.rate, {
+      ...{ limits: of.limits, attempt, by, now },
+    })
   if (verdict.kind === 'ok') quota.witness.answered(traitsOf(request.asked), now)
   const act = verdicts[verdict.kind].quota
   if (act !== 'slow-requests' && act !== 'pause' && act !== 'pause-and-cut') return false
@@ -110,19 +136,52 @@ function settle(quota: Quota, verdict: Verdict, attempt: Attempt, now: Millis): 
   const { reserved, startedAt } = attempt
   const { usage } = verdict
   if (usage === null && verdict.mayHaveRun && verdict.status !== null) return AS_RESERVED
-  const used = usage === null ? 0 : usage.inputTokens + usage.cacheCreationTokens
+  const from = reserved.priority ?? quota
+  const to = usage === null ? from : servedFrom(quota, usage, from)
+  const used = usage === null ? 0 : countedOf(usage, to !== quota)
   const input = used - reserved.inputTokens
   const output = (usage?.outputTokens ?? 0) - reserved.outputTokens
-  quota.inputTokens.settle(input, startedAt, now)
-  quota.outputTokens.settle(output, startedAt, now)
+  if (to === from) {
+    from.inputTokens.settle(input, startedAt, now)
+    from.outputTokens.settle(output, startedAt, now)
+  } else {
+    from.inputTokens.settle(-reserved.inputTokens, startedAt, now)
+    from.outputTokens.settle(-reserved.outputTokens, startedAt, now)
+    to.inputTokens.settle(used, startedAt, now)
+    to.outputTokens.settle(usage?.outputTokens ?? 0, startedAt, now)
+  }
   if (verdict.status !== 429) return { requests: 0, input, output }
   // The request itself stays spent; only the count of what was accepted is put right.
   quota.requests.refused(startedAt, now)
   return { requests: -1, input, output }
 }
+/** Which tokens it took in the end, as the answer tells; where it does not, those that were reserved. */
+function servedFrom(quota: Quota, { tier }: Usage, from: Priority): Priority {
+  if (tier === undefined || quota.priority === null) return from
+  return tier === PRIORITY_TIER ? quota.priority : quota
+}
+
+/** Input as it counts: of committed capacity cache reads and writes have weights. */
+function countedOf(usage: Usage, committed: boolean): Tokens {
+  const { inputTokens, cacheCreationTokens: written, cacheReadTokens } = usage
+  if (!committed) return inputTokens + written
+  const hour = usage.cacheCreation1hTokens ?? 0
+  return (
+    inputTokens +
+    BURN_DOWN.read * cacheReadTokens +
+    BURN_DOWN.write5m * (written - hour) +
+    BURN_DOWN.write1h * hour
+  )
+}
+
+const PRIORITY_TIER = 'priority'
+/** What a token of the cache takes of committed capacity. */
+export const BURN_DOWN = { read: 0.1, write5m: 1.25, write1h: 2 } as const
+
 const AS_RESERVED: Settled = { requests: 0, input: 0, output: 0 }
 
 function learnHeaders(
+  state: State,
   quota: Quota,
   rate: RateHeaders,
   of: { limits: Limits; attempt: Attempt; by: Settled; now: Millis },
@@ -141,18 +200,44 @@ function learnHeaders(
     bucket.told({ ...own, remaining: own.remaining - own.margin, startedAt }, now)
   }
   const { requestsAccepted, inputAccepted, outputAccepted } = reserved
+  const usual = reserved.priority === null
   told(quota.requests, requestsLimit, {
     ...{ remaining: rate.requests.remaining, accepted: requestsAccepted, own: by.requests },
     margin: 0,
   })
   told(quota.inputTokens, inputLimit, {
-    ...{ remaining: rate.inputTokens.remaining, accepted: inputAccepted, own: by.input },
+    ...{ accepted: inputAccepted, own: by.input },
+    remaining: usual ? rate.inputTokens.remaining : null,
     margin: ROUNDING,
   })
   told(quota.outputTokens, outputLimit, {
-    ...{ remaining: rate.outputTokens.remaining, accepted: outputAccepted, own: by.output },
+    ...{ accepted: outputAccepted, own: by.output },
+    remaining: usual ? rate.outputTokens.remaining : null,
     margin: ROUNDING,
   })
+  const priority = priorityOf(state, quota, rate, now)
+  if (priority === null || rate.priority === undefined) return
+  for (const what of ['inputTokens', 'outputTokens'] as const) {
+    const { limit, remaining } = rate.priority[what]
+    const input = what === 'inputTokens'
+    told(priority[what], limit, {
+      remaining: priority === reserved.priority ? remaining : null,
+      accepted: input ? inputAccepted : outputAccepted,
+      own: input ? by.input : by.output,
+      margin: ROUNDING,
+    })
+  }
+}
+
+/** What comes before the usual tokens, from the first answer on that speaks of it. */
+function priorityOf(state: State, quota: Quota, rate: RateHeaders, now: Millis): Priority | null {
+  const { priority } = rate
+  if (priority === undefined || !(priority.inputTokens.limit ?? 0)) return quota.priority
+  if (quota.priority === null) {
+    quota.priority = newPriority(now)
+    for (const bucket of allBuckets(quota)) bucket.divide(partOf(state.share, now), now)
+  }
+  return quota.priority
 }
 
 /** What an answer names. */
@@ -191,7 +276,7 @@ export function growRates(state: State, now: Millis): void {
       slowly ||= now < route.slowUntil
     }
     quota.starts.grow(now, now < quota.pausedUntil)
-    for (const bucket of buckets(quota))
+    for (const bucket of allBuckets(quota))
       bucket.grow({ lastThrottle: quota.throttledAt, held, slowly, now })
   }
 }
@@ -215,11 +300,19 @@ export function configureQuota(state: State, quota: Quota, now: Millis): void {
     otpm = Math.min(otpm, route.otpm ?? Infinity)
   }
   const part = partOf(state.share, now)
-  for (const bucket of buckets(quota)) bucket.divide(part, now)
+  for (const bucket of allBuckets(quota)) bucket.divide(part, now)
   const orNull = (limit: number): number | null => (limit === Infinity ? null : limit)
   quota.requests.configure(orNull(rpm), now)
   quota.inputTokens.configure(orNull(itpm), now)
   quota.outputTokens.configure(orNull(otpm), now)
+}
+
+/** Those of committed capacity among them. */
+export const allBuckets = (quota: Quota): readonly TokenBucket[] => {
+  const { priority } = quota
+  return priority === null
+    ? buckets(quota)
+    : [...buckets(quota), priority.inputTokens, priority.outputTokens]
 }
 
 const buckets = (quota: Quota): readonly TokenBucket[] => [

@@ -22,6 +22,10 @@ export interface NewRequest {
   mediaTokens?: Tokens
   /** The provider may do more than answer, so that a second try could do it twice; absent: no. */
   mayAct?: boolean
+  /** It is asked in fast mode, whose capacity the provider counts apart; absent: no. */
+  fast?: boolean
+  /** It may draw on capacity that the account has committed to, if there is any; absent: no. */
+  priority?: boolean
   /** The provider's features that it asks for, as its header names them; absent or null: none. */
   beta?: string | null
   /** What of its prompt it shares with others, by name; absent or null: nothing that is known. */

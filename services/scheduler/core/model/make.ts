@@ -14,13 +14,13 @@ import { Reserve } from '#core/estimators/reserve'
 import { StartPace } from '#core/estimators/start-pace'
 import { TokenBucket } from '#core/estimators/token-bucket'
 import { Witness } from '#core/estimators/witness'
+import type { Priority, RetryBudget } from './limits.ts'
 import type {
   LaneRoute,
   Lane,
   LaneGroup,
   Quota,
   Request,
-  RetryBudget,
   Route,
   State,
   Tenant,
@@ -157,7 +157,7 @@ export const controlled = (request: Request): boolean =>
   request.preemptions === 0
 
 export function newRoute(state: State, config: RouteConfig, opener: string): Route {
-  const id = routeId({ upstream: config.upstream, model: config.model })
+  const id = routeId(config)
   const budget = (): RetryBudget => ({
     tokens: state.config.file.llm_gateway.retry.budget_start,
     at: state.now,
@@ -232,6 +232,13 @@ export const newQuota = (name: string, now: Millis): Quota => ({
   witness: new Witness(),
   starts: new StartPace(),
   requests: bucketOf(BURST.requests, now),
+  inputTokens: bucketOf(BURST.tokens, now),
+  outputTokens: bucketOf(BURST.tokens, now),
+  priority: null,
+})
+
+/** Capacity that the account has committed to, as the provider counts it. */
+export const newPriority = (now: Millis): Priority => ({
   inputTokens: bucketOf(BURST.tokens, now),
   outputTokens: bucketOf(BURST.tokens, now),
 })

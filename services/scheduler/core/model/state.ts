@@ -15,7 +15,7 @@ import type { DelayControl } from '#core/estimators/delay-control'
 import type * as fair from '#core/estimators/fair-queue'
 import type { Gate, NewRequest } from './inputs.ts'
 import type { Reserve } from '#core/estimators/reserve'
-import type { Lately } from '#core/estimators/lately'
+import type { Limits, Priority, RetryBudget, Silence } from './limits.ts'
 import type { FirmNeed } from '#core/estimators/lending'
 import { type RecentNeed } from '#core/estimators/lending'
 import type { Pace } from '#core/estimators/pace'
@@ -25,6 +25,7 @@ import type { Account, Payment } from './account.ts'
 import type { Prefix } from './prefix.ts'
 import type { IndexedHeap } from '#core/estimators/indexed-heap'
 import type { Price } from '#contracts/prices'
+import type { Lately } from '#core/estimators/lately'
 import type { LinkedList } from '#core/estimators/linked-list'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 import type { Witness } from '#core/estimators/witness'
@@ -82,17 +83,12 @@ export class Tenant {
   }
 }
 
-/** How long an attempt may say nothing. */
-export interface Silence {
-  ms: Millis
-  /** It rests on what answers took, not on what is expected of a model that nobody has heard yet. */
-  evidence: boolean
-}
-
 /** What an attempt took from the three buckets of a quota, and what each had accepted in that second by then. */
 export interface Reservation {
   /** Where it is settled, whatever quota its route has by then. */
   readonly quota: Quota
+  /** Of committed capacity; null: of the usual one. */
+  readonly priority: Priority | null
   readonly inputTokens: Tokens
   readonly outputTokens: Tokens
   readonly requestsAccepted: number
@@ -233,13 +229,6 @@ export interface LaneRoute {
   minimumShare: number
 }
 
-export interface RetryBudget {
-  tokens: number
-  at: Millis
-  /** Each tenant's part of it; at most `scheduling.idle_tenants_max`. */
-  readonly byTenant: Lately<{ tokens: number; at: Millis }>
-}
-
 export interface Upstream {
   readonly name: string
   /** Nothing starts before this; 0 when not blocked. */
@@ -272,9 +261,6 @@ export interface Held {
   readonly flows: Map<Flow, Route>
 }
 
-/** Per minute, of requests, input and output tokens; null where nothing is said. */
-export type Limits = readonly [requests: number | null, input: number | null, output: number | null]
-
 /** Routes of one quota share it: the provider counts their models together. */
 export interface Quota {
   readonly name: string
@@ -293,6 +279,8 @@ export interface Quota {
   readonly requests: TokenBucket
   readonly inputTokens: TokenBucket
   readonly outputTokens: TokenBucket
+  /** What comes before these two for calls that may draw on it; null: nobody has spoken of any. */
+  priority: Priority | null
 }
 
 export interface Route {
