@@ -35,8 +35,8 @@ export const memberLook = z.object({
     )
     .transform((all) => all.slice(0, ROUTES_READ_MAX)),
   tenants: tenants.transform((all) => all.slice(0, TENANTS_READ_MAX)),
-  /** Null or absent: it works alone. */
-  fleet: z.object({ member: z.string(), usable: z.int() }).nullish(),
+  /** Null, or what another version has there: it works alone. */
+  fleet: z.object({ member: z.string(), usable: z.int() }).nullable().catch(null),
 })
 export type MemberLook = z.infer<typeof memberLook>
 
