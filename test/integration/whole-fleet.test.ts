@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Snapshot } from '#contracts/snapshot'
 import { wholeFleet, type WholeFleet } from '#contracts/whole-fleet'
+import { openGuardedHouse } from '../support/guarded-house.ts'
+import { headgate } from '../support/program.ts'
 import { MODEL, openTornFleet, type TornFleet } from '../support/torn-fleet.ts'
 
 const PATIENCE = { timeout: 30_000, interval: 100 }
@@ -70,6 +72,15 @@ test('sums are those of the parts, and no prompt or key is in them', async () =>
   expect(text).not.toMatch(/planted|sk-torn/)
 })
 
+test('headgate top says the same', async () => {
+  const run = headgate(['top', '--once', '--nats', fleet.natsUrl], { COLUMNS: '300' })
+  expect(await run.exit).toBe(0)
+  const said = run.output()
+  expect(said).toMatch(/FLEET {2}2 members divide 16 slots/)
+  expect(said).toMatch(/default-claude-sonnet-4-5: breaker (OPEN|half open) on cut/)
+  expect(said).toMatch(/lane batch: \d+ wait \((whole|cut) \d+/)
+})
+
 test('who is killed is said not to be heard, since when, and is in no sum', async () => {
   fleet.cut.program.child.kill('SIGKILL')
   await fleet.cut.program.exit
@@ -87,4 +98,15 @@ test('who is killed is said not to be heard, since when, and is in no sum', asyn
   expect(gone?.last?.at).toBeGreaterThan(died - 5_000)
   expect(whole.sums.heard).toBe(1)
   expect(whole.routes.flatMap(({ parts }) => parts.map(({ member }) => member))).toEqual(['whole'])
+})
+
+test('members hear each other where NATS lets nobody hear more than it must', async () => {
+  const house = await openGuardedHouse({ tenants: ['a'], fleet: true })
+  try {
+    const other = await house.another()
+    const heard = async (): Promise<number> => (await told(other.httpUrl ?? '')).whole.sums.heard
+    await expect.poll(heard, PATIENCE).toBe(2)
+  } finally {
+    await house.close()
+  }
 })
