@@ -1,6 +1,6 @@
 /** Members of a fleet as they were heard, and the whole that they make.
- *  Bound: `MEMBERS_MAX` members; one that is in the record of the fleet no more is shown for `SHOWN_MS`. */
-import type { FleetNow, Snapshot } from './snapshot.ts'
+ *  Bound: `MEMBERS_MAX` members and the one that tells; one that is in the record of the fleet no more is shown for `SHOWN_MS`. */
+import type { Snapshot } from './snapshot.ts'
 import type { Millis } from './units.ts'
 import {
   memberLook,
@@ -44,11 +44,11 @@ export class HeardMembers {
 
   /** `own`: of the instance that tells. */
   whole(own: Snapshot, at: Instant): WholeFleet {
-    const self: Heard = { look: memberLook.parse(own), ...at }
-    this.#heard.delete(own.instance)
-    this.#forget(own.fleet, at.now)
-    const rows = [...inRecord(own), ...this.#others(own.fleet)].map((one) => {
-      const heard = one.own ? self : this.#heard.get(one.instance)
+    // Where another instance tells next, this one is still remembered.
+    this.#heard.set(own.instance, { look: memberLook.parse(own), ...at })
+    this.#forget(own, at.now)
+    const rows = [...inRecord(own), ...this.#others(own)].map((one) => {
+      const heard = this.#heard.get(one.instance)
       const current = heard !== undefined && at.now - heard.now <= CURRENT_MS
       return { heard, row: { ...one, current, last: heard === undefined ? null : lastOf(heard) } }
     })
@@ -59,8 +59,8 @@ export class HeardMembers {
   }
 
   /** Who answers and is not in the record: it starts, or has left. */
-  #others(fleet: FleetNow | null): MemberId[] {
-    const known = new Set(fleet?.members.map(({ instance }) => instance))
+  #others({ fleet, instance: own }: Snapshot): MemberId[] {
+    const known = new Set([own, ...(fleet?.members ?? []).map(({ instance }) => instance)])
     return [...this.#heard.values()]
       .filter(({ look }) => !known.has(look.instance))
       .map(({ look: { instance, version, fleet: theirs } }) => ({
@@ -72,7 +72,7 @@ export class HeardMembers {
 
   /** Members are kept. Of the others, those that another process has followed under their name, and those of long ago,
    *  are not. */
-  #forget(fleet: FleetNow | null, now: Millis): void {
+  #forget({ fleet, instance: own }: Snapshot, now: Millis): void {
     const members = fleet?.members ?? []
     const instances = new Set(members.map(({ instance }) => instance))
     const names = new Set(members.map(({ member }) => member))
@@ -80,6 +80,10 @@ export class HeardMembers {
       if (instances.has(instance)) continue
       const followed = names.has(look.fleet?.member ?? '') && now - heardAt > CURRENT_MS
       if (followed || now - heardAt > SHOWN_MS) this.#heard.delete(instance)
+    }
+    for (const instance of this.#heard.keys()) {
+      if (this.#heard.size <= MEMBERS_MAX + 1) return
+      if (instance !== own) this.#heard.delete(instance)
     }
   }
 }

@@ -38,7 +38,11 @@ export function fleetLines(
   const seen = new Map(whole?.members.map((one) => [one.instance, one]))
   const cells = [
     said('FLEET', 'strong'),
-    said(`${number(members.length)} members divide ${number(fleet.whole)} slots`),
+    said(
+      members.length === 1
+        ? `1 member has ${number(fleet.whole)} slots`
+        : `${number(members.length)} members divide ${number(fleet.whole)} slots`,
+    ),
     ...members.slice(0, at.most).map((one) => memberOf(one, seen.get(one.instance))),
     ...(members.length > at.most ? [said(`and ${number(members.length - at.most)} more`)] : []),
     ...left.slice(0, at.most).map(leftOf),

@@ -353,7 +353,13 @@ describe('headgate top', () => {
     expect(one).not.toContain('OPEN on two')
     const left = { ...own, fleet: stillFleet({ members: fleet.members.slice(0, 1) }) }
     const after = drawn({ snapshot: left, whole: await ask(left), columns: 300 }).join('\n')
+    expect(after).toContain(`1 member has 10 slots`)
     expect(after).toContain(`two: no member now, NOT HEARD since ${clock(NOW)}`)
+    // Another one is followed, since the first says nothing any more.
+    now = 9_000
+    const next = { ...other, fleet: stillFleet({ members: fleet.members.slice(1) }) }
+    const followed = drawn({ snapshot: next, whole: await ask(next), columns: 300 }).join('\n')
+    expect(followed).toContain(`one: no member now, NOT HEARD since ${clock(NOW + 5_000)}`)
   })
 
   test('a snapshot of another version is told as that, not as a list of what is wrong in it', () => {

@@ -82,6 +82,7 @@ test('headgate top says the same', async () => {
 })
 
 test('who is killed is said not to be heard, since when, and is in no sum', async () => {
+  await expect.poll(async () => (await told(fleet.whole.url)).whole.sums.heard, PATIENCE).toBe(2)
   fleet.cut.program.child.kill('SIGKILL')
   await fleet.cut.program.exit
   const died = Date.now()

@@ -5,6 +5,7 @@ import type { FleetLaneNow, FleetRouteNow, WholeFleet } from '#contracts/whole-f
 import { get, messageOf } from './api.ts'
 import { byId, h, say } from './dom.ts'
 import { fleetOf } from './fleet-findings.ts'
+import { wallNow } from './system.ts'
 import { table } from './table.ts'
 import type { Section } from './view.ts'
 import { whileSeen } from './while-seen.ts'
@@ -22,6 +23,8 @@ import {
 import { duration, number, percent, shortened } from './words.ts'
 
 const FRESH_MS = 1_000
+/** An answer that is older says nothing of now. */
+const SHOWN_MS = 4_000
 
 type Standing = FleetNow['members'][number]['standing']
 
@@ -45,9 +48,11 @@ export function fleet(): Section {
   const host = h('div')
   let now: FleetNow | null = null
   let whole: WholeFleet | null = null
+  let heardAt = 0
   let asking = false
 
   const draw = (): void => {
+    if (wallNow() - heardAt > SHOWN_MS) whole = null
     alone.hidden = now !== null
     for (const one of [about, members.element, host]) one.hidden = now === null
     about.textContent = now === null ? '' : words(now)
@@ -60,6 +65,7 @@ export function fleet(): Section {
     try {
       const heard = await get<WholeFleet>('/api/fleet')
       if (!seen.recorded()) whole = heard
+      heardAt = wallNow()
       together.say('')
     } catch (error) {
       together.say(`not renewed: ${messageOf(error)}`)

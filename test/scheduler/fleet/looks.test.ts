@@ -162,6 +162,9 @@ describe('members that were heard', () => {
     )
     expect(kept.filter((one) => one !== null)).toHaveLength(MEMBERS_MAX)
     expect(heard.note(snapshotOf('m0'), at)).toBe('i-m0')
+    // Nor where one after the other tells.
+    for (let one = 0; one < 2 * MEMBERS_MAX; one++) heard.whole(snapshotOf(`teller${one}`), at)
+    expect(heard.whole(snapshotOf('one'), at).members.length).toBeLessThan(MEMBERS_MAX + 4)
   })
 
   test('have their routes told, those in trouble first, and how many are not', () => {

@@ -1,4 +1,4 @@
-/** What a page says of a whole fleet. */
+/** What a page is told of a whole fleet, and what it says of it. */
 import { describe, expect, test } from 'vitest'
 import { HeardMembers } from '#contracts/heard-members'
 import type { Snapshot } from '#contracts/snapshot'
@@ -14,7 +14,7 @@ import {
   waitingOf,
 } from '../../services/dashboard/page/whole-fleet.ts'
 import { clock } from '../../services/dashboard/page/words.ts'
-import { stillFleet, stillMember, stillRoute, stillSnapshot } from '../support/fed.ts'
+import { fed, stillFleet, stillMember, stillRoute, stillSnapshot } from '../support/fed.ts'
 
 const NAMES = ['one', 'two', 'three']
 const FLEET = stillFleet({
@@ -105,4 +105,16 @@ test('a route names whose breaker is open, and who has a pause or a block', () =
   )
   expect(partsOf(one!)).toBe('one: 0 of 10, two: 2 of 10, three: 0 of 10')
   expect(breakersOf(said({ blocked_ms: 9 })[0]!)).toBe('closed; ✖ blocked on one')
+})
+
+test('who asks is told what was heard, or that there is no fleet', async () => {
+  const whole = told([{}, {}])
+  const ask = async (fleet: (() => Promise<WholeFleet>) | null) => {
+    const { feed } = fed({ fleet })
+    const { status, body } = await feed.fleet()
+    feed.close()
+    return { status, body: JSON.parse(body) as unknown }
+  }
+  expect(await ask(async () => whole)).toEqual({ status: 200, body: whole })
+  expect((await ask(null)).status).toBe(404)
 })
