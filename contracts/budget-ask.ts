@@ -41,6 +41,12 @@ export function readBudgetsAsk(json: unknown): BudgetsAsk | string {
   return { tenant: whose, add }
 }
 
+/** What an address asks: `tenant`, or nothing. More of a budget is given by `budgets` of the administration only. */
+export function readBudgetsQuery(query: unknown): BudgetsAsk | string {
+  const read = budgetsBody.omit({ add: true }).safeParse(query, { error: plainWords })
+  return read.success ? { tenant: read.data.tenant ?? null, add: null } : firstIssue(read.error)
+}
+
 function unfit({ unit, amount: value }: NonNullable<BudgetsAsk['add']>): string | null {
   const most = MOST[unit]
   if (Math.abs(value) > most) return `expected at most ${most.toLocaleString('en')} ${unit}`

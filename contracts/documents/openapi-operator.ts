@@ -53,6 +53,7 @@ function paths(): Json {
       200: json('The snapshot.', schema('snapshot')),
     }),
     '/api/usage': { get: usage() },
+    '/api/budgets': { get: budgets() },
     '/api/events': { get: events() },
     ...Object.fromEntries(ADMIN_OPS.map((op) => [`/api/admin/${op}`, { post: act(op) }])),
   }
@@ -139,6 +140,21 @@ const usage = (): Json => ({
     ...refused({
       400: 'A day, a name or a key that there is not.',
       503: 'The store of usage does not answer.',
+    }),
+  },
+})
+
+const budgets = (): Json => ({
+  operationId: 'budgets',
+  summary: 'How far the budgets of tenants are used.',
+  description:
+    'The same as the operation of that name, for whoever may read; more of a budget is given there only.',
+  parameters: [{ name: 'tenant', in: 'query', description: 'Of this one only.', schema: TEXT }],
+  responses: {
+    200: json('The budgets.', schema('admin.budgets.answer')),
+    ...refused({
+      400: 'A key that there is not, or a tenant that cannot be.',
+      503: 'The store of budgets does not answer.',
     }),
   },
 })

@@ -1,10 +1,13 @@
 /** What the parts of `headgate top`'s picture are drawn from, and how much of it there is room for. */
 import type { Snapshot } from '#contracts/snapshot'
+import type { WholeFleet } from '#contracts/whole-fleet'
 import type { TopMemory } from './top-memory.ts'
 import { number, shown, type Paint } from './top-text.ts'
 
 export interface PageOptions {
   snapshot: Snapshot
+  /** What all members of the fleet do; null or absent: nobody was asked. */
+  whole?: WholeFleet | null
   memory: TopMemory
   /** Wall time. */
   now: number

@@ -230,8 +230,11 @@ const WAIT_SAID_MS = 1_000
 const largest = (values: readonly (number | null)[], last: number): number =>
   Math.max(1, ...values.slice(-last).map((one) => one ?? 0))
 
-const fleet = ({ snapshot, width, room, paint }: Drawing): string[] =>
-  fleetLines(snapshot, { width, most: room.moves === 0 ? 2 : 10, paint })
+const fleet = ({ snapshot, whole = null, width, room, paint }: Drawing): string[] =>
+  fleetLines(
+    { fleet: snapshot.fleet, whole },
+    { width, most: room.moves === 0 ? 2 : 10, rows: Math.min(room.tenants, 5), paint },
+  )
 
 const jobs = ({ snapshot, width, room, paint }: Drawing): string[] =>
   jobLines(snapshot, { width, lanes: room.lanes, brief: room.moves === 0, paint })

@@ -3,6 +3,7 @@ import { styleText } from 'node:util'
 import { HeadgateError, type Transport } from '#client'
 import type { Snapshot } from '#contracts/snapshot'
 import { subjects } from '#contracts/subjects'
+import type { WholeFleet } from '#contracts/whole-fleet'
 import { openScreen, type Screen } from './screen.ts'
 import { onStop } from './signals.ts'
 import { every, wall, within } from '#platform/system'
@@ -10,7 +11,12 @@ import { topMemory, type TopMemory } from './top-memory.ts'
 import { pageOf, waitingPage } from './top-page.ts'
 import { duration, type Paint, type Tone } from './top-text.ts'
 
-export type Look = () => Promise<Snapshot>
+/** One picture: the instance that is followed, and its whole fleet, if it has one. */
+export interface Seen {
+  snapshot: Snapshot
+  whole: WholeFleet | null
+}
+export type Look = () => Promise<Seen>
 
 export const REFRESH_MS = 1_000
 /** An answer that takes longer is one that does not come. */
@@ -50,23 +56,23 @@ export async function watchScreen(of: Watched): Promise<void> {
 }
 
 interface Picture {
-  /** A snapshot, or why there is none. */
-  told(of: Snapshot | string): void
+  /** What was seen, or why nothing was. */
+  told(of: Seen | string): void
   draw(on: Screen): void
 }
 
 /** The last that was told, and since when nothing was. */
 function pictureOf(memory: TopMemory, paint: Paint): Picture {
-  let snapshot: Snapshot | null = null
+  let seen: Seen | null = null
   let toldAt = wall()
   let trouble: string | null = null
   return {
     told(of) {
       const heard = typeof of !== 'string'
-      memory.note(heard ? of : null, wall())
+      memory.note(heard ? of.snapshot : null, wall())
       trouble = heard ? null : of
       if (!heard) return
-      snapshot = of
+      seen = of
       toldAt = wall()
     },
     draw(on) {
@@ -77,9 +83,9 @@ function pictureOf(memory: TopMemory, paint: Paint): Picture {
           ? undefined
           : `NO ANSWER FROM THE SCHEDULER for ${duration(now - toldAt)} (${trouble}); asking again`
       on.draw(
-        snapshot === null
+        seen === null
           ? waitingPage({ trouble: gone ?? 'asking the scheduler', columns, paint })
-          : pageOf({ snapshot, memory, now, columns, rows, paint, live: true, trouble: gone }),
+          : pageOf({ ...seen, memory, now, columns, rows, paint, live: true, trouble: gone }),
       )
     },
   }

@@ -2,16 +2,16 @@
 import { Command } from 'commander'
 import type { Headgate } from '#client'
 import { OPERATOR_USER } from '#contracts/permissions'
-import type { Snapshot } from '#contracts/snapshot'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
 import { snapshotFrom } from './snapshot-from.ts'
 import { drawable } from './screen.ts'
 import { onStop } from './signals.ts'
 import { env, json, say, tell } from './terminal.ts'
+import { askingMembers } from './top-members.ts'
 import { topMemory } from './top-memory.ts'
 import { pageOf } from './top-page.ts'
-import { REFRESH_MS, troubleOf, watchScreen, type Look } from './top-watch.ts'
-import { wall, within } from '#platform/system'
+import { REFRESH_MS, troubleOf, watchScreen, type Look, type Seen } from './top-watch.ts'
+import { systemClock, wall, within } from '#platform/system'
 
 interface TopFlags extends DialFlags {
   once?: true
@@ -26,14 +26,15 @@ export const top = (): Command =>
     .summary('watch lanes, routes and tenants')
     .description(
       'Shows what one instance is doing, once a second: guardrails, routes with limit and breaker, ' +
-        'lanes, durable jobs, tenants, the last transitions. q or Ctrl-C ends it.',
+        'lanes, durable jobs, tenants, the last transitions; and what its fleet does together. ' +
+        'q or Ctrl-C ends it.',
     )
     .option('--once', 'show it once, as plain text')
     .option('--json', 'print the snapshot as JSON, one line per second or, with --once, indented')
     .action(async (flags: TopFlags) => {
       const drawn = flags.once !== true && flags.json !== true && drawable(process.stdout)
       await withHeadgate({ ...flags, tenant: OPERATOR_USER }, (headgate, transport) => {
-        const look = looking(headgate)
+        const look = looking(headgate, { fleet: flags.json !== true })
         const prefix = flags.subjectPrefix ?? 'llm'
         if (drawn) return watchScreen({ look, transport, prefix })
         return flags.once === true ? once(look, flags) : watchLines(look, flags)
@@ -44,22 +45,23 @@ export const top = (): Command =>
 
 async function once(look: Look, flags: TopFlags): Promise<void> {
   const seen = await look()
-  if (flags.json === true) json(seen)
+  if (flags.json === true) json(seen.snapshot)
   else say(plainPage(seen))
 }
 
 /** Every instance hears the question; the one that answered first is asked from then on, for as long as it
  *  answers. */
-function looking(headgate: Headgate): Look {
+function looking(headgate: Headgate, of: { fleet: boolean }): Look {
   let instance: string | null = null
+  const others = askingMembers({ headgate, clock: systemClock, within })
   return async () => {
     const asked = instance
     instance = null
-    const seen = snapshotFrom(
+    const snapshot = snapshotFrom(
       await headgate.admin('snapshot', asked === null ? {} : { instance: asked }),
     )
-    instance = seen.instance
-    return seen
+    instance = snapshot.instance
+    return { snapshot, whole: of.fleet ? await others(snapshot) : null }
   }
 }
 
@@ -73,7 +75,8 @@ async function watchLines(look: Look, flags: TopFlags): Promise<void> {
   while (watching) {
     try {
       const seen = await Promise.race([look(), leave.promise])
-      if (seen !== null) say(flags.json === true ? JSON.stringify(seen) : `${plainPage(seen)}\n`)
+      if (seen !== null)
+        say(flags.json === true ? JSON.stringify(seen.snapshot) : `${plainPage(seen)}\n`)
     } catch (error) {
       tell(`headgate: ${troubleOf(error)}`)
     }
@@ -82,12 +85,12 @@ async function watchLines(look: Look, flags: TopFlags): Promise<void> {
 }
 
 /** Without escape codes, as wide as the terminal or as COLUMNS says. */
-function plainPage(snapshot: Snapshot): string {
+function plainPage(seen: Seen): string {
   const named = Number(env('COLUMNS'))
   const columns =
     process.stdout.columns ?? (Number.isInteger(named) && named > 0 ? named : FILE_COLUMNS)
   const page = pageOf({
-    snapshot,
+    ...seen,
     memory: topMemory(),
     now: wall(),
     columns,

@@ -15,6 +15,7 @@ import type { RequestState } from '#contracts/outcome'
 import { runbook, RUNBOOK_KINDS } from '#contracts/runbook'
 import type { Snapshot } from '#contracts/snapshot'
 import { waitReasons } from '#contracts/waiting'
+import type { WholeFleet } from '#contracts/whole-fleet'
 import { Dials } from './dials.ts'
 import { Frames, type MachineView } from './frames.ts'
 import { HistoryRings } from './history.ts'
@@ -47,6 +48,8 @@ export interface FeedOptions {
   loads: () => Iterable<TenantLoad>
   /** What is stored of a durable job; null: nothing. Null itself: none are kept. */
   job: ((tenant: string, id: string) => Promise<JobLife | null>) | null
+  /** What all members of the fleet do just now; null: this instance works alone. */
+  fleet: (() => Promise<WholeFleet>) | null
   quantiles: (windowMs: number) => QuantileWindow
   guardrailWindowMs: () => number
   admin: Hello['admin']

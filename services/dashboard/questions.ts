@@ -26,13 +26,15 @@ export interface Questions {
   requests(query: Query): Said
   request(tenant: string, id: string): Said
   job(tenant: string, id: string): Promise<Said>
+  /** Asks the other members, so only while somebody looks. */
+  fleet(): Promise<Said>
 }
 
 /** At most so many of a tenant's requests stand on its page. */
 const TENANT_REQUESTS_MAX = 50
 
 export function questions(
-  of: Pick<FeedOptions, 'clock' | 'requests' | 'loads' | 'job'> & {
+  of: Pick<FeedOptions, 'clock' | 'requests' | 'loads' | 'job' | 'fleet'> & {
     lives: Lives
     tenants: Tenants
     rings: HistoryRings
@@ -91,6 +93,10 @@ export function questions(
       } catch {
         return said(503, 'api_error', 'the store of durable jobs does not answer')
       }
+    },
+    async fleet() {
+      if (of.fleet === null) return missing('this instance works alone')
+      return fine(JSON.stringify(await of.fleet()))
     },
   }
 }

@@ -42,6 +42,7 @@ export function film(of: {
     clock,
     snapshot,
     job: null,
+    fleet: null,
     machines: () => of.loop().machines(),
     lifecycleCounts: () => of.loop().lifecycleCounts(),
     requests: (asked) => of.loop().requests(asked),

@@ -1,12 +1,14 @@
 /** The picture of `headgate top`, as text. */
 import { describe, expect, test } from 'vitest'
+import { HeadgateError } from '#client'
 import { ceType } from '#contracts/events'
 import type { Snapshot } from '#contracts/snapshot'
 import { stillFleet, stillJobs, stillMember } from '../support/fed.ts'
 import { snapshotFrom } from '../../services/cli/snapshot-from.ts'
+import { askingMembers } from '../../services/cli/top-members.ts'
 import { topMemory, type TopMemory } from '../../services/cli/top-memory.ts'
 import { pageOf, waitingPage } from '../../services/cli/top-page.ts'
-import { bar, duration, middle, shown, spark } from '../../services/cli/top-text.ts'
+import { bar, clock, duration, middle, shown, spark } from '../../services/cli/top-text.ts'
 
 const NOW = Date.parse('2026-01-01T00:10:00Z')
 const INSTANCE = '3f9a2b1c4d5e'
@@ -305,6 +307,59 @@ describe('headgate top', () => {
     expect(said).toMatch(/member two is not heard \(3 slots are kept for it\) for 90 s/)
     expect(said).toMatch(/configuration of two differs for 90 s: bring the same file/)
     expect(said).toMatch(/another process has the name one for 90 s: give each/)
+  })
+
+  test('a fleet is told whole: who waits where, whose breaker is open, who is not heard since when', async () => {
+    let now = 0
+    const fleet = stillFleet({
+      ...{ whole: 20, usable: 10 },
+      members: [
+        stillMember({ own: true, instance: INSTANCE }),
+        stillMember({ member: 'two', instance: 'i-two', inflight: 1 }),
+      ],
+    })
+    const own = snapshot({ fleet, lanes: [{ ...lane, queued: 3 }], routes: [] })
+    const other: Snapshot = {
+      ...snapshot({ fleet: { ...fleet, member: 'two' }, routes: [{ ...route, breaker: 'open' }] }),
+      ...{ instance: 'i-two', lanes: [{ ...lane, queued: 40 }] },
+      global: { limit: 20, inflight: 5, queued: 40, backoff: 0, level: 0 },
+    }
+    const asked: object[] = []
+    const answers: (Snapshot | null)[] = [other]
+    const ask = askingMembers({
+      clock: { now: () => now, wall: () => NOW + now },
+      within: (_, promise) => promise,
+      headgate: {
+        async admin(_, body = {}) {
+          asked.push(body)
+          const answer = answers.shift() ?? null
+          if (answer === null) throw new HeadgateError({ code: 'unreachable', message: 'nobody' })
+          return answer
+        },
+      },
+    })
+    const said = async () =>
+      drawn({ snapshot: own, whole: await ask(own), columns: 300 }).join('\n')
+    const both = await said()
+    expect(asked).toEqual([{ instance: 'i-two' }])
+    expect(both).toContain('two 5 of 10, 40 wait')
+    expect(both).toContain('together: 125 in flight, 20,040 wait')
+    expect(both).toContain('lane premium: 43 wait (two 40, one 3)')
+    expect(both).toMatch(/haiku-4-5-20251001: breaker OPEN on two/)
+    now = 5_000
+    const one = await said()
+    expect(one).toContain(`two 1 of 10, NOT HEARD since ${clock(NOW)} (then 40 wait)`)
+    expect(one).toContain('the 1 that answer: 120 in flight')
+    expect(one).not.toContain('OPEN on two')
+    const left = { ...own, fleet: stillFleet({ members: fleet.members.slice(0, 1) }) }
+    const after = drawn({ snapshot: left, whole: await ask(left), columns: 300 }).join('\n')
+    expect(after).toContain(`1 member has 10 slots`)
+    expect(after).toContain(`two: no member now, NOT HEARD since ${clock(NOW)}`)
+    // Another one is followed, since the first says nothing any more.
+    now = 9_000
+    const next = { ...other, fleet: stillFleet({ members: fleet.members.slice(1) }) }
+    const followed = drawn({ snapshot: next, whole: await ask(next), columns: 300 }).join('\n')
+    expect(followed).toContain(`one: no member now, NOT HEARD since ${clock(NOW + 5_000)}`)
   })
 
   test('a snapshot of another version is told as that, not as a list of what is wrong in it', () => {

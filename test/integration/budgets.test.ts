@@ -139,7 +139,7 @@ test('degrade: who allows another model is served by it while the first is beyon
 })
 
 test('an operator gives more by the command, and who had nothing left is served', async () => {
-  house = await openHouse({ yaml: budget(10), budgets: true })
+  house = await openHouse({ yaml: budget(10), budgets: true, http: true })
   const { client, nats, scheduler } = house
   expect(await endOf(client.request(body()))).toBe('budget_exhausted')
   const held = () =>
@@ -156,4 +156,8 @@ test('an operator gives more by the command, and who had nothing left is served'
   const list = headgate(['budgets'], env)
   expect(await list.exit).toBe(0)
   expect(list.output()).toMatch(/^acme +tokens by day +\S+ +5,010 +\d+/m)
+  const told = headgate(['budgets', '--json'], env)
+  expect(await told.exit).toBe(0)
+  const seen = await fetch(`${scheduler.httpUrl}/api/budgets`)
+  expect(await seen.json()).toEqual(JSON.parse(told.output()))
 })

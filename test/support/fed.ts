@@ -124,6 +124,7 @@ export function fed(of: Partial<FeedOptions> = {}): { feed: Feed; clock: ManualC
     requests: () => ({ matching: 0, rows: [] }),
     loads: () => [],
     job: null,
+    fleet: null,
     quantiles: quantileWindow,
     guardrailWindowMs: () => 300_000,
     admin: 'off',

@@ -39,6 +39,8 @@ export async function openGuardedHouse(of: {
   tenants: readonly string[]
   /** Durable jobs are kept in the server's JetStream. */
   jobs?: boolean
+  /** The schedulers divide their limits. */
+  fleet?: boolean
 }): Promise<GuardedHouse> {
   const dir = mkdtempSync(join(tmpdir(), 'headgate-guarded-'))
   const config = join(dir, 'headgate.yaml')
@@ -62,6 +64,7 @@ export async function openGuardedHouse(of: {
     yaml: readFileSync(config, 'utf8'),
     http: true,
     jobs: of.jobs === true,
+    fleet: of.fleet === true,
     // The server counts the path from its own file, which is in a directory beside ours.
     nats: { config: `include "../${basename(dir)}/nats-auth.conf"` },
     login: as('headgate'),

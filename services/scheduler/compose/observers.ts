@@ -4,6 +4,7 @@ import type { Config } from '#contracts/config'
 import type { Doors } from '#contracts/readiness'
 import type { FleetNow, JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
+import type { WholeFleet } from '#contracts/whole-fleet'
 import { feed, type Feed } from '#dashboard'
 import type { JobNews, Jobs, Recorder } from '#ports'
 import type { Loop } from '#scheduler/loop/loop'
@@ -64,7 +65,7 @@ export interface Observed {
   /** Null: no durable jobs are kept. */
   jobs: () => { read(): JobsNow; life: Jobs['life'] } | null
   /** Null: it works alone. */
-  fleet: () => { now(): FleetNow } | null
+  fleet: () => { now(): FleetNow; whole(): Promise<WholeFleet> } | null
 }
 
 export function observers(seen: Observed): Observers {
@@ -209,10 +210,11 @@ function panelOf({ of, upstream }: Observed): Panel | null {
 }
 
 function feedOf(
-  { of, instance, loop, jobs }: Observed,
+  { of, instance, loop, jobs, fleet }: Observed,
   from: { snapshot: () => Snapshot; panel: Panel | null },
 ): Feed {
   const { panel } = from
+  const members = fleet()
   return feed({
     instance,
     version: of.version,
@@ -223,6 +225,7 @@ function feedOf(
     requests: (asked) => loop().requests(asked),
     loads: () => loop().state.active,
     job: jobs()?.life ?? null,
+    fleet: members === null ? null : () => members.whole(),
     quantiles: quantileWindow,
     guardrailWindowMs: () => loop().state.config.file.guardrails.window_seconds * 1_000,
     admin: of.http?.adminToken == null ? 'off' : 'token',

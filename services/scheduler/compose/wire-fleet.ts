@@ -1,9 +1,13 @@
 /** This instance's part in a fleet, put together with the loop that obeys it and the bus that carries its news. */
 import { createHash } from 'node:crypto'
 import type { Config } from '#contracts/config'
-import type { FleetNow } from '#contracts/snapshot'
+import { makeId } from '#contracts/ids'
+import { SCHEDULER_USER } from '#contracts/permissions'
+import type { FleetNow, Snapshot } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
+import type { WholeFleet } from '#contracts/whole-fleet'
 import type { Bus, Clock, Dice, FleetStore, HeadgateEvent, Millis } from '#ports'
+import { FleetLooks } from '#scheduler/fleet/looks'
 import { Membership } from '#scheduler/fleet/membership'
 import type { MembershipNews } from '#scheduler/fleet/view'
 import { newsIn } from '#scheduler/fleet/news'
@@ -22,6 +26,8 @@ export interface WiredFleet {
   tell(news: FleetNews): void
   open(): Promise<void>
   now(): FleetNow
+  /** What all members do just now; asks them. */
+  whole(): Promise<WholeFleet>
   /** It takes nothing new: what it holds goes to the others as its attempts end. */
   drain(): void
   close(): Promise<void>
@@ -37,6 +43,7 @@ export function wireFleet(of: {
   instance: string
   name: string
   version: string
+  snapshot: () => Snapshot
   process?: string
   isGone?: (process: string) => boolean
   record: (event: HeadgateEvent) => void
@@ -63,6 +70,10 @@ export function wireFleet(of: {
       if (event !== null) of.record(event)
     },
   })
+  const looks = new FleetLooks({
+    ...{ bus, clock, snapshot: of.snapshot, subject: subjects.admin('snapshot') },
+    inbox: () => inboxIn(of.loop().state.config, of.dice),
+  })
   const heard = [
     bus.subscribe(subjects.peerFleet, ({ data }) => {
       const news = newsIn(data)
@@ -80,13 +91,24 @@ export function wireFleet(of: {
       await within(clock, FIRST_MS, membership.open())
     },
     now: () => nowOf(membership, clock),
+    whole: () => looks.read(),
     drain: () => membership.drain(),
     async close() {
+      looks.close()
       await membership.leave()
       for (const one of heard) await one.drain()
       await of.store.close()
     },
   }
+}
+
+/** Where members may answer us: they allow what we do. One that NATS keeps from all others, where there is one. */
+function inboxIn({ file }: Config, dice: Dice): string {
+  const { reply_prefixes: allowed } = file.nats
+  const own = allowed.find((prefix) => prefix.startsWith('_INBOX_<tenant>.'))
+  const open = allowed.find((prefix) => !prefix.includes('<tenant>'))
+  const prefix = (own ?? open ?? '_INBOX.').replaceAll('<tenant>', SCHEDULER_USER)
+  return prefix + makeId(() => dice.next())
 }
 
 function demandOf(loop: Loop) {

@@ -209,6 +209,7 @@ const fleetOf = (
         ...{ bus: of.bus, clock: of.clock, dice: of.dice, version: of.version },
         ...of.fleet,
         name: of.fleet.name ?? to.instance,
+        snapshot: () => to.seen.snapshot(),
         record: (event) => to.seen.recording.record(event),
         warn: (words) => of.log.warn(words),
       })

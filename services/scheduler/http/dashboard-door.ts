@@ -37,6 +37,7 @@ export interface DashboardSource {
     requests(query: Query): Said
     request(tenant: string, id: string): Said
     job(tenant: string, id: string): Promise<Said>
+    fleet(): Promise<Said>
     close(): void
   }
 }
@@ -82,6 +83,9 @@ export function dashboardDoor(app: FastifyInstance, { files, feed }: DashboardSo
   app.get<{ Params: { tenant: string; id: string } }>(
     '/api/jobs/:tenant/:id',
     async ({ params: { tenant, id } }, reply) => say(reply, await feed.job(tenant, id)),
+  )
+  app.get('/api/fleet', { exposeHeadRoute: false }, async (_request, reply) =>
+    say(reply, await feed.fleet()),
   )
 }
 

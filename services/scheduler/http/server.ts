@@ -7,7 +7,7 @@ import { eventStream, type EventSource } from './event-stream.ts'
 import { health, type Ready } from './health.ts'
 import { createListener, hostGuard, listen, type Tls } from '#platform/http/listener'
 import { metricsPage, type MetricsSource } from './metrics-page.ts'
-import { usageDoor } from './usage-door.ts'
+import { moneyDoor } from './money-door.ts'
 
 export interface HttpOptions {
   host: string
@@ -54,7 +54,7 @@ export async function startHttp(of: HttpOptions): Promise<{ url: string; close()
   health(app, of.ready)
   metricsPage(app, of.metrics)
   app.get('/api/snapshot', () => of.operator.snapshot())
-  usageDoor(app, of.operator)
+  moneyDoor(app, of.operator)
   const streams = eventStream(app, { source: of.recorder, clock: of.clock })
   admin(app, { operator: of.operator, token: of.adminToken, fault: of.fault })
   await of.mount?.(app)
@@ -93,7 +93,15 @@ const STRICT = {
   'cache-control': 'no-store',
 }
 
-const LINKS = ['/healthz', '/readyz', '/metrics', '/api/snapshot', '/api/usage', '/api/events']
+const LINKS = [
+  '/healthz',
+  '/readyz',
+  '/metrics',
+  '/api/snapshot',
+  '/api/usage',
+  '/api/budgets',
+  '/api/events',
+]
 
 const PAGE = `<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Headgate</title>

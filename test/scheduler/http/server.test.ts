@@ -44,7 +44,11 @@ const operator: Operator = {
     asked.push(['jobs', ask])
     return { jobs: [], next: null }
   },
-  budgets: () => Promise.resolve({ budgets: [], more: false }),
+  budgets(ask) {
+    asked.push(['budgets', ask])
+    if (ask.tenant === 'away') return Promise.reject(new OperatorError('the store is away'))
+    return Promise.resolve({ budgets: [], more: false })
+  },
   usage: noUsage,
   upstream(name) {
     asked.push(['upstream', name])
@@ -153,6 +157,22 @@ describe('what is said', () => {
       expect(headers.get('access-control-allow-origin')).toBeNull()
     },
   )
+
+  test('budgets, to whoever may read, and what is asked wrongly', async () => {
+    asked.length = 0
+    const all = await get('/api/budgets')
+    expect([all.status, await all.json()]).toEqual([200, { budgets: [], more: false }])
+    expect((await get('/api/budgets?tenant=acme')).status).toBe(200)
+    expect(asked).toEqual([
+      ['budgets', { tenant: null, add: null }],
+      ['budgets', { tenant: 'acme', add: null }],
+    ])
+    // More of one is given with the token only.
+    for (const query of ['tenant=a.b', 'tenant=a&tenant=b', 'add=5', 'add[amount]=5', 'from=x'])
+      expect((await get(`/api/budgets?${query}`)).status, query).toBe(400)
+    expect((await get('/api/budgets?tenant=away')).status).toBe(503)
+    expect(asked).toHaveLength(3)
+  })
 
   test('a path that leads nowhere is an error of the usual shape', async () => {
     const response = await get('/nothing/<script>')
