@@ -4,12 +4,13 @@ import type { Config } from '#contracts/config'
 import type { FleetNow } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
 import type { Bus, Clock, Dice, FleetStore, HeadgateEvent, Millis } from '#ports'
+import { demandOf } from '#scheduler/fleet/demand'
 import { Membership } from '#scheduler/fleet/membership'
 import type { MembershipNews } from '#scheduler/fleet/view'
 import { newsIn } from '#scheduler/fleet/news'
 import type { FleetNews } from '#scheduler/loop/fleet-news'
 import type { Loop } from '#scheduler/loop/loop'
-import { ALONE } from '#core/model/share'
+import { NONE } from '#core/model/share'
 import { within } from './within.ts'
 
 /** Whoever is there answers by then. */
@@ -49,7 +50,10 @@ export function wireFleet(of: {
     ...{ name: of.name, incarnation: instance, version: of.version },
     ...(of.process === undefined ? {} : { process: of.process }),
     ...(of.isGone === undefined ? {} : { isGone: of.isGone }),
-    demand: () => demandOf(of.loop()),
+    demand() {
+      const { state } = of.loop()
+      return demandOf({ state, limits: of.loop().words(), config: fingerprint(state.config) })
+    },
     onShare: (share) => of.loop().share(share),
     onLimit: (route, word) => of.loop().hear({ kind: 'limit', route, word }),
     anybody: () => anybody({ bus, subjects, clock, instance }),
@@ -76,7 +80,7 @@ export function wireFleet(of: {
   return {
     tell: (news) => bus.publish(subjects.peerFleet, JSON.stringify({ by: instance, news })),
     async open() {
-      of.loop().share({ ...ALONE, slots: 0, safe: 0, safeUntil: 0, portion: { from: 0, to: 0 } })
+      of.loop().share(NONE)
       await within(clock, FIRST_MS, membership.open())
     },
     now: () => nowOf(membership, clock),
@@ -86,19 +90,6 @@ export function wireFleet(of: {
       for (const one of heard) await one.drain()
       await of.store.close()
     },
-  }
-}
-
-function demandOf(loop: Loop) {
-  const { state } = loop
-  const limits = loop.words()
-  const capacity = [...limits.values()].reduce((sum, { limit }) => sum + limit, 0)
-  return {
-    ...{ inflight: state.inflight, queued: state.queued, limits },
-    whole: state.config.maxInflight,
-    // Before any route is open nothing is known of what they allow.
-    capacity: capacity === 0 ? state.config.maxInflight : capacity,
-    config: fingerprint(state.config),
   }
 }
 
