@@ -21,20 +21,21 @@ export function jsonOf(
 
 function oneRun(result: RunResult, of: { scale: number; capacity: number }): object {
   const { scenario, trace, seed, policy, figures, lanes, guardrails } = result
-  const { acceptance, findings, simulated_s, backlog, restarts, money } = result
+  const { acceptance, findings, simulated_s, backlog, restarts, fleet, money } = result
   const counts = {
     violations: result.violations,
     trace_hash: result.trace_hash,
     simulated_requests: result.simulated_requests,
     wall_ms: result.wall_ms,
   }
+  const beside = { backlog, restarts, fleet, money }
   if (scenario !== null) {
-    const more = { lanes, guardrails, acceptance, findings, simulated_s, backlog, restarts, money }
-    return { scenario, seed, policy, figures, ...counts, ...more }
+    const more = { lanes, guardrails, acceptance, findings, simulated_s }
+    return { scenario, seed, policy, figures, ...counts, ...more, ...beside }
   }
   const { scale, capacity } = of
   const said = { trace, seed, policy, scale, capacity, lanes, guardrails, figures }
-  return { ...said, ...counts, findings, simulated_s, backlog, restarts, money }
+  return { ...said, ...counts, findings, simulated_s, ...beside }
 }
 
 function rounded(value: unknown): unknown {

@@ -4,8 +4,10 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import {
+  INSTANCES_MAX,
   POLICIES,
   type Backlog,
+  type Fleet,
   type Job,
   type Policy,
   type Restart,
@@ -17,6 +19,7 @@ import { onStop } from './signals.ts'
 import {
   among,
   collected,
+  killsOf,
   lanesOf,
   numberFrom,
   restartsOf,
@@ -55,6 +58,8 @@ export interface SimulateFlags {
   backlogDeadline?: number
   backlogOver: number
   restart: Restart[]
+  instances: number
+  kill: Restart[]
   json?: true
   report?: string
   record?: string
@@ -132,6 +137,12 @@ export const simulate = (): Command => {
         .argParser(restartsOf)
         .default([], 'none'),
     )
+    .option('--instances <n>', 'that share the limits', wholeFrom(1, INSTANCES_MAX), 1)
+    .addOption(
+      new Option('--kill <at:for,…>', 'seconds at which an instance dies, until another comes')
+        .argParser(killsOf)
+        .default([], 'none'),
+    )
     .action(async (flags: SimulateFlags, command: Command) => {
       if (flags.list === true) return list(flags, command)
       check(flags, command)
@@ -163,6 +174,8 @@ function check(flags: SimulateFlags, command: Command): void {
   const more = OF_BACKLOG.find(given)
   if (more !== undefined && flags.backlog === undefined)
     throw new Misuse(`${optionOf(more)}: needs --backlog N`)
+  if (flags.kill.length > 0 && flags.instances === 1)
+    throw new Misuse('--kill: needs --instances N, 2 or more; the death of one alone is --restart')
   const dealt = OF_COLUMNS.find(given)
   if (dealt !== undefined && flags.trace !== undefined && isRecording(flags.trace))
     throw new Misuse(`--${dealt}: ${flags.trace} is a recording, which has its own`)
@@ -196,11 +209,12 @@ function jobOf(flags: SimulateFlags): Job {
   const { config = null, policy, seed } = flags
   const what = whatOf(flags)
   const backlog = backlogOf(flags)
+  const fleet = fleetOf(flags)
   const run = (label: string, of: { policy: Policy; config: string | null }): RunJob => ({
     label,
     seed,
     what,
-    ...{ backlog, restarts: flags.restart },
+    ...{ backlog, restarts: flags.restart, fleet },
     ...of,
   })
   return {
@@ -219,6 +233,10 @@ function backlogOf(flags: SimulateFlags): Backlog | null {
   if (jobs === undefined) return null
   return { jobs, tenants, lane, deadlineS: flags.backlogDeadline ?? null, overS }
 }
+
+/** One is no fleet: it shares with nobody. */
+const fleetOf = ({ instances, kill: kills }: SimulateFlags): Fleet | null =>
+  instances === 1 ? null : { instances, kills }
 
 const optionOf = (name: string): string =>
   `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
