@@ -1,6 +1,6 @@
 /** What a simulation says at its end: tables for people, the same as one object for programs. */
 import Table from 'cli-table3'
-import { firstRows, IN_FIRST, LANE_FIGURES, type RunResult } from '#simulator/job'
+import { firstRows, IN_FIRST, LANE_FIGURES, MEMBER_FIGURES, type RunResult } from '#simulator/job'
 
 // ---- for programs ----
 
@@ -58,7 +58,8 @@ const FRAME = 3
 export function tablesOf(results: readonly RunResult[]): string {
   const [first] = results
   if (first === undefined) return ''
-  const tables = results.length === 1 ? singly(first) : besides(results)
+  const shared = results.length === 1 ? singly(first) : besides(results)
+  const tables = [...shared, ...instancesOf(results)]
   const shown = tables.filter((table) => table.length > 0).map((table) => table.toString())
   return [titleOf(results, first), ...saidOf(results), ...shown, ...endOf(results)].join('\n')
 }
@@ -151,6 +152,18 @@ function besides(results: readonly RunResult[]): Table.Table[] {
         ...results.map((run) => number(run.lanes[lane]?.[row.name] ?? null)),
       ])
   return [first, figures, lanes]
+}
+
+/** Of each run with a fleet: with several runs, of which. */
+function instancesOf(results: readonly RunResult[]): Table.Table[] {
+  return results.flatMap(({ label, fleet }) => {
+    if (fleet === null) return []
+    const whose = results.length === 1 ? 'instance' : `instance\nof ${fitted(label, NAME_WIDTH)}`
+    const table = plainTable([whose, ...MEMBER_FIGURES.map((row) => row.said.replace(' ', '\n'))])
+    for (const one of fleet.members)
+      table.push([one.member, ...MEMBER_FIGURES.map((row) => number(one[row.name]))])
+    return [table]
+  })
 }
 
 /** On two lines where one has no room. */

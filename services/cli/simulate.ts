@@ -79,7 +79,7 @@ const LANES = 'premium=0.2,interactive=0.5,batch=0.3'
 
 export const simulate = (): Command => {
   const policy = among(POLICIES)
-  return new Command('simulate')
+  const options = new Command('simulate')
     .summary('run the scheduler in virtual time, on a scenario or a trace')
     .description(
       'Runs the same core, machines and loop as `serve` in virtual time, on a scenario or on a trace, ' +
@@ -122,6 +122,18 @@ export const simulate = (): Command => {
     )
     .option('--for <seconds>', 'only so many seconds of virtual time', positive)
     .option('--storm <from:for>', 'seconds in which the provider bears a fifth', stormOf)
+  return besideOptions(options).action(async (flags: SimulateFlags, command: Command) => {
+    if (flags.list === true) return list(flags, command)
+    check(flags, command)
+    if (flags.hold !== undefined) tell('--hold is called --reserved now')
+    const { results } = await ask<{ results: RunResult[] }>(jobOf(flags))
+    await show(results, flags)
+    if (results.some((result) => result.violations > 0)) process.exitCode = 1
+  })
+}
+
+const besideOptions = (command: Command): Command =>
+  command
     .optionsGroup('Beside a trace, or a scenario of one part:')
     .option('--backlog <n>', 'durable jobs, like the calls of the traffic', wholeFrom(1, JOBS_MAX))
     .option('--backlog-tenants <n>', 'whose they are, in turn', wholeFrom(1, 100_000), 1)
@@ -139,19 +151,13 @@ export const simulate = (): Command => {
     )
     .option('--instances <n>', 'that share the limits', wholeFrom(1, INSTANCES_MAX), 1)
     .addOption(
-      new Option('--kill <at:for,…>', 'seconds at which an instance dies, until another comes')
+      new Option(
+        '--kill <at:for,…>',
+        'seconds at which one of them is killed, and until another comes',
+      )
         .argParser(killsOf)
         .default([], 'none'),
     )
-    .action(async (flags: SimulateFlags, command: Command) => {
-      if (flags.list === true) return list(flags, command)
-      check(flags, command)
-      if (flags.hold !== undefined) tell('--hold is called --reserved now')
-      const { results } = await ask<{ results: RunResult[] }>(jobOf(flags))
-      await show(results, flags)
-      if (results.some((result) => result.violations > 0)) process.exitCode = 1
-    })
-}
 
 const reserved = (flags: string): Option =>
   new Option(flags, 'slots never lent, from 0 to 20').argParser(wholeFrom(0, 20))

@@ -43,30 +43,33 @@ export function fleetWords(of: FleetFigures): string[] {
   const { instances, whole, most_inflight: most, lapses, turned_away: away } = of
   const parts = [
     `at most ${most} calls were in flight together`,
-    `${lapses} times a share ran out before it was renewed`,
+    `${lapses === 0 ? 'no share' : lapses === 1 ? '1 share' : `${lapses} shares`} ran out before it was renewed`,
     ...(away > 0 ? [`${away} calls came while nobody was there`] : []),
   ]
-  return [`${instances} instances share ${whole} slots: ${parts.join(', ')}`, ...of.kills.map(killWords)]
+  return [
+    `${instances} instances share ${whole} slots: ${parts.join(', ')}`,
+    ...of.kills.map(killWords),
+  ]
 }
 
 function killWords(of: FleetFigures['kills'][number]): string {
   const { member, lost, asked_again: again, broken, unanswered, recovered_s: recovered } = of
   const left = lost - again - broken - unanswered
-  const parts = [
-    ...(lost > 0 ? [`they know within ${seconds(of.noticed_s)}`] : []),
-    `${again} are asked again of another instance`,
-    `${broken} streams had begun and break`,
-    ...(unanswered > 0 ? [`${unanswered} get no answer`] : []),
-    ...(left > 0 ? [`${left} wait no longer`] : []),
+  const calls = [
+    `${again} were asked again of another instance`,
+    `${broken} were streams that had begun, and broke`,
+    ...(unanswered > 0 ? [`${unanswered} got no answer`] : []),
+    ...(left > 0 ? [`${left} were given up by their callers`] : []),
   ]
-  const end =
+  const parts = [
+    `${lost} calls lost it`,
+    ...(lost > 0 ? [`their callers knew within ${seconds(of.noticed_s)}`, calls.join(', ')] : []),
+    `${seconds(of.thrown_away_s)} of ${of.cut} attempts were thrown away`,
     recovered === null
       ? 'the fleet did not use as many slots again'
-      : `after ${seconds(recovered)} nine tenths of the slots were in use again`
-  return (
-    `${member} is killed at ${seconds(of.at_s)}, another comes ${seconds(of.for_s)} later: ${lost} calls lose it; ` +
-    `${parts.join(', ')}; ${of.cut} attempts of ${seconds(of.thrown_away_s)} in all were cut; ${end}`
-  )
+      : `after ${seconds(recovered)} nine tenths of the slots were in use again`,
+  ]
+  return `${member} was killed at ${seconds(of.at_s)}, and another came ${seconds(of.for_s)} later: ${parts.join('; ')}`
 }
 
 const seconds = (value: number): string => `${Number(value.toPrecision(4))} s`

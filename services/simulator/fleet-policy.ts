@@ -11,7 +11,13 @@ import { FleetMember } from './fleet-member.ts'
 import { VirtualFleetStore } from './fleet-store.ts'
 import { GONE, HeadgatePolicy, NEVER, type HeadgateOptions } from './headgate-policy.ts'
 import type { Fleet } from './job.ts'
-import { noFacts, type FleetFacts, type KillFacts, type SchedulingPolicy, type Wire } from './policy.ts'
+import {
+  noFacts,
+  type FleetFacts,
+  type KillFacts,
+  type SchedulingPolicy,
+  type Wire,
+} from './policy.ts'
 import type { SimRequest } from './sim-request.ts'
 import { promisesKept } from './system.ts'
 import { VirtualMoney } from './virtual-money.ts'
@@ -24,7 +30,8 @@ const LAST_WAIT: Millis = 15_000
 /** Between the dice of one instance and of the next, and those of its membership. */
 const APART = { members: 0x9e3779b1, shares: 0x85ebca6b }
 
-export type FleetOptions = Omit<HeadgateOptions, 'film' | 'jobs' | 'restarts' | 'tell' | 'money'> & Fleet
+export type FleetOptions = Omit<HeadgateOptions, 'film' | 'jobs' | 'restarts' | 'tell' | 'money'> &
+  Fleet
 
 export class FleetPolicy implements SchedulingPolicy {
   readonly facts
@@ -62,8 +69,7 @@ export class FleetPolicy implements SchedulingPolicy {
       written: (text) => this.#written(text),
     })
     for (let i = 0; i < instances; i++) this.#join()
-    for (const { atS, forS } of kills)
-      clock.after(Math.round(atS * 1_000), () => this.#kill(forS))
+    for (const { atS, forS } of kills) clock.after(Math.round(atS * 1_000), () => this.#kill(forS))
   }
 
   get #living(): FleetMember[] {
@@ -106,7 +112,8 @@ export class FleetPolicy implements SchedulingPolicy {
 
   cancel(everyNth: number): void {
     let n = 0
-    for (const request of [...this.#current.keys()]) if (++n % everyNth === 0) this.withdraw(request)
+    for (const request of [...this.#current.keys()])
+      if (++n % everyNth === 0) this.withdraw(request)
   }
 
   #ask(request: SimRequest, of: { deadlineMs: Millis | null; again: boolean }): void {
@@ -248,7 +255,8 @@ export class FleetPolicy implements SchedulingPolicy {
       for (const [route, word] of one.words()) {
         const known = words.get(route)
         const newer = known === undefined || word.epoch > known.epoch
-        if (newer || (word.epoch === known.epoch && word.limit > known.limit)) words.set(route, word)
+        if (newer || (word.epoch === known.epoch && word.limit > known.limit))
+          words.set(route, word)
       }
     const { initial } = this.#config.routeDefaults
     const learned = [...words.values()].reduce((sum, { limit }) => sum + limit, 0)

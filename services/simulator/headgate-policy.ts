@@ -3,7 +3,7 @@
 import type { Config } from '#contracts/config'
 import { requestKey } from '#contracts/ids'
 import { refusal } from '#contracts/messages'
-import type { Millis, Seconds } from '#contracts/units'
+import type { Seconds } from '#contracts/units'
 import { violations } from '#core/invariants'
 import type { Loop } from '#scheduler/loop/loop'
 import { DurableJobs } from './durable-jobs.ts'

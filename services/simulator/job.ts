@@ -251,6 +251,18 @@ export interface FleetFigures {
   }[]
 }
 
+/** The figures of one instance, in the order and with the words of every report. */
+export const MEMBER_FIGURES: readonly {
+  name: Exclude<keyof FleetFigures['members'][number], 'member'>
+  said: string
+}[] = [
+  { name: 'from_s', said: 'from s' },
+  { name: 'killed_s', said: 'killed s' },
+  { name: 'requests', said: 'requests' },
+  { name: 'most_inflight', said: 'most in flight' },
+  { name: 'lapses', said: 'lapsed shares' },
+]
+
 export interface LaneFigures {
   offered: number
   completed: number

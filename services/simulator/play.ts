@@ -135,7 +135,9 @@ function checkFleet({ policy, fleet, backlog, restarts, until, record }: Play): 
       `--instances is of headgate and classic; ${policy} has no instances: run it by itself, with the same seed`,
     )
   if (backlog !== null)
-    throw new JobError('--instances: not with durable jobs (--backlog, or a scenario that has them)')
+    throw new JobError(
+      '--instances: not with durable jobs (--backlog, or a scenario that has them)',
+    )
   if (restarts.length > 0)
     throw new JobError('--instances: not with --restart, which is of one; say --kill AT:FOR')
   if (record !== null) throw new JobError('--instances: not with --record, which shows one')
