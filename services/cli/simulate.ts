@@ -60,6 +60,7 @@ export interface SimulateFlags {
   restart: Restart[]
   instances: number
   kill: Restart[]
+  sameName?: true
   json?: true
   report?: string
   record?: string
@@ -158,6 +159,7 @@ const besideOptions = (command: Command): Command =>
         .argParser(killsOf)
         .default([], 'none'),
     )
+    .option('--same-name', 'who comes then has the name of the dead (default: one of its own)')
 
 const reserved = (flags: string): Option =>
   new Option(flags, 'slots never lent, from 0 to 20').argParser(wholeFrom(0, 20))
@@ -182,6 +184,8 @@ function check(flags: SimulateFlags, command: Command): void {
     throw new Misuse(`${optionOf(more)}: needs --backlog N`)
   if (flags.kill.length > 0 && flags.instances === 1)
     throw new Misuse('--kill: needs --instances N, 2 or more; the death of one alone is --restart')
+  if (flags.kill.length === 0 && flags.sameName === true)
+    throw new Misuse('--same-name: needs --kill AT:FOR')
   const dealt = OF_COLUMNS.find(given)
   if (dealt !== undefined && flags.trace !== undefined && isRecording(flags.trace))
     throw new Misuse(`--${dealt}: ${flags.trace} is a recording, which has its own`)
@@ -241,8 +245,8 @@ function backlogOf(flags: SimulateFlags): Backlog | null {
 }
 
 /** One is no fleet: it shares with nobody. */
-const fleetOf = ({ instances, kill: kills }: SimulateFlags): Fleet | null =>
-  instances === 1 ? null : { instances, kills }
+const fleetOf = ({ instances, kill: kills, sameName }: SimulateFlags): Fleet | null =>
+  instances === 1 ? null : { instances, kills, sameName: sameName === true }
 
 const optionOf = (name: string): string =>
   `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`

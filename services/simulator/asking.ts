@@ -48,13 +48,13 @@ export class Asking implements Reply {
   refuse(refusal: Refusal, accounting: Accounting): void {
     if (!this.#ends()) return
     // The first may have run: that the second never did is no end of the call.
-    if (this.again && accounting.outcome === 'refused') this.request.broken(NO_ANSWER)
+    if (this.again && accounting.outcome === 'refused') this.request.ended('failed', NO_ANSWER)
     else this.request.refuse(refusal, accounting)
   }
 
   /** With a code of the client's own: nobody sent it. */
   break(code: string): void {
-    if (this.#ends()) this.request.broken(code)
+    if (this.#ends()) this.request.ended('failed', code)
   }
 
   #ends(): boolean {

@@ -15,10 +15,10 @@ export function fleetFigures({ all }: Run): FleetFigures | null {
   const sum = (of: (fleet: FleetFacts) => number): number =>
     fleets.reduce((total, one) => total + of(one), 0)
   const most = (of: (fleet: FleetFacts) => number): number => Math.max(...fleets.map(of))
-  const { whole, members } = first.facts.fleet
+  const { whole, members, sameName } = first.facts.fleet
   return {
     instances: members.filter(({ from }) => from === 0).length,
-    whole,
+    ...{ whole, same_name: sameName },
     most_inflight: most((fleet) => fleet.most),
     most_given: most((fleet) => fleet.given),
     turned_away: sum((fleet) => fleet.turnedAway),
@@ -48,11 +48,11 @@ export function fleetWords(of: FleetFigures): string[] {
   ]
   return [
     `${instances} instances share ${whole} slots: ${parts.join(', ')}`,
-    ...of.kills.map(killWords),
+    ...of.kills.map((kill) => killWords(kill, of.same_name)),
   ]
 }
 
-function killWords(of: FleetFigures['kills'][number]): string {
+function killWords(of: FleetFigures['kills'][number], sameName: boolean): string {
   const { member, lost, asked_again: again, broken, unanswered, recovered_s: recovered } = of
   const left = lost - again - broken - unanswered
   const calls = [
@@ -69,7 +69,7 @@ function killWords(of: FleetFigures['kills'][number]): string {
       ? 'the fleet did not use as many slots again'
       : `after ${seconds(recovered)} nine tenths of the slots were in use again`,
   ]
-  return `${member} was killed at ${seconds(of.at_s)}, and another came ${seconds(of.for_s)} later: ${parts.join('; ')}`
+  return `${member} was killed at ${seconds(of.at_s)}, and another came ${seconds(of.for_s)} later${sameName ? ' under its name' : ''}: ${parts.join('; ')}`
 }
 
 const seconds = (value: number): string => `${Number(value.toPrecision(4))} s`

@@ -21,6 +21,8 @@ const CONFIG = 'same'
 
 export interface FleetMemberOptions {
   name: string
+  /** The how-many-th of the fleet it is, whatever its name; the first is 0. */
+  number: number
   seed: number
   clock: Clock
   store: VirtualFleetStore
@@ -48,7 +50,7 @@ export class FleetMember {
     this.facts = { name: of.name, from: bornS, until: null, asked: 0, lapses: 0, most: 0 }
     const clock = this.#clock()
     this.#membership = new Membership({
-      ...{ name: of.name, incarnation: of.name, version: 'simulated' },
+      ...{ name: of.name, incarnation: `n${of.number}`, version: 'simulated' },
       ...{ store: of.store.for(clock), clock, dice: this.#dice() },
       demand: () => {
         const { state } = this.policy.loop

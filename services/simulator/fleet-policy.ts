@@ -50,7 +50,7 @@ export class FleetPolicy implements SchedulingPolicy {
   #entered = false
 
   constructor(of: FleetOptions) {
-    const { clock, config, seed, instances, kills } = of
+    const { clock, config, seed, instances, kills, sameName } = of
     this.#of = of
     this.#config = config
     const dice = (purpose: string): Throw => seeded(seed, `fleet ${purpose}`)
@@ -60,7 +60,7 @@ export class FleetPolicy implements SchedulingPolicy {
     }
     this.#money = new VirtualMoney({ clock, config: () => this.#config })
     this.#fleet = {
-      ...{ whole: config.maxInflight, most: 0, given: 0 },
+      ...{ whole: config.maxInflight, sameName, most: 0, given: 0 },
       ...{ members: [], kills: [], turnedAway: 0 },
     }
     this.facts = { ...noFacts(), spent: this.#money.spent, fleet: this.#fleet }
@@ -146,8 +146,9 @@ export class FleetPolicy implements SchedulingPolicy {
 
   // ---- an instance dies, and another comes ----
 
-  #join(): void {
-    const { instances: _, kills: __, ...of } = this.#of
+  /** `place`: of one that died; absent: a new one. */
+  #join(place?: FleetMember): void {
+    const { instances: _, kills: __, sameName, ...of } = this.#of
     const number = this.#fleet.members.length
     const seed = (of.seed + Math.imul(number, APART.members)) >>> 0
     const policy: HeadgatePolicy = new HeadgatePolicy({
@@ -156,8 +157,8 @@ export class FleetPolicy implements SchedulingPolicy {
       tell: (news) => this.#tell(member, news),
     })
     const member: FleetMember = new FleetMember({
-      ...{ name: `i${number + 1}`, seed: (seed ^ APART.shares) >>> 0, policy },
-      ...{ clock: of.clock, store: this.#store },
+      name: (sameName ? place?.facts.name : undefined) ?? `i${number + 1}`,
+      ...{ number, seed: (seed ^ APART.shares) >>> 0, policy, clock: of.clock, store: this.#store },
       entered: (act) => {
         this.#entered = true
         act()
@@ -183,7 +184,7 @@ export class FleetPolicy implements SchedulingPolicy {
     }
     this.#fleet.kills.push(kill)
     for (const asking of member.askings) this.#noticeLater(asking, kill)
-    clock.after(Math.round(forS * 1_000), () => this.#join())
+    clock.after(Math.round(forS * 1_000), () => this.#join(member))
   }
 
   #noticeLater(asking: Asking, kill: KillFacts): void {

@@ -62,8 +62,10 @@ export interface Restart {
 export interface Fleet {
   /** 2 to `INSTANCES_MAX`. */
   instances: number
-  /** At each `atS` one of those who live; `forS` later a new one comes. In order of time. */
+  /** At each `atS` one of those who live; `forS` later, 0.1 at least, a new one comes. In order of time. */
   kills: readonly Restart[]
+  /** Who comes has the name of the dead, as with a `fleet.member`, and so its share at once; else a name of its own. */
+  sameName: boolean
 }
 /** For as many the fleet's safe part is made (control-laws §14). */
 export const INSTANCES_MAX = 10
@@ -217,6 +219,7 @@ export interface FleetFigures {
   instances: number
   /** Slots that they divide; in flight together, and given away together by the record, at most. */
   whole: number
+  same_name: boolean
   most_inflight: number
   most_given: number
   /** Calls that came while nobody was there. */

@@ -70,6 +70,8 @@ export interface Death {
 export interface FleetFacts {
   /** Slots that they divide. */
   readonly whole: number
+  /** Who comes has the name of the dead. */
+  readonly sameName: boolean
   /** Attempts in flight together, at most. */
   most: number
   /** Slots that the record gave away together, at most. */

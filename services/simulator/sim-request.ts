@@ -101,11 +101,6 @@ export class SimRequest implements Incoming, Reply {
     this.ended(this.starts > 0 ? 'failed' : 'refused', refusal.code)
   }
 
-  /** Nobody answers it any more, and its caller does not ask again. */
-  broken(code: string): void {
-    this.ended(this.starts > 0 ? 'failed' : 'refused', code)
-  }
-
   ended(how: How, code: string | null): void {
     this.answers++
     this.#onEnd(this, how, code)

@@ -74,8 +74,9 @@ describe('headgate simulate', () => {
     [['--trace', trace, '--instances', '1.5'], 'expected a whole number from 1 to 10'],
     [['--trace', trace, '--instances', '11'], 'expected a whole number from 1 to 10'],
     [['--trace', trace, '--kill', '9'], '--kill: needs --instances N, 2 or more'],
-    [fleet('--kill', 'abc'), 'expected AT or AT:FOR in seconds, FOR above 0 and 10 if absent'],
-    [fleet('--kill', '9:0'), 'expected AT or AT:FOR in seconds'],
+    [fleet('--kill', 'abc'), 'expected AT or AT:FOR in seconds, FOR at least 0.1 and 10 if absent'],
+    [fleet('--same-name'), '--same-name: needs --kill AT:FOR'],
+    [fleet('--kill', '9:0.05'), 'expected AT or AT:FOR in seconds'],
     [fleet('--kill', '-1'), 'expected AT or AT:FOR in seconds'],
     [fleet('--kill', '31'), '--kill: 31 s is after the end, which is at 31 s'],
     [fleet('--kill', '5,6,7'), '--kill: at 7 s nobody is left to be killed: all 2 are dead'],
@@ -237,21 +238,20 @@ describe('a fleet', () => {
 
   test('says in numbers and in words what was shared, and what a death did', () => {
     const page = join(dir, 'fleet.html')
-    const asked = fleet('--kill', '12,5:3', '--vs', tight, '--report', page)
+    const asked = fleet('--kill', '12,5:3', '--same-name', '--vs', tight, '--report', page)
     const { runs } = JSON.parse(told(...asked, '--json')) as { runs: object[] }
     expect(runs).toHaveLength(2)
     const kills = [
       { at_s: 5, for_s: 3 },
       { at_s: 12, for_s: 10 },
     ]
-    const members = ['i1', 'i2', 'i3', 'i4'].map((member) => ({ member, lapses: 0 }))
     for (const one of runs)
-      expect(one).toMatchObject({ violations: 0, fleet: { instances: 2, kills, members } })
+      expect(one).toMatchObject({ violations: 0, fleet: { instances: 2, same_name: true, kills } })
     const tables = told(...asked)
     expect(tables).toContain('- 2 instances share 60 slots')
-    expect(tables).toContain('was killed at 5 s, and another came 3 s later')
+    expect(tables).toContain('was killed at 5 s, and another came 3 s later under')
     expect(tables).toMatch(/│ of tight.yaml +│/)
-    expect(tables).toMatch(/│ i4 +│ 22 +│ - +│/)
+    expect(tables).toMatch(/│ i[12] +│ 22 +│ - +│/)
     const html = readFileSync(page, 'utf8')
     expect(html).toContain('<h2>Instances</h2>')
     expect(html).toContain('was killed at 12 s')

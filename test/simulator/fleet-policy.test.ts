@@ -25,6 +25,7 @@ interface Of {
   policy?: typeof FleetPolicy
   /** Callers leave at their deadline. */
   sdk?: boolean
+  sameName?: boolean
   unpredicted?: boolean
   events?: NonNullable<WorldOptions['events']>
 }
@@ -49,7 +50,7 @@ async function played(of: Of): Promise<{ world: World; fleet: FleetFigures; ends
     provider: of.provider ?? { capacity: () => 30 },
     policy: (parts) => {
       const policy = new Policy({
-        ...{ ...parts, seed, instances, kills, predictions: true },
+        ...{ ...parts, seed, instances, kills, predictions: true, sameName: of.sameName ?? false },
         config: configOf({ settled_max: 0, ...SMALL }),
         found: (findings) => world.found(findings),
         unpredicted: of.unpredicted ?? false,
@@ -127,14 +128,19 @@ describe('a run of a fleet', () => {
     { name: 'S4', part: 0.2 },
     { name: 'S5', part: 0.4 },
   ])('$name: three do nearly what one does', async ({ name, part }) => {
-    const goodput = async (fleet: { instances: number; kills: [] } | null): Promise<number> => {
+    const goodput = async (
+      fleet: { instances: number; kills: []; sameName: false } | null,
+    ): Promise<number> => {
       const job = { label: '', policy: 'headgate', config: null, fleet } as const
       const what = { name, part, load: null, reserved: null, noise: null }
       const result = await simulateScenario(job, what, [1])
       expect(result.findings).toEqual([])
       return result.figures['goodput_of_optimum']!
     }
-    const [one, three] = [await goodput(null), await goodput({ instances: 3, kills: [] })]
+    const [one, three] = [
+      await goodput(null),
+      await goodput({ instances: 3, kills: [], sameName: false }),
+    ]
     expect(Math.abs(three / one - 1)).toBeLessThan(0.05)
   })
 })
@@ -247,6 +253,20 @@ describe('the death of an instance', () => {
     },
   )
 
+  test('gives its share at once to whoever comes under its name', async () => {
+    const { world, fleet } = await played({
+      source: traffic(120, 1, 12),
+      kills: [{ atS: 30, forS: 5 }],
+      sameName: true,
+    })
+    expect(world.findings).toEqual([])
+    const [kill] = fleet.kills
+    expect(kill!.recovered_s).toBeGreaterThanOrEqual(5)
+    expect(kill!.recovered_s).toBeLessThan(8)
+    expect(fleet.members[3]).toMatchObject({ member: kill!.member, from_s: 35, lapses: 0 })
+    for (const { member } of fleet.members) expect(['i1', 'i2', 'i3']).toContain(member)
+  })
+
   test('keeps its share from the others for 43 s; then a newcomer has its part of all', async () => {
     const { world, fleet } = await played({
       source: traffic(120, 1, 12),
@@ -279,7 +299,15 @@ describe('what is looked at from outside', () => {
 
 describe('its words', () => {
   const figures: FleetFigures = {
-    ...{ instances: 3, whole: 60, most_inflight: 57, most_given: 60, turned_away: 0, lapses: 0 },
+    ...{
+      instances: 3,
+      whole: 60,
+      same_name: false,
+      most_inflight: 57,
+      most_given: 60,
+      turned_away: 0,
+      lapses: 0,
+    },
     members: [],
     kills: [
       {
@@ -300,6 +328,8 @@ describe('its words', () => {
 
   test('say what else there was', () => {
     const [kill] = figures.kills
+    const named = fleetWords({ ...figures, same_name: true }).join('\n')
+    expect(named).toContain('another came 10 s later under its name: 23')
     const idle = { ...kill!, lost: 0, asked_again: 0, broken: 0, noticed_s: 0, recovered_s: null }
     const said = fleetWords({ ...figures, turned_away: 4, lapses: 2, kills: [idle] }).join('\n')
     expect(said).toContain('2 shares ran out before it was renewed, 4 calls came while nobody')

@@ -27,6 +27,7 @@ interface Turmoil {
   calls: Stream[]
   faults: Fault[]
   kills: Restart[]
+  sameName: boolean
   sdk: boolean
 }
 
@@ -55,6 +56,7 @@ function turmoil(seed: number): Turmoil {
       }
     }),
     kills: killsOf(dice),
+    sameName: dice.pick([true, false]),
     sdk: dice.pick([true, false]),
   }
 }
@@ -88,7 +90,7 @@ test(`${WORLDS} worlds: each call has one outcome, and all together no more than
       policy: (parts) => {
         const policy = new FleetPolicy({
           ...{ ...parts, seed, predictions: false },
-          ...{ instances: of.instances, kills: of.kills },
+          ...{ instances: of.instances, kills: of.kills, sameName: of.sameName },
           config: configOf({
             settled_max: 0,
             llm_gateway: { max_inflight_global: of.whole },
