@@ -1,7 +1,6 @@
 /** One instance of a fleet in virtual time: a whole Headgate, and its line in the record that the fleet shares, kept by
  *  the service's own `Membership`. When it dies, no timer of it fires any more and nothing reaches it. */
-import type { LimitWord, Share } from '#core/model/share'
-import { NONE } from '#core/model/share'
+import { NONE, type LimitWord, type Share } from '#core/model/share'
 import { seededDice } from '#core/estimators/dice'
 import type { Clock, Dice, Millis } from '#ports'
 import { demandOf } from '#scheduler/fleet/demand'

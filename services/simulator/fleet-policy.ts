@@ -1,6 +1,7 @@
 /** Several instances of Headgate that share one set of limits, in virtual time, and callers that ask them as
- *  `headgate/client` does: each call goes to one of them by chance, as a queue group of NATS deals it out. Instances may
- *  be killed; another comes to each place, as a new member. What all of them have in flight is counted from outside. */
+ *  `headgate/client` does: each call goes to one of them by chance, as a queue group of NATS deals it out. Each
+ *  instance has a host of its own. It may be killed; another takes its place. What all of them have in flight is counted
+ *  from outside. */
 import type { Config } from '#contracts/config'
 import type { Millis, Seconds } from '#contracts/units'
 import { readRecord } from '#scheduler/fleet/record'
@@ -41,7 +42,7 @@ export class FleetPolicy implements SchedulingPolicy {
   #members: FleetMember[] = []
   readonly #money: VirtualMoney
   readonly #store: VirtualFleetStore
-  readonly #dice: { spread: Throw; victims: Throw; noticed: Throw; news: Throw }
+  readonly #dice: { spread: Throw; victims: Throw; noticed: Throw }
   readonly #current = new Map<SimRequest, { asking: Asking; member: FleetMember }>()
   #config: Config
   #trips = 0
@@ -54,10 +55,7 @@ export class FleetPolicy implements SchedulingPolicy {
     this.#of = of
     this.#config = config
     const dice = (purpose: string): Throw => seeded(seed, `fleet ${purpose}`)
-    this.#dice = {
-      ...{ spread: dice('spread'), victims: dice('victims') },
-      ...{ noticed: dice('noticed'), news: dice('news') },
-    }
+    this.#dice = { spread: dice('spread'), victims: dice('victims'), noticed: dice('noticed') }
     this.#money = new VirtualMoney({ clock, config: () => this.#config })
     this.#fleet = {
       ...{ whole: config.maxInflight, sameName, most: 0, given: 0 },
