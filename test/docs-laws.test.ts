@@ -36,6 +36,7 @@ const NO_LAW = new Set([
   'core/model/share EPSILON',
   // Nobody to divide with.
   'core/model/share ALONE',
+  'core/model/share NONE',
   'core/model/share WHOLE',
   // An hour has so many milliseconds.
   'machines/aimd HOUR',

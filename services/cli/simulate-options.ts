@@ -1,6 +1,7 @@
 /** Values of the options of `headgate simulate`, each checked on its own. */
 import { InvalidArgumentError } from 'commander'
 import { isToken, TOKEN_SHAPE } from '#contracts/ids'
+import type { Seconds } from '#contracts/units'
 import type { Restart, TraceJob } from '#simulator/job'
 
 export type LaneShare = TraceJob['lanes'][number]
@@ -13,6 +14,9 @@ const SECONDS_MAX = 1e9
 const RESTARTS_MAX = 100
 /** A process is away for so long unless it is said: about as long as one takes to come back. */
 const AWAY_S = 5
+/** Until another instance stands in the place of one that was killed: about as long as a container takes. It is not
+ *  there before the connections of the dead are closed. */
+const PLACE = { s: 10, least: 0.1 }
 
 const NUMBER = /^\d+(\.\d+)?$/
 
@@ -80,17 +84,7 @@ export function stormOf(text: string): Storm {
 
 /** `AT,…` or `AT:FOR,…`, in seconds. */
 export function restartsOf(text: string): Restart[] {
-  const restarts = text.split(',').map((part) => {
-    const [at = '', away = String(AWAY_S), ...more] = part.split(':')
-    const [atS, forS] = [Number(at), Number(away)]
-    const wellFormed = NUMBER.test(at) && NUMBER.test(away) && more.length === 0
-    if (wellFormed && forS > 0 && atS < SECONDS_MAX && forS < SECONDS_MAX) return { atS, forS }
-    throw new InvalidArgumentError(
-      `expected AT or AT:FOR in seconds, FOR above 0 and ${AWAY_S} if absent, as 600,1200:30`,
-    )
-  })
-  if (restarts.length > RESTARTS_MAX)
-    throw new InvalidArgumentError(`at most ${RESTARTS_MAX} restarts`)
+  const restarts = deathsOf(text, { away: AWAY_S, least: null, what: 'restarts' })
   for (const [at, { atS }] of restarts.entries()) {
     const before = restarts[at - 1]
     if (before !== undefined && atS < before.atS + before.forS)
@@ -99,6 +93,33 @@ export function restartsOf(text: string): Restart[] {
       )
   }
   return restarts
+}
+
+/** The same, in any order: each is of another process. */
+export const killsOf = (text: string): Restart[] =>
+  deathsOf(text, { away: PLACE.s, least: PLACE.least, what: 'kills' }).toSorted(
+    (a, b) => a.atS - b.atS,
+  )
+
+/** `least`: of FOR; null: above 0. */
+function deathsOf(
+  text: string,
+  of: { away: Seconds; least: Seconds | null; what: string },
+): Restart[] {
+  const least = of.least === null ? 'above 0' : `at least ${of.least}`
+  const deaths = text.split(',').map((part) => {
+    const [at = '', away = String(of.away), ...more] = part.split(':')
+    const [atS, forS] = [Number(at), Number(away)]
+    const wellFormed = NUMBER.test(at) && NUMBER.test(away) && more.length === 0
+    const enough = forS > 0 && forS >= (of.least ?? 0)
+    if (wellFormed && enough && atS < SECONDS_MAX && forS < SECONDS_MAX) return { atS, forS }
+    throw new InvalidArgumentError(
+      `expected AT or AT:FOR in seconds, FOR ${least} and ${of.away} if absent, as 600,1200:30`,
+    )
+  })
+  if (deaths.length > RESTARTS_MAX)
+    throw new InvalidArgumentError(`at most ${RESTARTS_MAX} ${of.what}`)
+  return deaths
 }
 
 /** A name as the wire has it. */

@@ -1,6 +1,6 @@
 /** What a simulation says at its end: tables for people, the same as one object for programs. */
 import Table from 'cli-table3'
-import { firstRows, IN_FIRST, LANE_FIGURES, type RunResult } from '#simulator/job'
+import { firstRows, IN_FIRST, LANE_FIGURES, MEMBER_FIGURES, type RunResult } from '#simulator/job'
 
 // ---- for programs ----
 
@@ -21,20 +21,21 @@ export function jsonOf(
 
 function oneRun(result: RunResult, of: { scale: number; capacity: number }): object {
   const { scenario, trace, seed, policy, figures, lanes, guardrails } = result
-  const { acceptance, findings, simulated_s, backlog, restarts, money } = result
+  const { acceptance, findings, simulated_s, backlog, restarts, fleet, money } = result
   const counts = {
     violations: result.violations,
     trace_hash: result.trace_hash,
     simulated_requests: result.simulated_requests,
     wall_ms: result.wall_ms,
   }
+  const beside = { backlog, restarts, fleet, money }
   if (scenario !== null) {
-    const more = { lanes, guardrails, acceptance, findings, simulated_s, backlog, restarts, money }
-    return { scenario, seed, policy, figures, ...counts, ...more }
+    const more = { lanes, guardrails, acceptance, findings, simulated_s }
+    return { scenario, seed, policy, figures, ...counts, ...more, ...beside }
   }
   const { scale, capacity } = of
   const said = { trace, seed, policy, scale, capacity, lanes, guardrails, figures }
-  return { ...said, ...counts, findings, simulated_s, backlog, restarts, money }
+  return { ...said, ...counts, findings, simulated_s, ...beside }
 }
 
 function rounded(value: unknown): unknown {
@@ -57,7 +58,8 @@ const FRAME = 3
 export function tablesOf(results: readonly RunResult[]): string {
   const [first] = results
   if (first === undefined) return ''
-  const tables = results.length === 1 ? singly(first) : besides(results)
+  const shared = results.length === 1 ? singly(first) : besides(results)
+  const tables = [...shared, ...instancesOf(results)]
   const shown = tables.filter((table) => table.length > 0).map((table) => table.toString())
   return [titleOf(results, first), ...saidOf(results), ...shown, ...endOf(results)].join('\n')
 }
@@ -150,6 +152,18 @@ function besides(results: readonly RunResult[]): Table.Table[] {
         ...results.map((run) => number(run.lanes[lane]?.[row.name] ?? null)),
       ])
   return [first, figures, lanes]
+}
+
+/** Of each run with a fleet: with several runs, of which. */
+function instancesOf(results: readonly RunResult[]): Table.Table[] {
+  return results.flatMap(({ label, fleet }) => {
+    if (fleet === null) return []
+    const whose = results.length === 1 ? 'instance' : `instance\nof ${fitted(label, NAME_WIDTH)}`
+    const table = plainTable([whose, ...MEMBER_FIGURES.map((row) => row.said.replace(' ', '\n'))])
+    for (const one of fleet.members)
+      table.push([one.member, ...MEMBER_FIGURES.map((row) => number(one[row.name]))])
+    return [table]
+  })
 }
 
 /** On two lines where one has no room. */

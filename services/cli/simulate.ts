@@ -4,8 +4,10 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
 import {
+  INSTANCES_MAX,
   POLICIES,
   type Backlog,
+  type Fleet,
   type Job,
   type Policy,
   type Restart,
@@ -17,6 +19,7 @@ import { onStop } from './signals.ts'
 import {
   among,
   collected,
+  killsOf,
   lanesOf,
   numberFrom,
   restartsOf,
@@ -55,6 +58,9 @@ export interface SimulateFlags {
   backlogDeadline?: number
   backlogOver: number
   restart: Restart[]
+  instances: number
+  kill: Restart[]
+  sameName?: true
   json?: true
   report?: string
   record?: string
@@ -74,7 +80,7 @@ const LANES = 'premium=0.2,interactive=0.5,batch=0.3'
 
 export const simulate = (): Command => {
   const policy = among(POLICIES)
-  return new Command('simulate')
+  const options = new Command('simulate')
     .summary('run the scheduler in virtual time, on a scenario or a trace')
     .description(
       'Runs the same core, machines and loop as `serve` in virtual time, on a scenario or on a trace, ' +
@@ -117,6 +123,18 @@ export const simulate = (): Command => {
     )
     .option('--for <seconds>', 'only so many seconds of virtual time', positive)
     .option('--storm <from:for>', 'seconds in which the provider bears a fifth', stormOf)
+  return besideOptions(options).action(async (flags: SimulateFlags, command: Command) => {
+    if (flags.list === true) return list(flags, command)
+    check(flags, command)
+    if (flags.hold !== undefined) tell('--hold is called --reserved now')
+    const { results } = await ask<{ results: RunResult[] }>(jobOf(flags))
+    await show(results, flags)
+    if (results.some((result) => result.violations > 0)) process.exitCode = 1
+  })
+}
+
+const besideOptions = (command: Command): Command =>
+  command
     .optionsGroup('Beside a trace, or a scenario of one part:')
     .option('--backlog <n>', 'durable jobs, like the calls of the traffic', wholeFrom(1, JOBS_MAX))
     .option('--backlog-tenants <n>', 'whose they are, in turn', wholeFrom(1, 100_000), 1)
@@ -132,15 +150,16 @@ export const simulate = (): Command => {
         .argParser(restartsOf)
         .default([], 'none'),
     )
-    .action(async (flags: SimulateFlags, command: Command) => {
-      if (flags.list === true) return list(flags, command)
-      check(flags, command)
-      if (flags.hold !== undefined) tell('--hold is called --reserved now')
-      const { results } = await ask<{ results: RunResult[] }>(jobOf(flags))
-      await show(results, flags)
-      if (results.some((result) => result.violations > 0)) process.exitCode = 1
-    })
-}
+    .option('--instances <n>', 'that share the limits', wholeFrom(1, INSTANCES_MAX), 1)
+    .addOption(
+      new Option(
+        '--kill <at:for,…>',
+        'seconds at which one of them is killed, and until another comes',
+      )
+        .argParser(killsOf)
+        .default([], 'none'),
+    )
+    .option('--same-name', 'who comes then has the name of the dead (default: one of its own)')
 
 const reserved = (flags: string): Option =>
   new Option(flags, 'slots never lent, from 0 to 20').argParser(wholeFrom(0, 20))
@@ -163,6 +182,10 @@ function check(flags: SimulateFlags, command: Command): void {
   const more = OF_BACKLOG.find(given)
   if (more !== undefined && flags.backlog === undefined)
     throw new Misuse(`${optionOf(more)}: needs --backlog N`)
+  if (flags.kill.length > 0 && flags.instances === 1)
+    throw new Misuse('--kill: needs --instances N, 2 or more; the death of one alone is --restart')
+  if (flags.kill.length === 0 && flags.sameName === true)
+    throw new Misuse('--same-name: needs --kill AT:FOR')
   const dealt = OF_COLUMNS.find(given)
   if (dealt !== undefined && flags.trace !== undefined && isRecording(flags.trace))
     throw new Misuse(`--${dealt}: ${flags.trace} is a recording, which has its own`)
@@ -196,11 +219,12 @@ function jobOf(flags: SimulateFlags): Job {
   const { config = null, policy, seed } = flags
   const what = whatOf(flags)
   const backlog = backlogOf(flags)
+  const fleet = fleetOf(flags)
   const run = (label: string, of: { policy: Policy; config: string | null }): RunJob => ({
     label,
     seed,
     what,
-    ...{ backlog, restarts: flags.restart },
+    ...{ backlog, restarts: flags.restart, fleet },
     ...of,
   })
   return {
@@ -219,6 +243,10 @@ function backlogOf(flags: SimulateFlags): Backlog | null {
   if (jobs === undefined) return null
   return { jobs, tenants, lane, deadlineS: flags.backlogDeadline ?? null, overS }
 }
+
+/** One is no fleet: it shares with nobody. */
+const fleetOf = ({ instances, kill: kills, sameName }: SimulateFlags): Fleet | null =>
+  instances === 1 ? null : { instances, kills, sameName: sameName === true }
 
 const optionOf = (name: string): string =>
   `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`

@@ -144,7 +144,8 @@ function laterOf({ backlog, unbroken, ...run }: PartRun): Seconds | null {
 const BEFORE: Seconds = 10
 const AGAIN = 0.9
 
-function recoveredAfter({ tally, until }: PartRun, at: Seconds): Seconds | null {
+/** From a death until nearly as many slots are in use again; null: not by the end. */
+export function recoveredAfter({ tally, until }: PartRun, at: Seconds): Seconds | null {
   const { inflight } = tally.perSecond
   const from = Math.floor(at)
   const mark = AGAIN * inflight.mean(Math.max(1, from - BEFORE), from)

@@ -3,34 +3,26 @@
 import type { Config } from '#contracts/config'
 import { requestKey } from '#contracts/ids'
 import { refusal } from '#contracts/messages'
-import type { Millis, Seconds } from '#contracts/units'
-import type { AbortWhy, Verdict } from '#contracts/verdict'
+import type { Seconds } from '#contracts/units'
 import { violations } from '#core/invariants'
 import type { Loop } from '#scheduler/loop/loop'
 import { DurableJobs } from './durable-jobs.ts'
 import { film, type Film } from './film.ts'
 import { Instance } from './instance.ts'
 import type { Restart } from './job.ts'
-import type { AttemptCall, AttemptSink, Provider, RunningAttempt } from '#ports'
-import {
-  noFacts,
-  type Attempt,
-  type Death,
-  type SchedulingPolicy,
-  type Wire,
-  type WireEvents,
-} from './policy.ts'
-import { verdictOf } from './provider-model.ts'
+import type { FleetNews } from '#scheduler/loop/fleet-news'
+import type { AttemptCall, AttemptSink, Incoming, Provider, RunningAttempt } from '#ports'
+import { noFacts, type Death, type SchedulingPolicy, type Wire } from './policy.ts'
+import { Sent } from './sent.ts'
 import type { SimRequest } from './sim-request.ts'
 import type { Tally } from './tally.ts'
 import type { VirtualClock } from './virtual-clock.ts'
 import { VirtualMoney } from './virtual-money.ts'
 
-const EVENT = new TextEncoder().encode('{"type":"message_start"}')
 /** Later than any prediction. */
-const NEVER = 3_600_000
+export const NEVER = 3_600_000
 /** What a caller makes of a connection that is gone, or that nobody takes. */
-const GONE = refusal('draining', 'nobody is there')
+export const GONE = refusal('draining', 'nobody is there')
 
 export interface HeadgateOptions {
   config: Config
@@ -51,6 +43,10 @@ export interface HeadgateOptions {
   jobs?: { until: Seconds | null } | null
   /** When the process dies, and for how long nobody is there. */
   restarts?: readonly Restart[]
+  /** Hears what the rest of a fleet must hear; absent: there is none. */
+  tell?: (news: FleetNews) => void
+  /** Shared with others of a fleet; absent: its own. */
+  money?: VirtualMoney
 }
 
 export class HeadgatePolicy implements SchedulingPolicy, Provider {
@@ -74,7 +70,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     const { clock, config, film: write, jobs = null } = options
     this.#jobs = jobs === null ? null : new DurableJobs(options)
     this.facts.jobs = this.#jobs?.facts ?? null
-    this.#money = new VirtualMoney({ clock, config: () => this.#config })
+    this.#money = options.money ?? new VirtualMoney({ clock, config: () => this.#config })
     this.facts.spent = this.#money.spent
     this.#instance = this.#begun()
     this.#film = write === null ? null : film({ loop: () => this.loop, config, clock, write })
@@ -101,9 +97,14 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   submit(request: SimRequest): void {
     if (request.durable) return this.#store(request)
     if (this.#down !== null) return this.#turnAway(request, this.#down)
-    this.#live.set(request.id, request)
     if (this.#options.unpredicted === true) this.#letIn(request)
-    else this.loop.request(request)
+    else this.ask(request, request)
+  }
+
+  /** The same in other words: with less time, or answered elsewhere. */
+  ask(request: SimRequest, words: Incoming): void {
+    this.#live.set(request.id, request)
+    this.loop.request(words)
     if (request.answers > 0) this.#live.delete(request.id)
   }
 
@@ -116,7 +117,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   #letIn(request: SimRequest): void {
     const { tenant, lane, id, model, stream, maxTokens, body, degrade, headers, reply } = request
     const asked = { tenant, lane, id, model, stream, maxTokens, body, degrade, headers, reply }
-    this.loop.request({ ...asked, deadlineMs: NEVER })
+    this.ask(request, { ...asked, deadlineMs: NEVER })
     if (request.deadlineMs === null) return
     this.#options.clock.after(request.deadlineMs, () => {
       if (request.answers === 0) this.withdraw(request)
@@ -146,19 +147,34 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   // ---- a process dies, and another comes ----
 
   #begun(): Instance {
-    const { seed, clock, film: write, found } = this.#options
+    const { seed, clock, film: write, found, tell } = this.#options
     return new Instance({
       ...{ config: this.#config, seed, clock, provider: this, jobs: this.#jobs },
       money: this.#money,
       number: this.facts.deaths.length,
       recorder: write === null ? null : { record: (event) => this.#film?.record(event) },
       onBug: (bug) => found([`bug: ${bug instanceof Error ? bug.stack : String(bug)}`]),
+      tell: tell ?? (() => {}),
     })
   }
 
   /** Connections break on both sides: whoever waits has lost its answer, and the provider stops. */
   #die(forS: Seconds): void {
     if (this.#down !== null) return
+    const death = this.kill(forS)
+    for (const request of this.#live.values()) {
+      if (request.durable) continue
+      this.#live.delete(request.id)
+      if (request.answers === 0 && request.asksAgain?.(GONE) !== true) {
+        death.lost++
+        request.ended('failed', 'connection_lost')
+      }
+    }
+    this.#options.clock.after(Math.round(forS * 1_000), () => this.#return())
+  }
+
+  /** As by SIGKILL: nothing runs here any more, and the provider stops. What becomes of callers is not told here. */
+  kill(forS: Seconds): Death {
     const { clock } = this.#options
     const death: Death = {
       ...{ at: clock.instant / 1_000, forS },
@@ -173,15 +189,7 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
       death.thrownAway += (clock.instant - sent.startedAt) / 1_000
       if (sent.request.durable) death.cut++
     }
-    for (const request of this.#live.values()) {
-      if (request.durable) continue
-      this.#live.delete(request.id)
-      if (request.answers === 0 && request.asksAgain?.(GONE) !== true) {
-        death.lost++
-        request.ended('failed', 'connection_lost')
-      }
-    }
-    clock.after(Math.round(forS * 1_000), () => this.#return())
+    return death
   }
 
   #return(): void {
@@ -300,74 +308,4 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
     if (gate === 'open') this.facts.trips++
     this.#gates.set(route, gate)
   }
-}
-
-/** An attempt between the loop, which may end it, and the provider, which tells of it. */
-class Sent implements WireEvents, RunningAttempt {
-  attempt: Attempt | null = null
-  /** Takes the watch over its first byte back. */
-  silence: () => void = () => {}
-  readonly request: SimRequest
-  readonly startedAt: Millis
-  readonly #sink: AttemptSink
-  /** Told when the sink was. */
-  readonly #over: (ran: boolean) => void
-  #dead = false
-
-  constructor(of: {
-    request: SimRequest
-    startedAt: Millis
-    sink: AttemptSink
-    over: (ran: boolean) => void
-  }) {
-    this.request = of.request
-    this.startedAt = of.startedAt
-    this.#sink = of.sink
-    this.#over = of.over
-  }
-
-  firstByte(): void {
-    if (this.#dead) return
-    this.#sink.firstByte()
-    if (this.request.stream) this.#sink.event(EVENT)
-  }
-
-  ended(verdict: Verdict): void {
-    this.silence()
-    if (!this.#dead) this.#sink.ended(verdict)
-    this.#over(
-      verdict.kind === 'ok' || (verdict === DIED && this.attempt?.plan.verdict.kind === 'ok'),
-    )
-  }
-
-  /** Its process died; false: that was known. */
-  cut(): boolean {
-    if (this.#dead) return false
-    this.#dead = true
-    this.attempt?.abort(DIED)
-    return true
-  }
-
-  abort(why: AbortWhy): void {
-    this.attempt?.abort(endedBy(why))
-  }
-
-  /** No byte came within the time that the scheduler gives it. */
-  hung(): void {
-    this.attempt?.abort(HUNG)
-  }
-}
-
-const DIED: Verdict = { ...verdictOf('ended', null), cause: 'died', mayHaveRun: true }
-const HUNG: Verdict = { ...verdictOf('hang', null), cause: 'first_byte', mayHaveRun: true }
-
-/** One verdict per way of ending it: nobody changes them. */
-const ended = new Map<AbortWhy, ReturnType<typeof verdictOf>>()
-function endedBy(why: AbortWhy): ReturnType<typeof verdictOf> {
-  let verdict = ended.get(why)
-  if (verdict === undefined) {
-    verdict = { ...verdictOf('ended', null), cause: why, mayHaveRun: true }
-    ended.set(why, verdict)
-  }
-  return verdict
 }

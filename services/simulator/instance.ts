@@ -4,6 +4,7 @@ import type { Config } from '#contracts/config'
 import { seededDice } from '#core/estimators/dice'
 import type { Clock, Millis, Provider, Recorder } from '#ports'
 import { notedProvider, type Notes } from '#scheduler/jobs/noted-provider'
+import type { FleetNews } from '#scheduler/loop/fleet-news'
 import { Loop } from '#scheduler/loop/loop'
 import type { DurableJobs } from './durable-jobs.ts'
 import type { VirtualMoney } from './virtual-money.ts'
@@ -27,6 +28,7 @@ export class Instance {
     jobs: DurableJobs | null
     money: VirtualMoney
     onBug: (bug: unknown) => void
+    tell: (news: FleetNews) => void
   }) {
     const { jobs, number } = of
     const seed = (of.seed + Math.imul(number, APART.processes)) >>> 0
@@ -43,6 +45,7 @@ export class Instance {
       upstream: () => UPSTREAM,
       allowances: of.money.keeper(() => this.loop),
       meter: of.money.meter,
+      tell: of.tell,
     })
     if (jobs === null) return
     notes = jobs.begin({

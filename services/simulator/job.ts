@@ -35,6 +35,8 @@ export interface RunJob {
   /** Beside the traffic; null: none. */
   backlog: Backlog | null
   restarts: readonly Restart[]
+  /** Instances that share the limits; null: one alone. */
+  fleet: Fleet | null
   what: ScenarioJob | TraceJob
 }
 
@@ -55,6 +57,18 @@ export interface Restart {
   atS: Seconds
   forS: Seconds
 }
+
+/** Instances that share one set of limits, of which some are killed. */
+export interface Fleet {
+  /** 2 to `INSTANCES_MAX`. */
+  instances: number
+  /** At each `atS` one of those who live; `forS` later, 0.1 at least, a new one comes. In order of time. */
+  kills: readonly Restart[]
+  /** Who comes has the name of the dead, as with a `fleet.member`, and so its share at once; else a name of its own. */
+  sameName: boolean
+}
+/** For as many the fleet's safe part is made (control-laws §14). */
+export const INSTANCES_MAX = 10
 
 export interface ScenarioJob {
   kind: 'scenario'
@@ -114,6 +128,8 @@ export interface RunResult {
   backlog: BacklogFigures | null
   /** Null: no process died. */
   restarts: RestartFigures | null
+  /** Null: one instance. */
+  fleet: FleetFigures | null
   /** What it would cost; null: the policy has no bill. */
   money: MoneyFigures | null
   /** All of them in words, a sentence each. */
@@ -197,6 +213,58 @@ export interface RestartFigures {
   /** How much later the backlog was done than without them; null: there is none, or it was not done. */
   later_s: Seconds | null
 }
+
+/** Over several seeds counts are sums, and times and mosts the worst; the members are those of the first. */
+export interface FleetFigures {
+  instances: number
+  /** Slots that they divide; in flight together, and given away together by the record, at most. */
+  whole: number
+  same_name: boolean
+  most_inflight: number
+  most_given: number
+  /** Calls that came while nobody was there. */
+  turned_away: number
+  lapses: number
+  members: {
+    member: string
+    from_s: Seconds
+    /** When it was killed; null: it was not. */
+    killed_s: Seconds | null
+    /** Calls that it was asked for, those that were asked again among them. */
+    requests: number
+    most_inflight: number
+    lapses: number
+  }[]
+  kills: {
+    at_s: Seconds
+    for_s: Seconds
+    member: string
+    /** Calls that it had. Of them: asked again, streams that broke, and without an answer; the others' callers left. */
+    lost: number
+    asked_again: number
+    broken: number
+    unanswered: number
+    /** From the kill until the last of their callers knew. */
+    noticed_s: Seconds
+    /** Attempts under way at the provider, and their slot-seconds. */
+    cut: number
+    thrown_away_s: Seconds
+    /** From the kill until nine tenths of the slots that were in use are in use again; null: not by the end. */
+    recovered_s: Seconds | null
+  }[]
+}
+
+/** The figures of one instance, in the order and with the words of every report. */
+export const MEMBER_FIGURES: readonly {
+  name: Exclude<keyof FleetFigures['members'][number], 'member'>
+  said: string
+}[] = [
+  { name: 'from_s', said: 'from s' },
+  { name: 'killed_s', said: 'killed s' },
+  { name: 'requests', said: 'requests' },
+  { name: 'most_inflight', said: 'most in flight' },
+  { name: 'lapses', said: 'lapsed shares' },
+]
 
 export interface LaneFigures {
   offered: number

@@ -5,8 +5,9 @@ import type { Millis, Seconds } from '#contracts/units'
 import { backlogSource } from './backlog.ts'
 import { Baseline, SDK_ALONE } from './baselines.ts'
 import type { PartRun } from './figures.ts'
-import { HeadgatePolicy } from './headgate-policy.ts'
-import type { Backlog, Policy, Restart } from './job.ts'
+import { FleetPolicy } from './fleet-policy.ts'
+import { HeadgatePolicy, type HeadgateOptions } from './headgate-policy.ts'
+import type { Backlog, Fleet, Policy, Restart } from './job.ts'
 import { JobError } from './job-error.ts'
 import { optimum } from './optimum.ts'
 import type { SchedulingPolicy } from './policy.ts'
@@ -36,6 +37,8 @@ export interface Play {
   /** What its jobs are like; null: the calls of the source. */
   like: (() => Source) | null
   restarts: readonly Restart[]
+  /** Instances that share the limits; null: one alone. */
+  fleet: Fleet | null
   record: ((line: object) => void) | null
 }
 
@@ -61,6 +64,7 @@ export async function play(of: Play): Promise<Played> {
 
 async function playOnce(of: Play): Promise<Played> {
   checkHouse(of)
+  checkFleet(of)
   // Ids that ended are remembered for askers; here nobody asks.
   const config: Config = { ...of.config, file: { ...of.config.file, settled_max: 0 } }
   if (of.policy === 'classic')
@@ -79,7 +83,7 @@ async function playOnce(of: Play): Promise<Played> {
     events: of.events.filter((event) => event.at < of.until),
   })
   const began = wallMs()
-  if (of.backlog === null) world.run()
+  if (of.backlog === null && of.fleet === null) world.run()
   else await world.runThrough()
   const tookMs = wallMs() - began
   const best = optimum({ source: source(), provider: of.provider, until: of.until })
@@ -122,6 +126,37 @@ function checkHouse({ policy, backlog, restarts, config, until }: Play): void {
     )
 }
 
+/** What a fleet is not, and who may be killed in it. */
+function checkFleet({ policy, fleet, backlog, restarts, until, record }: Play): void {
+  if (fleet === null) return
+  const { instances, kills } = fleet
+  if (policy !== 'headgate' && policy !== 'classic')
+    throw new JobError(
+      `--instances is of headgate and classic; ${policy} has no instances: run it by itself, with the same seed`,
+    )
+  if (backlog !== null)
+    throw new JobError(
+      '--instances: not with durable jobs (--backlog, or a scenario that has them)',
+    )
+  if (restarts.length > 0)
+    throw new JobError('--instances: not with --restart, which is of one; say --kill AT:FOR')
+  if (record !== null) throw new JobError('--instances: not with --record, which shows one')
+  for (const { atS } of kills) {
+    if (atS >= until)
+      throw new JobError(`--kill: ${atS} s is after the end, which is at ${until} s`)
+    if (goneAt(kills, atS) > instances)
+      throw new JobError(
+        `--kill: at ${atS} s nobody is left to be killed: all ${instances} are dead, each for its FOR`,
+      )
+  }
+}
+
+/** Who is dead just after an instant, those of that instant too. */
+function goneAt(kills: readonly Restart[], at: Seconds): number {
+  const ms = (s: Seconds): Millis => Math.round(s * 1_000)
+  return kills.filter(({ atS, forS }) => ms(atS) <= ms(at) && ms(at) <= ms(atS) + ms(forS)).length
+}
+
 function sourceOf({ source, backlog, like, seed }: Play): Source {
   if (backlog === null) return source()
   return merged([source(), backlogSource({ backlog, like: (like ?? source)(), seed })])
@@ -155,22 +190,25 @@ function policyOf(
       return new Baseline({ ...parts, seed, slots: config.maxInflight, rank })
     }
     default: {
-      const headgate = new HeadgatePolicy({
-        ...parts,
-        config,
-        seed,
-        found,
-        predictions: of.predictions,
-        unpredicted: of.unpredicted,
-        film: of.record,
-        jobs: of.backlog === null ? null : { until: of.until },
-        restarts: of.restarts,
-      })
+      const headgate = headgateOf(of, { ...parts, config, found })
       return of.asksAgain ? sdkCaller(headgate, { clock: parts.clock, seed }) : headgate
     }
   }
 }
 type PolicyParts = Parameters<WorldOptions['policy']>[0]
+
+function headgateOf(
+  of: Play,
+  parts: PolicyParts & Pick<HeadgateOptions, 'config' | 'found'>,
+): HeadgatePolicy | FleetPolicy {
+  const { seed, predictions, unpredicted, fleet } = of
+  const common = { ...parts, seed, predictions, unpredicted }
+  if (fleet !== null) return new FleetPolicy({ ...common, ...fleet })
+  return new HeadgatePolicy({
+    ...{ ...common, film: of.record, restarts: of.restarts },
+    jobs: of.backlog === null ? null : { until: of.until },
+  })
+}
 
 /** Of the queue before an SDK. */
 const QUEUE_SLOTS = 60

@@ -43,10 +43,12 @@ export interface PolicyFacts {
   jobs: JobFacts | null
   /** What calls used, by tenant; null: nobody counts it. */
   spent: ReadonlyMap<string, Spent> | null
+  /** Null: one instance, without a fleet. */
+  fleet: FleetFacts | null
 }
 
 export const noFacts = (): PolicyFacts => ({
-  ...{ decreases: 0, trips: 0, lowered: [], deaths: [], jobs: null, spent: null },
+  ...{ decreases: 0, trips: 0, lowered: [], deaths: [], jobs: null, spent: null, fleet: null },
 })
 
 /** What one death of the process did. */
@@ -61,6 +63,57 @@ export interface Death {
   /** Attempts of jobs that were under way, and are made again. */
   cut: number
   /** Slot-seconds of all attempts that were under way. */
+  thrownAway: Seconds
+}
+
+/** Instances that share the limits of one. */
+export interface FleetFacts {
+  /** Slots that they divide. */
+  readonly whole: number
+  /** Who comes has the name of the dead. */
+  readonly sameName: boolean
+  /** Attempts in flight together, at most. */
+  most: number
+  /** Slots that the record gave away together, at most. */
+  given: number
+  /** Each that ever lived, in the order of coming. */
+  readonly members: MemberFacts[]
+  /** In the order of dying. */
+  readonly kills: KillFacts[]
+  /** That came while nobody was there. */
+  turnedAway: number
+}
+
+export interface MemberFacts {
+  readonly name: string
+  readonly from: Seconds
+  /** When it died; null: it has not. */
+  until: Seconds | null
+  /** Calls that it was asked for. */
+  asked: number
+  /** Times that its share ran out before it was renewed. */
+  lapses: number
+  /** Attempts in flight, at most. */
+  most: number
+}
+
+/** What the death of one instance did to its callers; the others are served elsewhere. */
+export interface KillFacts {
+  readonly at: Seconds
+  /** Until another stands in its place. */
+  readonly forS: Seconds
+  readonly member: string
+  /** Callers that waited for it. Of them: asked again, broken and unanswered; the others had left before they knew. */
+  lost: number
+  askedAgain: number
+  /** Streams that had begun. */
+  broken: number
+  /** No time was left to ask again, or it was the second death that the call met. */
+  unanswered: number
+  /** From the kill until the last of them knew; 0: there was none. */
+  noticedS: Seconds
+  /** Attempts under way, and their slot-seconds. */
+  cut: number
   thrownAway: Seconds
 }
 

@@ -1,6 +1,6 @@
 /** One self-contained HTML page about runs that stand side by side. It loads nothing: scripts and styles are
  *  in it, and its Content-Security-Policy names them by hash. Every text is escaped. */
-import { firstRows, IN_FIRST, LANE_FIGURES, type RunResult } from './job.ts'
+import { firstRows, IN_FIRST, LANE_FIGURES, MEMBER_FIGURES, type RunResult } from './job.ts'
 import { plotsOf, type Plot } from './report-plots.ts'
 
 export interface PageAssets {
@@ -44,6 +44,7 @@ ${figuresOf(results)}
 <noscript><p>The plots need JavaScript; the tables do not.</p></noscript>
 ${plots.map(plotOf).join('\n')}
 ${lanesOf(results)}
+${instancesOf(results)}
 </main>
 <script type="application/json" id="plots">${inScript(plots)}</script>
 ${assets.scripts.map(({ text }) => `<script>${text}</script>`).join('\n')}
@@ -161,6 +162,18 @@ function lanesOf(results: readonly RunResult[]): string {
   )
   const head = ['lane', 'run', ...LANE_FIGURES.map(({ said }) => said)]
   return table({ caption: 'Lanes', head, rows })
+}
+
+function instancesOf(results: readonly RunResult[]): string {
+  const rows = results.flatMap(({ label, fleet }) =>
+    (fleet?.members ?? []).map((one) => [
+      one.member,
+      label,
+      ...MEMBER_FIGURES.map(({ name }) => number(one[name])),
+    ]),
+  )
+  const head = ['instance', 'run', ...MEMBER_FIGURES.map(({ said }) => said)]
+  return table({ caption: 'Instances', head, rows })
 }
 
 /** The charts come into `.charts`, one per run. */

@@ -3,6 +3,7 @@ import type { Config } from '#contracts/config'
 import { backlogFigures, restartFigures } from './backlog-figures.ts'
 import { wordsOf } from './backlog-words.ts'
 import { Run } from './figures.ts'
+import { fleetFigures, fleetWords } from './fleet-figures.ts'
 import type { Acceptance, Guardrail, GuardrailName, LaneFigures, RunJob, RunResult } from './job.ts'
 import type { Played } from './play.ts'
 import { moneyFigures, moneyWords } from './money-figures.ts'
@@ -20,6 +21,7 @@ export function resultOf(
   const one = all.all.every(({ part }) => part === 0)
   const backlog = one ? backlogFigures(all) : null
   const restarts = one ? restartFigures(all) : null
+  const fleet = one ? fleetFigures(all) : null
   const money = moneyFigures(all.all.map(({ facts }) => facts.spent))
   const seen = new Set(all.all.flatMap(({ tally }) => [...tally.lanes.keys()]))
   const configured = config.lanes.map((lane) => lane.name).filter((name) => seen.has(name))
@@ -36,8 +38,12 @@ export function resultOf(
     simulated_requests: worlds.reduce((sum, { world }) => sum + world.requests, 0),
     simulated_s: worlds.reduce((sum, { run: { until } }) => sum + until, 0),
     wall_ms: worlds.reduce((sum, one) => sum + one.tookMs, 0),
-    ...{ backlog, restarts, money },
-    said: [...wordsOf({ backlog, restarts }), ...(money === null ? [] : moneyWords(money))],
+    ...{ backlog, restarts, fleet, money },
+    said: [
+      ...wordsOf({ backlog, restarts }),
+      ...(fleet === null ? [] : fleetWords(fleet)),
+      ...(money === null ? [] : moneyWords(money)),
+    ],
     series: withSeries ? seriesOf(worlds[0]!.run) : NO_SERIES,
   }
 }

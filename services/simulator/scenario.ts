@@ -1,7 +1,7 @@
 /** What a scenario is, and what they are made of: who asks, by which rates. */
 import type { Seconds } from '#contracts/units'
 import type * as measure from './figures.ts'
-import type { Backlog, Policy, Restart } from './job.ts'
+import type { Backlog, Fleet, Policy, Restart } from './job.ts'
 import type { ProviderSettings } from './provider-model.ts'
 import type { World } from './world.ts'
 import { merged, poisson, type Source, type Stream } from './workload.ts'
@@ -40,6 +40,8 @@ export interface Part {
   like?: Part['source']
   /** The scheduler's process dies. */
   restarts?: readonly Restart[]
+  /** Instances that share the limits; absent: one alone. */
+  fleet?: Fleet
 }
 
 type PartEvents = { at: Seconds; act: (world: World) => void }[]

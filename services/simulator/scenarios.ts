@@ -12,6 +12,7 @@ import {
   giants,
 } from './scenarios-beyond.ts'
 import { S11 } from './scenarios-days.ts'
+import { fleet } from './scenarios-fleet.ts'
 import { besideBacklog, restarts } from './scenarios-jobs.ts'
 import { S10, S2, S3, S4, S5, S6, S7, S8, slow, soft } from './scenarios-laws.ts'
 import { overloads } from './scenarios-overload.ts'
@@ -40,6 +41,7 @@ export const SCENARIOS: readonly Scenario[] = [
   giants,
   besideBacklog,
   restarts,
+  fleet,
   ...overloads,
 ]
 

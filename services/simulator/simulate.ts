@@ -5,7 +5,7 @@ import type { Seconds } from '#contracts/units'
 import { loadConfig } from '#platform/config/load'
 import { configOf, shippedConfig } from './common.ts'
 import { Run } from './figures.ts'
-import type { Restart, RunJob, RunResult } from './job.ts'
+import type { Fleet, Restart, RunJob, RunResult } from './job.ts'
 import { JobError } from './job-error.ts'
 import { play, type Played } from './play.ts'
 import { finite, judged, resultOf } from './run-result.ts'
@@ -32,7 +32,7 @@ export const PARAMETERS: ScenarioParameters = { load: 0.8, reserved: 0, noise: 0
 
 /** Who runs under what, and what is put beside a scenario's or a trace's own. */
 type ScenarioRun = Pick<RunJob, 'label' | 'policy' | 'config'> &
-  Partial<Pick<RunJob, 'backlog' | 'restarts'>>
+  Partial<Pick<RunJob, 'backlog' | 'restarts' | 'fleet'>>
 
 /** Several seeds are pooled into one result. */
 export async function simulateScenario(
@@ -76,14 +76,21 @@ export async function simulateScenario(
 }
 
 function checkParts(
-  { backlog = null, restarts = [] }: ScenarioRun,
+  { backlog = null, restarts = [], fleet = null }: ScenarioRun,
   { name }: Scenario,
   parts: readonly Part[],
 ): void {
-  if (parts.length === 1 || (backlog === null && restarts.length === 0)) return
+  if (parts.length === 1 || (backlog === null && restarts.length === 0 && fleet === null)) return
+  const asked = fleet === null ? '--backlog and --restart go' : '--instances goes'
   throw new JobError(
-    `--backlog and --restart go with one run: ${name} is made of ${parts.length}, each with traffic of its own`,
+    `${asked} with one run: ${name} is made of ${parts.length}, each with traffic of its own`,
   )
+}
+
+/** Nobody dies after the end. */
+function fleetOf({ fleet }: ScenarioRun, part: Part, until: Seconds): Fleet | null {
+  if (fleet != null || part.fleet === undefined) return fleet ?? null
+  return { ...part.fleet, kills: part.fleet.kills.filter(({ atS }) => atS < until) }
 }
 
 function playPart(
@@ -110,6 +117,7 @@ function playPart(
     unpredicted: part.unpredicted ?? false,
     backlog: run.backlog ?? part.backlog ?? null,
     like: like === undefined ? null : () => like(seed, until),
+    fleet: fleetOf(run, part, until),
     restarts: [...restarts, ...(part.restarts ?? []).filter(({ atS }) => atS < until)],
   })
 }
@@ -158,7 +166,7 @@ async function simulateTrace(
     calls: false,
     asksAgain: false,
     unpredicted: false,
-    ...{ backlog: run.backlog, like: null, restarts: run.restarts },
+    ...{ backlog: run.backlog, like: null, restarts: run.restarts, fleet: run.fleet },
     record: options.record,
   })
   const figures = new Run([world.run]).common()

@@ -23,7 +23,10 @@ const apart = join(dir, 'apart.csv')
 writeFileSync(apart, 'TIMESTAMP,ContextTokens,GeneratedTokens\n0,10,10\n2000000,10,10\n')
 const recorded = join(dir, 'recorded.ndjson')
 writeFileSync(recorded, '\uFEFF{"headgate":"recording","version":1}\n')
+const tight = join(dir, 'tight.yaml')
+writeFileSync(tight, 'concurrency_limit: { initial: 8, ceiling: 8 }\n')
 const of = { scale: 1, capacity: 60 }
+const fleet = (...more: string[]): string[] => ['--trace', trace, '--instances', '2', ...more]
 
 describe('headgate simulate', () => {
   test.each([
@@ -67,6 +70,22 @@ describe('headgate simulate', () => {
     [['--trace', trace, '--restart', '10:0'], 'expected AT or AT:FOR in seconds'],
     [['--trace', trace, '--restart', '10,12'], 'one after the other: at 12 s'],
     [['--trace', trace, '--restart', '31'], '--restart: 31 s is after the end, which is at 31 s'],
+    [['--trace', trace, '--instances', '0'], 'expected a whole number from 1 to 10'],
+    [['--trace', trace, '--instances', '1.5'], 'expected a whole number from 1 to 10'],
+    [['--trace', trace, '--instances', '11'], 'expected a whole number from 1 to 10'],
+    [['--trace', trace, '--kill', '9'], '--kill: needs --instances N, 2 or more'],
+    [fleet('--kill', 'abc'), 'expected AT or AT:FOR in seconds, FOR at least 0.1 and 10 if absent'],
+    [fleet('--same-name'), '--same-name: needs --kill AT:FOR'],
+    [fleet('--kill', '9:0.05'), 'expected AT or AT:FOR in seconds'],
+    [fleet('--kill', '-1'), 'expected AT or AT:FOR in seconds'],
+    [fleet('--kill', '31'), '--kill: 31 s is after the end, which is at 31 s'],
+    [fleet('--kill', '5,6,7'), '--kill: at 7 s nobody is left to be killed: all 2 are dead'],
+    [fleet('--backlog', '9'), '--instances: not with durable jobs'],
+    [fleet('--restart', '9'), '--instances: not with --restart, which is of one; say --kill'],
+    [fleet('--record', join(dir, 'film')), '--instances: not with --record, which shows one'],
+    [fleet('--baseline', 'sdk'), 'sdk has no instances: run it by itself, with the same seed'],
+    [['--scenario', 'S3', '--instances', '3'], '--instances goes with one run: S3 is made of 4'],
+    [['--scenario', 'restarts', '--instances', '3'], '--instances: not with durable jobs'],
     [['--trace', trace, '--report', 'a', '--record', 'a'], 'expected two files'],
     [['--trace', trace, '--report', trace], 'is what is read; give another file'],
     [['--trace', trace, '--record', trace], 'is what is read; give another file'],
@@ -203,6 +222,41 @@ const OF_TRACE = [
   ...['trace', 'seed', 'policy', 'scale', 'capacity', 'lanes', 'guardrails', 'figures'],
   ...COUNTS,
 ]
+
+describe('a fleet', () => {
+  const told = (...args: string[]) => {
+    const { status, stdout, stderr } = run(...args)
+    expect([status, stderr]).toEqual([0, ''])
+    return stdout
+  }
+
+  test('of one is one alone', () => {
+    const alone = JSON.parse(told('--trace', trace, '--json')) as { trace_hash: string }
+    const one = JSON.parse(told('--trace', trace, '--instances', '1', '--json'))
+    expect(one).toMatchObject({ trace_hash: alone.trace_hash, fleet: null })
+  })
+
+  test('says in numbers and in words what was shared, and what a death did', () => {
+    const page = join(dir, 'fleet.html')
+    const asked = fleet('--kill', '12,5:3', '--same-name', '--vs', tight, '--report', page)
+    const { runs } = JSON.parse(told(...asked, '--json')) as { runs: object[] }
+    expect(runs).toHaveLength(2)
+    const kills = [
+      { at_s: 5, for_s: 3 },
+      { at_s: 12, for_s: 10 },
+    ]
+    for (const one of runs)
+      expect(one).toMatchObject({ violations: 0, fleet: { instances: 2, same_name: true, kills } })
+    const tables = told(...asked)
+    expect(tables).toContain('- 2 instances share 60 slots')
+    expect(tables).toContain('was killed at 5 s, and another came 3 s later under')
+    expect(tables).toMatch(/│ of tight.yaml +│/)
+    expect(tables).toMatch(/│ i[12] +│ 22 +│ - +│/)
+    const html = readFileSync(page, 'utf8')
+    expect(html).toContain('<h2>Instances</h2>')
+    expect(html).toContain('was killed at 12 s')
+  })
+})
 
 describe('its JSON', () => {
   test('begins with what a program looks for, and holds no series', () => {

@@ -62,6 +62,7 @@ export const CASES: readonly Case[] = [
   one('giants'),
   one('backlog'),
   one('restarts'),
+  one('fleet'),
   one('slow'),
   one('soft'),
   one('overload'),

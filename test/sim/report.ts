@@ -46,7 +46,7 @@ export async function report(): Promise<void> {
             label: policy,
             policy,
             seed,
-            ...{ config: null, backlog: null, restarts: [] },
+            ...{ config: null, backlog: null, restarts: [], fleet: null },
             what: { ...what, path: inRoot(TRACE) },
           }
           runs.push(await simulate(job))

@@ -23,7 +23,7 @@ async function run(of: { heavy: boolean; limits: object | null; seed: number }):
     config: configOf({ tenants: { heavy0 } }),
     source: () => (heavy ? merged([light(seed), flood(seed)]) : light(seed)),
     ...{ provider: sixty, events: [], predictions: false, calls: false, asksAgain: false },
-    ...{ unpredicted: false, backlog: null, like: null, restarts: [], record: null },
+    ...{ unpredicted: false, backlog: null, like: null, restarts: [], fleet: null, record: null },
   })
   expect(world.findings).toEqual([])
   return new Run([played])

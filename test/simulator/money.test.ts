@@ -25,7 +25,15 @@ async function run(yaml: string): Promise<RunResult> {
   const config = join(dir, `headgate${files++}.yaml`)
   writeFileSync(config, yaml)
   const job: RunJob = {
-    ...{ label: 'headgate', policy: 'headgate', seed: 1, config, backlog: null, restarts: [] },
+    ...{
+      label: 'headgate',
+      policy: 'headgate',
+      seed: 1,
+      config,
+      backlog: null,
+      restarts: [],
+      fleet: null,
+    },
     what: {
       ...{ kind: 'trace', path: trace, scale: 1, capacity: 60, tenants: 3 },
       ...{ lanes: [{ name: 'interactive', share: 1 }], forS: null, storm: null },

@@ -24,7 +24,7 @@ export const runResult = (of: Partial<RunResult> = {}): RunResult => ({
   simulated_requests: 12_345,
   simulated_s: 2_400,
   wall_ms: 812.5,
-  ...{ backlog: null, restarts: null, money: null, said: [] },
+  ...{ backlog: null, restarts: null, fleet: null, money: null, said: [] },
   series: series(),
   ...of,
 })

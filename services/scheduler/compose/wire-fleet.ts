@@ -7,13 +7,14 @@ import type { FleetNow, Snapshot } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
 import type { WholeFleet } from '#contracts/whole-fleet'
 import type { Bus, Clock, Dice, FleetStore, HeadgateEvent, Millis } from '#ports'
+import { demandOf } from '#scheduler/fleet/demand'
 import { FleetLooks } from '#scheduler/fleet/looks'
 import { Membership } from '#scheduler/fleet/membership'
 import type { MembershipNews } from '#scheduler/fleet/view'
 import { newsIn } from '#scheduler/fleet/news'
 import type { FleetNews } from '#scheduler/loop/fleet-news'
 import type { Loop } from '#scheduler/loop/loop'
-import { ALONE } from '#core/model/share'
+import { NONE } from '#core/model/share'
 import { within } from './within.ts'
 
 /** Whoever is there answers by then. */
@@ -33,7 +34,7 @@ export interface WiredFleet {
   close(): Promise<void>
 }
 
-export function wireFleet(of: {
+export interface FleetParts {
   store: FleetStore
   loop: () => Loop
   bus: Bus
@@ -48,7 +49,9 @@ export function wireFleet(of: {
   isGone?: (process: string) => boolean
   record: (event: HeadgateEvent) => void
   warn: (words: string) => void
-}): WiredFleet {
+}
+
+export function wireFleet(of: FleetParts): WiredFleet {
   const { bus, subjects, instance, clock } = of
   const membership = new Membership({
     store: of.store,
@@ -56,7 +59,10 @@ export function wireFleet(of: {
     ...{ name: of.name, incarnation: instance, version: of.version },
     ...(of.process === undefined ? {} : { process: of.process }),
     ...(of.isGone === undefined ? {} : { isGone: of.isGone }),
-    demand: () => demandOf(of.loop()),
+    demand() {
+      const { state } = of.loop()
+      return demandOf({ state, limits: of.loop().words(), config: fingerprint(state.config) })
+    },
     onShare: (share) => of.loop().share(share),
     onLimit: (route, word) => of.loop().hear({ kind: 'limit', route, word }),
     anybody: () => anybody({ bus, subjects, clock, instance }),
@@ -87,7 +93,7 @@ export function wireFleet(of: {
   return {
     tell: (news) => bus.publish(subjects.peerFleet, JSON.stringify({ by: instance, news })),
     async open() {
-      of.loop().share({ ...ALONE, slots: 0, safe: 0, safeUntil: 0, portion: { from: 0, to: 0 } })
+      of.loop().share(NONE)
       await within(clock, FIRST_MS, membership.open())
     },
     now: () => nowOf(membership, clock),
@@ -109,19 +115,6 @@ function inboxIn({ file }: Config, dice: Dice): string {
   const open = allowed.find((prefix) => !prefix.includes('<tenant>'))
   const prefix = (own ?? open ?? '_INBOX.').replaceAll('<tenant>', SCHEDULER_USER)
   return prefix + makeId(() => dice.next())
-}
-
-function demandOf(loop: Loop) {
-  const { state } = loop
-  const limits = loop.words()
-  const capacity = [...limits.values()].reduce((sum, { limit }) => sum + limit, 0)
-  return {
-    ...{ inflight: state.inflight, queued: state.queued, limits },
-    whole: state.config.maxInflight,
-    // Before any route is open nothing is known of what they allow.
-    capacity: capacity === 0 ? state.config.maxInflight : capacity,
-    config: fingerprint(state.config),
-  }
 }
 
 const prints = new WeakMap<Config, string>()

@@ -34,6 +34,15 @@ export const ALONE: Share = {
   portion: WHOLE,
 }
 
+/** Of a member that has not been given any. */
+export const NONE: Share = {
+  ...ALONE,
+  slots: 0,
+  safe: 0,
+  safeUntil: 0,
+  portion: { from: 0, to: 0 },
+}
+
 /** Most attempts in flight that the share allows at an instant. */
 export function slotsOf(share: Share, now: Millis): number {
   if (now < share.until) return share.slots
