@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `headgate` command: one verb per file. Exit status 0, 1 (it failed), 2 (called wrong). */
 import '#contracts/engine'
+import './compile-cache.ts'
 import { Command, CommanderError } from 'commander'
 import { Failure, forgiveReaders, messageOf, Misuse, tell } from './terminal.ts'
 import { version } from './version.ts'

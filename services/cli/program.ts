@@ -2,6 +2,7 @@
  *  the terminal is ours to pass on, and with an IPC channel whose end tells it that we are gone. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from './compile-cache.ts'
 import { Misuse } from './terminal.ts'
 
 /** From the source tree and from `dist/`. */
@@ -50,7 +51,11 @@ export function startProgram<Ready extends object>(of: {
   const path = fileURLToPath(PROGRAMS[name])
   const child = spawn(process.execPath, [...flags, path, ...(of.args ?? [])], {
     stdio: ['ignore', of.output === 'stdout' ? 1 : 2, 2, 'ipc'],
-    env: { ...process.env, ...of.env },
+    env: {
+      ...process.env,
+      ...(compileCache === null ? {} : { NODE_COMPILE_CACHE: compileCache }),
+      ...of.env,
+    },
     serialization: 'advanced',
     detached: true,
   })
