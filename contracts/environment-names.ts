@@ -9,6 +9,7 @@ const READ = [
   'FLEET_MEMBER',
   'GATEWAY',
   'GATEWAY_PORT',
+  'GATEWAY_SHARED',
   'HOST',
   'HTTP_PORT',
   'INSPECT',

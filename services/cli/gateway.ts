@@ -1,6 +1,6 @@
 /** `headgate gateway`: the HTTP door alone, before any Headgate that serves NATS_URL. */
 import { Command } from 'commander'
-import { inForeground } from './serve.ts'
+import { doors, inForeground, workers, WORKERS_HELP } from './foreground.ts'
 import { env } from './terminal.ts'
 
 export const gateway = (): Command =>
@@ -15,9 +15,8 @@ export const gateway = (): Command =>
         'HEADGATE_TLS_KEY, LOG_LEVEL.',
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
-    .action(async (flags: { config?: string }) => {
-      process.exitCode = await inForeground({
-        name: 'gateway',
-        env: { HEADGATE_CONFIG: flags.config ?? env('HEADGATE_CONFIG') },
-      })
+    .option('--workers <count>', WORKERS_HELP, workers, 1)
+    .action(async (flags: { config?: string; workers: number }) => {
+      const [first, ...others] = doors(flags.workers, flags.config ?? env('HEADGATE_CONFIG'))
+      if (first !== undefined) process.exitCode = await inForeground(first, others)
     })

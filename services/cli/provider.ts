@@ -1,7 +1,7 @@
 /** `headgate provider`: the simulated provider alone, an Anthropic API that costs nothing and fails when
  *  asked. */
 import { Command } from 'commander'
-import { inForeground } from './serve.ts'
+import { inForeground } from './foreground.ts'
 import { port, positive, positiveWhole, say, wholeNumber } from './terminal.ts'
 
 interface ProviderFlags {
@@ -46,7 +46,7 @@ Point a Headgate at it with ANTHROPIC_BASE_URL and any ANTHROPIC_API_KEY.`,
     .option('--json', 'say where it is as JSON')
     .action(async (flags: ProviderFlags) => {
       const args = [JSON.stringify(optionsOf(flags))]
-      process.exitCode = await inForeground({ name: 'simulated provider', args }, ({ url }) =>
+      process.exitCode = await inForeground({ name: 'simulated provider', args }, [], ({ url }) =>
         say(flags.json === true ? JSON.stringify({ url }) : `simulated provider at ${String(url)}`),
       )
     })

@@ -1,9 +1,8 @@
 /** `headgate serve`: the scheduler alone, against NATS_URL. Good as process 1 of a container: signals go on
  *  to the scheduler, and its end is ours. */
 import { Command } from 'commander'
-import { sayEnd, startProgram } from './program.ts'
-import { onStop } from './signals.ts'
-import { env, Failure, INSPECT_HELP, inspectOf, messageOf, port } from './terminal.ts'
+import { doors, inForeground, workers, WORKERS_HELP } from './foreground.ts'
+import { env, INSPECT_HELP, inspectOf, Misuse, port } from './terminal.ts'
 
 export const serve = (): Command =>
   new Command('serve')
@@ -18,37 +17,28 @@ export const serve = (): Command =>
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
     .option('--gateway', 'open the Anthropic-compatible HTTP door beside it, in the same process')
+    .option('--workers <count>', WORKERS_HELP, workers)
     .option('--inspect [port]', INSPECT_HELP, port)
-    .action(async (flags: { config?: string; gateway?: true; inspect?: number | true }) => {
-      process.exitCode = await inForeground({
-        name: 'scheduler',
+    .action(async (flags: Flags) => {
+      const config = flags.config ?? env('HEADGATE_CONFIG')
+      const door = flags.gateway === true ? 'on' : env('HEADGATE_GATEWAY')
+      const apart = flags.workers !== undefined
+      if (apart && door === undefined)
+        throw new Misuse('--workers: they serve the HTTP door; add --gateway')
+      const scheduler = {
+        name: 'scheduler' as const,
         env: {
-          HEADGATE_CONFIG: flags.config ?? env('HEADGATE_CONFIG'),
+          HEADGATE_CONFIG: config,
           HEADGATE_INSPECT: inspectOf(flags.inspect),
-          HEADGATE_GATEWAY: flags.gateway === true ? 'on' : env('HEADGATE_GATEWAY'),
+          HEADGATE_GATEWAY: apart ? undefined : door,
         },
-      })
+      }
+      process.exitCode = await inForeground(scheduler, doors(flags.workers ?? 0, config))
     })
 
-/** Runs one program in the foreground and ends as it ends. */
-export async function inForeground(
-  of: Parameters<typeof startProgram>[0],
-  onReady: (ready: Record<string, unknown>) => void = () => {},
-): Promise<number> {
-  const program = startProgram<Record<string, unknown>>({ output: 'stdout', ...of })
-  let asked = false
-  onStop((signal) => {
-    asked = true
-    program.signal(signal === 'SIGHUP' ? 'SIGTERM' : signal)
-  })
-  try {
-    onReady(await program.ready)
-  } catch (error) {
-    await program.ended
-    if (asked) return 0
-    throw new Failure(messageOf(error))
-  }
-  const end = await program.ended
-  if (end.how === 'exit') return end.code === 0 ? 0 : 1
-  throw new Failure(`the ${of.name} ${sayEnd(end)}`)
+interface Flags {
+  config?: string
+  gateway?: true
+  workers?: number
+  inspect?: number | true
 }

@@ -41,6 +41,8 @@ export interface GatewayOptions {
   lanesOf: (tenant: string) => readonly string[] | null
   /** The deadline of a call of that lane that names none, in ms; null: no such lane; absent: not known. */
   timeoutOf?: (lane: string) => number | null
+  /** Other doors listen at the same port; absent: no. */
+  shared?: boolean
   settings: () => ConfigFile['gateway']
   /** Largest body, and who says so; read once. */
   requestBytesMax: number
@@ -138,6 +140,7 @@ function facingOf(of: GatewayOptions): Parameters<typeof createListener>[0] {
     host,
     port,
     portName: 'HEADGATE_GATEWAY_PORT',
+    shared: of.shared === true,
     tls,
     limits: {
       connectionsMax: connections_max,

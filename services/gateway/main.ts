@@ -44,6 +44,7 @@ async function main(): Promise<void> {
   const gateway = await startGateway({
     host: env('HEADGATE_HOST') ?? '127.0.0.1',
     port: portOf('HEADGATE_GATEWAY_PORT', 8781),
+    shared: env('HEADGATE_GATEWAY_SHARED') === 'on',
     tls,
     client,
     keyless: () => loaded.keys.size === 0,

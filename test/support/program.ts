@@ -17,6 +17,8 @@ export interface Program {
   output(): string
   /** Resolves when `text` was written. */
   saw(text: string): Promise<void>
+  /** Resolves when what it wrote is as wanted. */
+  until(wanted: (output: string) => boolean, name: string): Promise<void>
   /** Its status, or the signal that ended it. */
   readonly exit: Promise<number | string>
   /** Ends it if it has not ended. */
@@ -74,21 +76,23 @@ function watch(child: ChildProcess): Program {
       output += chunk.toString()
       for (const look of waiting) look()
     })
+  const until: Program['until'] = (wanted, name) =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (!wanted(output)) return
+        waiting.delete(look)
+        resolve()
+      }
+      waiting.add(look)
+      look()
+      void exit.then((how) => reject(new Error(`it ended (${how}) before ${name}:\n${output}`)))
+    })
   return {
     child,
     output: () => output,
     exit,
-    saw: (text) =>
-      new Promise((resolve, reject) => {
-        const look = (): void => {
-          if (!output.includes(text)) return
-          waiting.delete(look)
-          resolve()
-        }
-        waiting.add(look)
-        look()
-        void exit.then((how) => reject(new Error(`it ended (${how}) before ${text}:\n${output}`)))
-      }),
+    until,
+    saw: (text) => until((said) => said.includes(text), text),
     async kill() {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
       await exit

@@ -30,6 +30,8 @@ export interface ListenerOptions {
   port: number
   /** The variable that names the port, for the sentence that says why it cannot be had. */
   portName: string
+  /** Other processes listen at the port too, and the kernel gives each connection to one of them; absent: no. */
+  shared?: boolean
   /** PEM texts; null: plain HTTP. */
   tls: Tls | null
   limits: ListenerLimits
@@ -133,7 +135,10 @@ export function createListener(of: ListenerOptions): FastifyInstance {
 export async function listen(app: FastifyInstance, of: ListenerOptions): Promise<string> {
   const { host, port, portName } = of
   try {
-    await app.listen({ host, port })
+    // Fastify hands on what Node's own `listen` takes.
+    const address: { host: string; port: number; reusePort?: boolean } = { host, port }
+    if (of.shared === true) address.reusePort = true
+    await app.listen(address)
   } catch (error) {
     await app.close()
     const code = (error as NodeJS.ErrnoException).code
@@ -142,6 +147,7 @@ export async function listen(app: FastifyInstance, of: ListenerOptions): Promise
       EACCES: `${portName}: port ${port} needs privileges; choose one above 1023`,
       EADDRNOTAVAIL: `HEADGATE_HOST: ${host} is no address of this machine`,
       ENOTFOUND: `HEADGATE_HOST: ${host} is not known`,
+      ENOTSUP: `${portName}: this system lets no two processes share a port; use one worker`,
     }
     throw new Error(known[code ?? ''] ?? `cannot listen on ${host}:${port} (${code})`, {
       cause: error,
