@@ -10,7 +10,7 @@ import { cpuSeconds, prompt, start } from './wire-cost.ts'
 const ROUNDS = 5
 const WIDTHS = [1, 64, 512]
 
-interface Served {
+export interface Served {
   name: string
   url: string
   /** Whose CPU it is. */
@@ -98,7 +98,7 @@ async function rounds(
 }
 
 /** Sends `count` requests over `width` connections, one at a time on each. */
-async function load(
+export async function load(
   one: Served,
   of: { body: Buffer; count: number; width: number },
 ): Promise<Sample> {

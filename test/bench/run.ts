@@ -1,7 +1,7 @@
 /** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
  *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
  *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- half-price` a day in virtual time, `-- batches` what message batches weigh,
- *  `-- budgets` what limits and budgets cost, `-- prefix` what siblings of one prompt cost. */
+ *  `-- layers` where a request's time goes, `-- budgets` what limits and budgets cost, `-- prefix` what siblings of one prompt cost. */
 import { benchBatches } from './batches.ts'
 import { benchBudgets } from './budgets.ts'
 import { benchCore } from './core.ts'
@@ -10,6 +10,7 @@ import { benchFleetKills } from './fleet-kills.ts'
 import { benchHalfPrice } from './half-price.ts'
 import { benchJobsMillion } from './jobs-million.ts'
 import { benchJobsSoak } from './jobs-soak.ts'
+import { benchLayers } from './layers.ts'
 import { benchMachines } from './machines.ts'
 import { benchMemory } from './memory.ts'
 import { benchOverload } from './overload.ts'
@@ -26,6 +27,10 @@ if (only === 'overload') {
 }
 if (only === 'budgets') {
   await benchBudgets()
+  process.exit(0)
+}
+if (only === 'layers') {
+  await benchLayers()
   process.exit(0)
 }
 if (only === 'batches') {
@@ -51,7 +56,7 @@ const runs = (name: string): boolean => only === undefined || only === name
 const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
 if (only !== undefined && !among.includes(only)) {
   console.error(
-    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets, prefix`,
+    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets, prefix, layers`,
   )
   process.exit(2)
 }
