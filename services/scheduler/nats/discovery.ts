@@ -1,7 +1,7 @@
 /** Answers `$SRV.PING`, `INFO` and `STATS` (ADR-32), so that `nats micro ls` and every other NATS tool finds
  *  us. Each verb is asked of all services, of all of one name, or of one instance. */
 import type { Bus, BusMessage, Clock, Millis, Subscription } from '#ports'
-import type { Endpoint } from './intake.ts'
+import type { Endpoint } from './intake-desk.ts'
 import { operatorReplyAllowed } from './reply-address.ts'
 
 export const SERVICE_NAME = 'headgate'
