@@ -1,8 +1,10 @@
 /** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
  *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
  *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- half-price` a day in virtual time, `-- batches` what message batches weigh,
- *  `-- budgets` what limits and budgets cost, `-- prefix` what siblings of one prompt cost. */
+ *  `-- budgets` what limits and budgets cost, `-- prefix` what siblings of one prompt cost,
+ *  `-- submit` durable jobs beside bare JetStream, `-- beside` interactive calls beside a backlog of them. */
 import { benchBatches } from './batches.ts'
+import { benchBeside } from './beside.ts'
 import { benchBudgets } from './budgets.ts'
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
@@ -17,6 +19,7 @@ import { benchPages } from './pages.ts'
 import { benchPrefix } from './prefix.ts'
 import { benchSimulate } from './simulate.ts'
 import { benchStreams } from './streams.ts'
+import { benchSubmit } from './submit.ts'
 import { benchWire } from './wire-cost.ts'
 
 const [only, ...options] = process.argv.slice(2)
@@ -30,6 +33,14 @@ if (only === 'budgets') {
 }
 if (only === 'batches') {
   await benchBatches(options)
+  process.exit(0)
+}
+if (only === 'submit') {
+  await benchSubmit(options)
+  process.exit(0)
+}
+if (only === 'beside') {
+  await benchBeside(options)
   process.exit(0)
 }
 if (only === 'jobs-million') {
@@ -51,7 +62,7 @@ const runs = (name: string): boolean => only === undefined || only === name
 const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
 if (only !== undefined && !among.includes(only)) {
   console.error(
-    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets, prefix`,
+    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets, prefix, submit, beside`,
   )
   process.exit(2)
 }
