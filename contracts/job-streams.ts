@@ -32,6 +32,15 @@ export interface JobStreamsOf {
   deadAgeMs: Millis
 }
 
+/** Before it a server looks at one lane only where an id is to be new in all of them, and neither counts nor gives
+ *  many messages at once. */
+export const JOBS_SERVER_MIN = '2.11'
+
+export function keepsJobs(serverVersion: string): boolean {
+  const [major = 0, minor = 0] = serverVersion.split('.').map(Number)
+  return major > 2 || (major === 2 && minor >= 11)
+}
+
 const NS_PER_MS = 1_000_000
 
 export function jobStreams({ subjects, names, ...of }: JobStreamsOf): JobStream[] {

@@ -137,7 +137,7 @@ export const runbook = {
   ),
   jobs_store_full: entry(
     'The store of durable jobs is full',
-    'A write was refused for want of room, or less than 5 % of `jobs.backlog_bytes` is left. New jobs are refused `queue_full`; claims need room too, so jobs may stand still as well.',
+    'A write was refused for want of room, or less than 5 % of `jobs.backlog_bytes` is left. New jobs are refused `queue_full`. Of `jobs.backlog_bytes` a twentieth (64 MB at most) is kept for the claims of the jobs that are there, so that they are worked off; where the server or the account is full instead, claims and results wait for room.',
     'give it room: raise `max_bytes` of the stream or the room of the server, then look why the backlog grows',
     '`nats stream edit HEADGATE_JOBS_llm --max-bytes=…` takes effect at once; set `jobs.backlog_bytes` to the same. Without it the bound is the `max_file_store` of the server, or the limit of the account. [Sizing](#sizing) has the bytes of a job. `headgate_jobs_stored` by lane and the page by tenant say whose they are.',
   ),

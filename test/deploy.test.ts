@@ -32,7 +32,8 @@ const MORE =
   `degradation_level quota_level quota_rate_per_minute refusals_total predicted_wait_ms predicted_wait_error_ms
   upstream_alarms_total jobs_total jobs jobs_stored jobs_oldest_ms jobs_expected_ms jobs_dead jobs_store_up
   jobs_store_full jobs_store_bytes jobs_store_bytes_max fleet_members fleet_lapses fleet_slots fleet_usable
-  fleet_want fleet_inflight billed_tokens_total cost_usd_total condition_seconds`
+  fleet_want fleet_inflight billed_tokens_total cost_usd_total condition_seconds batches batches_total
+  batch_entries_total batch_bytes_total gatherings gathered_jobs gathered_jobs_total`
     .split(/\s+/)
     .map((name) => `headgate_${name}`)
 /** What the alert rules watch instead of a panel; test/alerts.test.ts holds them. */

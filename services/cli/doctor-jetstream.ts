@@ -1,6 +1,6 @@
 /** What `headgate doctor` finds in JetStream: whether it is there, and whether the streams of durable jobs are what
  *  a scheduler counts on. It reads, and changes nothing. */
-import { jobStreams, type JobStream } from '#contracts/job-streams'
+import { JOBS_SERVER_MIN, jobStreams, keepsJobs, type JobStream } from '#contracts/job-streams'
 import { storeNames } from '#contracts/store-names'
 import { subjects } from '#contracts/subjects'
 import type { Transport } from '#client'
@@ -68,6 +68,7 @@ async function checkJobs(
 ): Promise<Finding[]> {
   if (!file.jobs.enabled)
     return [{ about, verdict: 'note', said: 'jobs.enabled is false: nobody answers submit' }]
+  if (!keepsJobs(version)) return [tooOld(version)]
   const wanted = jobStreams({
     subjects: subjects(subjectPrefix),
     names: storeNames(subjectPrefix),
@@ -76,7 +77,7 @@ async function checkJobs(
     resultsAgeMs: file.results.max_age * 1_000,
     deadAgeMs: file.results.dead_max_age * 1_000,
   })
-  const findings = checkVersion(version)
+  const findings: Finding[] = []
   for (const one of wanted) {
     const said = await ask(transport, `$JS.API.STREAM.INFO.${one.name}`, '')
     findings.push(...streamFindings(one, said === 'forbidden' ? null : said))
@@ -86,12 +87,10 @@ async function checkJobs(
   return findings
 }
 
-/** What a job's id being one over all lanes needs. */
-function checkVersion(version: string): Finding[] {
-  const [major = 0, minor = 0] = version.split('.').map(Number)
-  if (major > 2 || (major === 2 && minor >= 11)) return []
-  const said = `nats-server ${version}: the same id, submitted in two lanes at once, may be stored twice`
-  return [{ about, verdict: 'note', said, todo: 'use nats-server 2.11 or later' }]
+function tooOld(version: string): Finding {
+  const said = `none: they need nats-server ${JOBS_SERVER_MIN} or later, and this one is ${version}`
+  const todo = `use nats-server ${JOBS_SERVER_MIN} or later; requests need no newer one`
+  return { about, verdict: 'note', said, todo }
 }
 
 /** What is wrong with a stream, or that it is as it should be. `said`: the answer to its INFO; null: none came. */

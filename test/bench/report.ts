@@ -15,3 +15,10 @@ export function quantile(samples: readonly number[], q: number): number {
   const sorted = [...samples].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN
 }
+
+/** As one that goes into a page of docs. */
+export function sayMarkdown(rows: readonly (readonly string[])[]): void {
+  const [head = [], ...body] = rows
+  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
+  console.log([line(head), line(head.map(() => '---')), ...body.map(line)].join('\n'))
+}

@@ -1,8 +1,7 @@
-/** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
- *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
- *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- half-price` a day in virtual time, `-- batches` what message batches weigh,
- *  `-- layers` where a request's time goes, `-- budgets` what limits and budgets cost, `-- prefix` what siblings of one prompt cost. */
+/** `npm run bench`: the numbers kept in docs/benchmarks.md; `npm run bench -- <name>` one of them, or one of those that
+ *  take long or check rather than measure. */
 import { benchBatches } from './batches.ts'
+import { benchBeside } from './beside.ts'
 import { benchBudgets } from './budgets.ts'
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
@@ -18,53 +17,53 @@ import { benchPages } from './pages.ts'
 import { benchPrefix } from './prefix.ts'
 import { benchSimulate } from './simulate.ts'
 import { benchStreams } from './streams.ts'
+import { benchSubmit } from './submit.ts'
 import { benchWire } from './wire-cost.ts'
 
+/** False: what it checks is not so. */
+type Bench = (options: string[]) => unknown
+
+/** Without a name all of these run, in this order. */
+const USUAL: Readonly<Record<string, Bench>> = {
+  core: () => benchCore({ bottleneck: true }),
+  machines: () => benchMachines(),
+  wire: () => benchWire(),
+  door: () => benchDoor(),
+  pages: () => benchPages(),
+  simulate: () => benchSimulate(),
+  memory: () => benchMemory({ soak: 200_000 }),
+}
+
+const BY_NAME: Readonly<Record<string, Bench>> = {
+  // What users get from a provider that has too little: a quarter of an hour.
+  overload: benchOverload,
+  // Where the CPU of one request goes.
+  layers: () => benchLayers(),
+  // A thousand streams at once, none lost and none mixed up.
+  streams: benchStreams,
+  // What callers see of instances that die.
+  'fleet-kills': benchFleetKills,
+  // Durable jobs through a hundred deaths; a million of them; beside bare JetStream; beside interactive calls.
+  'jobs-soak': benchJobsSoak,
+  'jobs-million': benchJobsMillion,
+  submit: benchSubmit,
+  beside: benchBeside,
+  // What message batches weigh, and a day at half price in virtual time.
+  batches: benchBatches,
+  'half-price': () => benchHalfPrice(),
+  // What limits and budgets cost, and what siblings of one prompt do.
+  budgets: () => benchBudgets(),
+  prefix: () => benchPrefix(),
+}
+
 const [only, ...options] = process.argv.slice(2)
-if (only === 'overload') {
-  await benchOverload(options)
-  process.exit(0)
+const all = { ...USUAL, ...BY_NAME }
+const asked = only === undefined ? Object.values(USUAL) : [all[only]]
+for (const bench of asked) {
+  if (bench === undefined) {
+    console.error(`no bench ${only}; there are ${Object.keys(all).join(', ')}`)
+    process.exit(2)
+  }
+  if ((await bench(options)) === false) process.exit(1)
 }
-if (only === 'budgets') {
-  await benchBudgets()
-  process.exit(0)
-}
-if (only === 'layers') {
-  await benchLayers()
-  process.exit(0)
-}
-if (only === 'batches') {
-  await benchBatches(options)
-  process.exit(0)
-}
-if (only === 'jobs-million') {
-  await benchJobsMillion(options)
-  process.exit(0)
-}
-if (only === 'half-price') {
-  await benchHalfPrice()
-  process.exit(0)
-}
-if (only === 'prefix') {
-  await benchPrefix()
-  process.exit(0)
-}
-if (only === 'fleet-kills') process.exit((await benchFleetKills(options)) ? 0 : 1)
-if (only === 'jobs-soak') process.exit((await benchJobsSoak(options)) ? 0 : 1)
-if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
-const runs = (name: string): boolean => only === undefined || only === name
-const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
-if (only !== undefined && !among.includes(only)) {
-  console.error(
-    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets, prefix, layers`,
-  )
-  process.exit(2)
-}
-if (runs('core')) await benchCore({ bottleneck: true })
-if (runs('machines')) benchMachines()
-if (runs('wire')) await benchWire()
-if (runs('door')) await benchDoor()
-if (runs('pages')) await benchPages()
-if (runs('simulate')) await benchSimulate()
-if (runs('memory')) await benchMemory({ soak: 200_000 })
 process.exit(0)

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { NOBODY, type JobClaim } from '#contracts/jobs'
-import { IDLE_DEATHS, isPoison, takenOver } from '#core/laws/jobs'
+import { IDLE_DEATHS, isPoison, suspicion, SUSPECTS_AT_ONCE, takenOver } from '#core/laws/jobs'
 
 const fresh: JobClaim = { by: 'one', claims: 1, attempts: 0, calling: false, ambiguous: 0 }
 /** The claim after so many owners died. */
@@ -21,6 +21,16 @@ describe('a job is put aside', () => {
     expect(isPoison(after(99, false), 5)).toBe(false)
     expect(isPoison(after(IDLE_DEATHS * 5, false), 5)).toBe(true)
   })
+})
+
+test('a job is a suspect after two deaths in its calls, and alone after three, or one before the last', () => {
+  const takes = (most: number): number[] =>
+    [0, 1, 2, 3, 4].map((deaths) => suspicion(after(deaths, true), most))
+  const alone = SUSPECTS_AT_ONCE
+  expect(takes(5)).toEqual([0, 0, 1, alone, alone])
+  expect(takes(3)).toEqual([0, 0, alone, alone, alone])
+  expect(takes(2)).toEqual([0, alone, alone, alone, alone])
+  expect(suspicion(after(40, false), 5)).toBe(0)
 })
 
 test('given back, or taken again by the same, nobody died', () => {

@@ -24,6 +24,7 @@ import {
   type BatchStore,
   type Clock,
   type Jobs,
+  type MessageBatchNews,
   type Millis,
   type Scheduler,
 } from '#ports'
@@ -49,6 +50,7 @@ export interface BatchDeskOptions {
     requestBytes: number
     resultsAgeMs: Millis
   }
+  news: (news: MessageBatchNews) => void
   onError: (error: unknown) => void
 }
 
@@ -130,6 +132,7 @@ async function open(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSaid>
     maxAttempts: said.maxAttempts,
   }
   if (!(await store.create(batch))) throw new JobStoreError('away', 'a batch has this id')
+  of.news({ what: 'opened' })
   const opened: BatchOpened = {
     id: batch.id,
     entry_bytes: Math.max(0, Math.min(requestBytes, store.pageBytesMax - PAGE_OVERHEAD_BYTES)),
@@ -148,6 +151,7 @@ async function page(of: BatchDeskOptions, { tenant, data }: BatchAsked): Promise
   await receiving(of, name)
   await store.putPage({ ...name, kind: 'names', page: head.page }, namesOf(head))
   await store.putPage({ ...name, kind: 'entries', page: head.page }, data)
+  of.news({ what: 'page', entries: head.entries.length, bytes: data.length })
   return { json: {} }
 }
 
@@ -162,6 +166,7 @@ async function commit(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSai
       : null,
   )
   if (batch === null) return UNKNOWN
+  of.news({ what: 'received' })
   void of.work.run(name)
   return { json: shown(of, batch) }
 }
@@ -171,7 +176,10 @@ async function drop(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSaid>
   const { id } = read(batchAsk, asked)
   const name = { tenant: asked.tenant, id }
   const found = await of.store.find(name)
-  if (found?.batch.state === 'receiving') await of.store.remove(name)
+  if (found?.batch.state === 'receiving') {
+    await of.store.remove(name)
+    of.news({ what: 'dropped' })
+  }
   return { json: {} }
 }
 
@@ -192,7 +200,7 @@ async function receiving(
 
 async function get(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSaid> {
   const { id } = read(batchAsk, asked)
-  const batch = await recount(of.store, { tenant: asked.tenant, id }, of.clock.wall())
+  const batch = await recount(of, { tenant: asked.tenant, id })
   return batch === null || batch.state === 'receiving' ? UNKNOWN : { json: shown(of, batch) }
 }
 
@@ -208,7 +216,7 @@ async function list(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSaid>
   const data: object[] = []
   let more = false
   for (const id of rest) {
-    const batch = await recount(of.store, { tenant, id }, of.clock.wall())
+    const batch = await recount(of, { tenant, id })
     if (batch === null || batch.state === 'receiving') continue
     more = data.length === limit
     if (more) break
@@ -221,7 +229,7 @@ async function list(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSaid>
 async function cancel(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSaid> {
   const { id } = read(batchAsk, asked)
   const name = { tenant: asked.tenant, id }
-  const before = await recount(of.store, name, of.clock.wall())
+  const before = await recount(of, name)
   if (before === null || before.state === 'receiving') return UNKNOWN
   const batch = await change(of.store, name, (now) =>
     now.state === 'in_progress'
@@ -229,24 +237,28 @@ async function cancel(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSai
       : null,
   )
   if (batch === null) return UNKNOWN
-  if (batch.state === 'canceling') void of.work.run(name)
+  if (batch.state === 'canceling') {
+    if (before.state !== 'canceling') of.news({ what: 'cancelled' })
+    void of.work.run(name)
+  }
   return { json: shown(of, batch) }
 }
 
 async function remove(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSaid> {
   const { id } = read(batchAsk, asked)
   const name = { tenant: asked.tenant, id }
-  const batch = await recount(of.store, name, of.clock.wall())
+  const batch = await recount(of, name)
   if (batch === null || batch.state === 'receiving') return UNKNOWN
   if (batch.state !== 'ended')
     return { refused: refusal('invalid_request', 'the batch has not ended; cancel it first') }
   await of.store.remove(name)
+  of.news({ what: 'deleted' })
   return { json: { id, type: 'message_batch_deleted' } }
 }
 
 async function results(of: BatchDeskOptions, asked: BatchAsked): Promise<BatchSaid> {
   const { id, from } = read(batchResults, asked)
-  const batch = await recount(of.store, { tenant: asked.tenant, id }, of.clock.wall())
+  const batch = await recount(of, { tenant: asked.tenant, id })
   if (batch === null || batch.state === 'receiving') return UNKNOWN
   if (batch.state !== 'ended')
     return { refused: refusal('invalid_request', 'the batch has not ended; it has no results yet') }

@@ -1,7 +1,15 @@
 /** Changes of batches: read, changed and written over what was read, as often as somebody else was faster. */
 import { tallied, type Batch, type Tally } from '#contracts/batches'
 import { HEADER } from '#contracts/messages'
-import type { BatchName, BatchStore, BusHeaders, GroupResult, Millis } from '#ports'
+import type {
+  BatchName,
+  BatchStore,
+  BusHeaders,
+  Clock,
+  GroupResult,
+  MessageBatchNews,
+  Millis,
+} from '#ports'
 
 /** Null: there is none, or it is as it should be already. Gives what is kept now. */
 export async function change(
@@ -18,13 +26,17 @@ export async function change(
   }
 }
 
+export interface Counting {
+  store: BatchStore
+  clock: Pick<Clock, 'wall'>
+  news: (news: MessageBatchNews) => void
+}
+
 /** Results that came since it was last looked are counted, and the batch ends with the last of them. Gives what is
  *  kept now; null: there is none. */
-export async function recount(
-  store: BatchStore,
-  name: BatchName,
-  now: Millis,
-): Promise<Batch | null> {
+export async function recount(of: Counting, name: BatchName): Promise<Batch | null> {
+  const { store, clock } = of
+  const now = clock.wall()
   for (;;) {
     const found = await store.find(name)
     if (found === null) return null
@@ -34,7 +46,10 @@ export async function recount(
     const counted = ended(countedWith(batch, news), news.at(-1)?.at ?? now, now)
     if (counted === batch) return batch
     if ((await store.write(counted, revision)) === null) continue
-    if (counted.state === 'ended') await store.close(name)
+    if (counted.state === 'ended') {
+      of.news({ what: 'ended', tally: counted.tally })
+      await store.close(name)
+    }
     if (news.length < HEADS) return counted
   }
 }

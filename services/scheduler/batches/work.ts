@@ -3,7 +3,17 @@
  *  instances, is done once. */
 import { entryJob, type Batch } from '#contracts/batches'
 import { refusal, type Refusal } from '#contracts/messages'
-import type { BatchName, BatchStore, Clock, Jobs, Millis, Scheduler, SubmittedJob } from '#ports'
+import type {
+  BatchName,
+  BatchStore,
+  Clock,
+  Jobs,
+  MessageBatchNews,
+  Millis,
+  OpenBatches,
+  Scheduler,
+  SubmittedJob,
+} from '#ports'
 import { readNames, readPage } from './pages.ts'
 import { change, recount } from './records.ts'
 
@@ -23,6 +33,7 @@ export interface BatchWorkOptions {
   /** Another instance holds the job. */
   cancelElsewhere: (tenant: string, id: string) => void
   receiveMs: () => Millis
+  news: (news: MessageBatchNews) => void
   onError: (error: unknown) => void
 }
 
@@ -41,6 +52,7 @@ export class BatchWork {
   readonly #of: BatchWorkOptions
   /** By tenant and id; true: there is more to do than was seen when it began. */
   readonly #busy = new Map<string, boolean>()
+  #open: OpenBatches = NONE_OPEN
   #cancelLook = (): void => {}
   #stopped = false
 
@@ -63,12 +75,22 @@ export class BatchWork {
   async look(): Promise<void> {
     this.#cancelLook()
     try {
-      for (const name of await this.#of.store.open()) await this.#lookAt(name)
+      const open = { ...NONE_OPEN }
+      for (const name of await this.#of.store.open()) {
+        const state = await this.#lookAt(name)
+        if (state !== 'ended') open[state] += 1
+      }
+      this.#open = open
     } catch (error) {
       this.#of.onError(error)
     } finally {
       this.start()
     }
+  }
+
+  /** Those that have not ended, as they were last looked at. */
+  get open(): OpenBatches {
+    return this.#open
   }
 
   /** Goes on with a batch until nothing is left to do but to wait for its jobs. */
@@ -86,18 +108,23 @@ export class BatchWork {
     }
   }
 
-  async #lookAt(name: BatchName): Promise<void> {
-    const { store, clock, instance, receiveMs } = this.#of
+  /** How it stands then; one that is gone has ended. */
+  async #lookAt(name: BatchName): Promise<Batch['state']> {
+    const { store, clock, instance, receiveMs, news } = this.#of
     const batch = (await store.find(name))?.batch ?? null
     const restsMs = batch === null ? 0 : clock.wall() - batch.touchedAt
-    if (batch === null) return store.close(name)
-    if (batch.state === 'ended') return store.close(name)
+    if (batch === null || batch.state === 'ended') {
+      await store.close(name)
+      return 'ended'
+    }
     if (batch.state === 'receiving') {
-      if (restsMs > receiveMs()) await store.remove(name)
-      return
+      if (restsMs <= receiveMs()) return 'receiving'
+      await store.remove(name)
+      news({ what: 'dropped' })
+      return 'ended'
     }
     if (batch.by === instance || restsMs > DEAD_AFTER) await this.run(name)
-    await recount(store, name, clock.wall())
+    return (await recount(this.#of, name))?.state ?? 'ended'
   }
 
   /** One page; false: there is none left. */
@@ -206,6 +233,8 @@ export class BatchWork {
     return ok && !this.#stopped
   }
 }
+
+export const NONE_OPEN = { receiving: 0, in_progress: 0, canceling: 0 }
 
 const EXPIRED = {
   refused: refusal('deadline_exceeded', 'the batch expired before the entry was a job'),

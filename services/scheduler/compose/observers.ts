@@ -6,7 +6,7 @@ import type { FleetNow, JobsNow, Snapshot } from '#contracts/snapshot'
 import type { Subjects } from '#contracts/subjects'
 import type { WholeFleet } from '#contracts/whole-fleet'
 import { feed, type Feed } from '#dashboard'
-import type { JobNews, Jobs, Recorder } from '#ports'
+import type { BatchesNow, JobNews, Jobs, Recorder } from '#ports'
 import type { Loop } from '#scheduler/loop/loop'
 import { watchConditions } from '#scheduler/observability/conditions'
 import { logRecorder } from '#scheduler/observability/event-lines'
@@ -54,6 +54,13 @@ export interface Observers {
   flush(): Promise<void>
 }
 
+/** Of durable jobs and batches. */
+export interface SeenJobs {
+  read(): JobsNow
+  batches(): BatchesNow
+  life: Jobs['life']
+}
+
 export interface Observed {
   of: WireOptions
   instance: string
@@ -63,7 +70,7 @@ export interface Observed {
   loop: () => Loop
   upstream: (name: string) => { baseUrl: string }
   /** Null: no durable jobs are kept. */
-  jobs: () => { read(): JobsNow; life: Jobs['life'] } | null
+  jobs: () => SeenJobs | null
   /** Null: it works alone. */
   fleet: () => { now(): FleetNow; whole(): Promise<WholeFleet> } | null
 }
@@ -83,6 +90,7 @@ export function observers(seen: Observed): Observers {
     guardrails: () => monitor,
     clock,
     version: of.version,
+    batches: () => seen.jobs()?.batches() ?? null,
     configRefused: () => seen.standing.configRefused,
     // Of a process that is not ours the figures are not ours to collect.
     process: of.http !== null,

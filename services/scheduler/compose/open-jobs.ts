@@ -1,5 +1,6 @@
 /** Where durable jobs are kept, if the server keeps anything: asked once, at the start. */
 import type { ConfigFile } from '#contracts/config'
+import { JOBS_SERVER_MIN, keepsJobs } from '#contracts/job-streams'
 import { storeNames } from '#contracts/store-names'
 import { subjects } from '#contracts/subjects'
 import { natsGatheringStore } from '#scheduler/nats/gathering-store'
@@ -30,6 +31,12 @@ export async function openJobs(of: {
   const { file, connection, clock } = of
   if (!file.jobs.enabled) return { kept: null, reason: 'jobs.enabled is false' }
   if (connection === null) return { kept: null, reason: 'there is no NATS server' }
+  const version = connection.info?.version ?? ''
+  if (!keepsJobs(version))
+    return {
+      kept: null,
+      reason: `they need nats-server ${JOBS_SERVER_MIN} or later, and this one is ${version}`,
+    }
   const names = storeNames(file.subject_prefix)
   const { replicas } = file.jobs
   try {

@@ -2,7 +2,7 @@
 import { makeId } from '#contracts/ids'
 import { HEADER } from '#contracts/messages'
 import type { Subjects } from '#contracts/subjects'
-import type { Batches, BatchStore, Bus, Clock, Dice, JobNews, Jobs } from '#ports'
+import type { Batches, BatchStore, Bus, Clock, Dice, JobNews, Jobs, MessageBatchNews } from '#ports'
 import { batchDesk } from '#scheduler/batches/desk'
 import { BatchWork, type BatchWorkOptions } from '#scheduler/batches/work'
 import type { Loop } from '#scheduler/loop/loop'
@@ -27,7 +27,10 @@ export function wireBatches(of: {
   const { loop, bus, subjects, dice } = of
   const file = () => loop.state.config.file
   const onError = (error: unknown): void => of.news({ kind: 'store_error', job: null, error })
-  const parts = { ...of, scheduler: loop, onError }
+  const parts = {
+    ...{ ...of, scheduler: loop, onError },
+    news: (news: MessageBatchNews) => of.news({ kind: 'message_batch', job: null, ...news }),
+  }
   const work = new BatchWork({
     ...parts,
     read: (entry) => jobOf(entry, file().limits),

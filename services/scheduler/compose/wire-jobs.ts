@@ -29,6 +29,8 @@ import { parseRequest } from '#scheduler/nats/request-parse'
 import { MessageBuilder } from '#scheduler/provider/whole-and-stream'
 import type { JobsKept } from './open-jobs.ts'
 import { wireGatherer } from './wire-gatherer.ts'
+import type { SeenJobs } from './observers.ts'
+import { NONE_OPEN } from '#scheduler/batches/work'
 import { wireBatches, type WiredBatches } from './wire-batches.ts'
 
 export interface WiredJobs {
@@ -101,6 +103,16 @@ export function wireJobs(of: {
   const batches = kept === undefined ? null : wireBatches({ ...of, store: kept, jobs: desk })
   return { room, desk, watch, gatherer, batches, operator: jobsOperator(room, desk) }
 }
+
+/** What those see of it who watch a scheduler. */
+export const seenJobs = ({ watch, desk, batches, gatherer }: WiredJobs): SeenJobs => ({
+  read: () => watch.read(),
+  batches() {
+    const { batches: gatherings, jobs: gathered } = gatherer?.counts() ?? { batches: 0, jobs: 0 }
+    return { open: batches?.work.open ?? NONE_OPEN, gatherings, gathered }
+  },
+  life: (tenant, id) => desk.life(tenant, id),
+})
 
 /** Of the time that a lane gives: a job without a deadline of its own then has as much left as it has waited. */
 const OLD_PART = 0.5

@@ -17,7 +17,7 @@ import { operatorService } from './operator-service.ts'
 import type { Standing, WireOptions } from './options.ts'
 import { shutdown } from './shutdown.ts'
 import { upstreams } from './upstreams.ts'
-import { wireJobs, type WiredJobs } from './wire-jobs.ts'
+import { seenJobs, wireJobs, type WiredJobs } from './wire-jobs.ts'
 import { wireFleet, type WiredFleet } from './wire-fleet.ts'
 import { wireUsage, type WiredUsage } from './wire-usage.ts'
 import { within } from './within.ts'
@@ -62,8 +62,7 @@ export async function wire(of: WireOptions): Promise<Wired> {
     standing,
     loop: () => loop,
     upstream,
-    jobs: () =>
-      jobs && { read: () => jobs.watch.read(), life: (tenant, id) => jobs.desk.life(tenant, id) },
+    jobs: () => jobs && seenJobs(jobs),
     fleet: () => fleet,
   })
   const budgets = budgetsOf(of, { loop: () => loop, seen })

@@ -131,7 +131,7 @@ export class JobsDesk implements Jobs, Deferrals {
     if ((await store.result(tenant, id)) !== null) return settled
     const job = await store.find(tenant, id)
     if (job === null) return null
-    const ended = await room.endStored(job, refusal('cancelled', 'cancelled by its owner'))
+    const ended = await room.endStored(job, CANCELLED)
     if (ended === 'ended') return { cancelled: true, state: 'queued' }
     if (ended === 'over') return settled
     return this.#cancelTaken(tenant, id)
@@ -148,6 +148,8 @@ export class JobsDesk implements Jobs, Deferrals {
     for (let owned = room.owned(tenant, id); ; owned = room.owned(tenant, id)) {
       if (owned === undefined) return 'elsewhere'
       // Before it is there, the scheduler may know the id of a request that became this job.
+      if (owned !== null && room.endParked(owned, CANCELLED))
+        return { cancelled: true, state: 'queued' }
       if (owned !== null)
         return (
           room.of.scheduler.cancel(tenant, id) ?? { cancelled: false, reason: 'already_settled' }
@@ -309,6 +311,8 @@ function waitOf(flow: Flow, ahead: number, now: Millis): Millis | null {
 const full = (why: string): Deferred => ({
   refused: refusal('queue_full', why, { retryAfterMs: 1_000 }),
 })
+
+const CANCELLED = refusal('cancelled', 'cancelled by its owner')
 
 const NO_LANE = refusal('forbidden', 'no preemptible lane is open to the tenant')
 

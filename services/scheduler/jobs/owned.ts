@@ -8,10 +8,12 @@ export class Owned {
   readonly #backlog: Backlog
   /** By tenant and id; null: it is being taken. */
   readonly #jobs = new Map<string, LiveJob | null>()
+  readonly #forgotten: (live: LiveJob) => void
   #empty: (() => void) | null = null
 
-  constructor(backlog: Backlog) {
+  constructor(backlog: Backlog, forgotten: (live: LiveJob) => void) {
     this.#backlog = backlog
+    this.#forgotten = forgotten
   }
 
   get size(): number {
@@ -47,6 +49,7 @@ export class Owned {
 
   forgetLive(live: LiveJob): void {
     this.forget(requestKey(live.job.tenant, live.job.id), live.flow, live.bytes)
+    this.#forgotten(live)
   }
 
   forget(key: string, flow: Flow, bytes: number): void {

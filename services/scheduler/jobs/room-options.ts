@@ -23,7 +23,7 @@ export interface RoomOptions {
   limits: () => RoomLimits
   words: JobReplyOptions['words']
   /** The stored body and headers as a request; null: they are none any more. */
-  read(job: StoredJob): Omit<Incoming, 'reply' | 'past'> | null
+  read: (job: StoredJob) => Omit<Incoming, 'reply' | 'past'> | null
   news: (news: JobNews) => void
   /** Tells the other instances that a job is to be had. */
   tell: (of: { lane: string; tenant: string; seq: number }) => void

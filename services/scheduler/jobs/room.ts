@@ -5,12 +5,13 @@ import { requestKey } from '#contracts/ids'
 import { isHeldByBatch, type DeadReason, type JobClaim } from '#contracts/jobs'
 import type { Accounting, Refusal } from '#contracts/messages'
 import type { Outcome } from '#contracts/outcome'
-import { deadBy, endsJob, isPoison, mayHaveActed, waitBy } from '#core/laws/jobs'
+import { deadBy, endsJob, waitBy } from '#core/laws/jobs'
 import type { JobHead, Millis, StoredJob } from '#ports'
 import { Backlog } from './backlog.ts'
 import type { Lender } from './batch-jobs.ts'
 import { Claims } from './claims.ts'
 import { Delayed, type DueJob } from './delayed.ts'
+import { entryOf } from './entry.ts'
 import type { Flow } from './flow.ts'
 import { JobReply, type Answered } from './job-reply.ts'
 import type { LiveJob } from './live-job.ts'
@@ -20,16 +21,8 @@ import { Lookout } from './lookout.ts'
 import { Owned } from './owned.ts'
 import { Results } from './results.ts'
 import type { RoomOptions } from './room-options.ts'
-import {
-  ageOf,
-  BROKEN_STREAM,
-  EXPIRED,
-  MAY_HAVE_ACTED,
-  outcomeOf,
-  POISON,
-  UNREADABLE,
-  workOf,
-} from './said.ts'
+import { ageOf, BROKEN_STREAM, EXPIRED, outcomeOf, workOf } from './said.ts'
+import { Suspects } from './suspects.ts'
 
 /** A flow for which there is no place is tried again after. */
 const FLOW_AGAIN: Millis = 5_000
@@ -47,6 +40,7 @@ export class JobsRoom implements Notes, Lender {
   readonly #claims: Claims
   readonly #results: Results
   readonly #owned: Owned
+  readonly #suspects: Suspects
   #draining = false
 
   constructor(options: RoomOptions) {
@@ -65,7 +59,13 @@ export class JobsRoom implements Notes, Lender {
       low: () => this.#lookout.walk.low(),
       onError: (error) => this.#trouble(null, error),
     })
-    this.#owned = new Owned(this.backlog)
+    this.#owned = new Owned(this.backlog, (live) => this.#suspects.gone(live))
+    this.#suspects = new Suspects({
+      clock,
+      most: () => limits().claimsMax,
+      parked: (live) => this.#owned.leftQueue(live),
+      enter: (live) => this.#enter(live),
+    })
     this.delayed = new Delayed({ clock, due: (job) => this.#due(job) })
     this.members = new Members({
       settings: options.members,
@@ -169,6 +169,13 @@ export class JobsRoom implements Notes, Lender {
     return 'ended'
   }
 
+  /** Ends a job that waits for its turn among the suspects. False: it does not. */
+  endParked(live: LiveJob, said: Refusal): boolean {
+    if (!this.#suspects.remove(live)) return false
+    this.#endUnasked(live, said)
+    return true
+  }
+
   // ---- what a gathering asks ----
 
   async lend(
@@ -201,6 +208,7 @@ export class JobsRoom implements Notes, Lender {
     this.backlog.stop()
     this.#lookout.stop()
     this.delayed.stop()
+    for (const live of this.#suspects.drain()) this.#giveBack(live)
   }
 
   /** Results that wait are stored, as far as the store takes them in time; then nothing is ours. */
@@ -252,20 +260,13 @@ export class JobsRoom implements Notes, Lender {
   #enter(live: LiveJob): void {
     const { job, claim } = live
     const ageMs = this.#age(job)
-    const no = (said: Refusal, reason: DeadReason | null): void => {
-      if (reason !== null) this.#results.bury(live, reason)
-      this.#endUnasked(live, said)
-    }
-    const limits = this.of.limits()
     if (this.#draining) return this.#giveBack(live)
-    if (ageMs >= job.deadlineMs) return no(EXPIRED, null)
-    if (isPoison(claim, limits.claimsMax)) return no(POISON, 'claims_exhausted')
-    const read = this.of.read(job)
-    if (read === null) return no(UNREADABLE, 'unreadable')
-    if (mayHaveActed(claim, { mayAct: read.mayAct === true, acting: limits.acting }))
-      return no(MAY_HAVE_ACTED, 'may_have_acted')
+    this.#owned.inQueue(live)
+    const entry = entryOf(live, { ageMs, read: this.of.read, limits: this.of.limits() })
+    if ('said' in entry) return this.#endUnasked(live, entry.said, entry.reason)
+    if (this.#suspects.holds(live, job.deadlineMs - ageMs)) return
     const past = { ageMs, attempts: claim.attempts }
-    this.of.scheduler.request({ ...read, past, reply: this.#replyOf(live) })
+    this.of.scheduler.request({ ...entry.read, past, reply: this.#replyOf(live) })
   }
 
   #replyOf(live: LiveJob): JobReply {
@@ -289,7 +290,8 @@ export class JobsRoom implements Notes, Lender {
   }
 
   /** Without asking the scheduler. */
-  #endUnasked(live: LiveJob, said: Refusal): void {
+  #endUnasked(live: LiveJob, said: Refusal, dead: DeadReason | null = null): void {
+    if (dead !== null) this.#results.bury(live, dead)
     const outcome = outcomeOf(said, live.claim.attempts)
     this.#end(live, said, { ...this.#results.spent(live), outcome })
   }
@@ -322,7 +324,10 @@ export class JobsRoom implements Notes, Lender {
           ? { kind: 'late_result', job }
           : { kind: 'settled', outcome: stored, ageMs, ...workOf(live) },
       )
-      if (!lost) this.#gone(live)
+      if (lost) return
+      this.#owned.forgetLive(live)
+      this.backlog.roomier()
+      this.backlog.kick(live.flow)
     })
   }
 
@@ -357,12 +362,6 @@ export class JobsRoom implements Notes, Lender {
     this.of.scheduler.cancel(job.tenant, job.id)
     this.#owned.forgetLive(live)
     this.backlog.again(live.flow, job)
-    this.backlog.kick(live.flow)
-  }
-
-  #gone(live: LiveJob): void {
-    this.#owned.forgetLive(live)
-    this.backlog.roomier()
     this.backlog.kick(live.flow)
   }
 

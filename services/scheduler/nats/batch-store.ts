@@ -127,7 +127,7 @@ class NatsBatchStore implements BatchStore {
     await this.#purge(`${of.tenant}.${of.id}.>`)
   }
 
-  /** By direct gets, many at a time; a server before 2.11 gives one at a time. */
+  /** By direct gets, many at a time. */
   async results(
     of: BatchName,
     from: number,

@@ -38,6 +38,7 @@ import {
   type Walked,
   type WalkPage,
 } from '#ports'
+import { StreamRoom } from './stream-room.ts'
 import { StreamPages, type PageAsk, type Placed, type StreamPage } from './stream-pages.ts'
 
 /** A store that has not answered by then is away. */
@@ -50,10 +51,12 @@ const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077, 10_122,
 const TOO_LARGE_CODE = 10_054
 /** What the headers of a stored message may take beside its body. */
 export const STORED_OVERHEAD_BYTES = 4_096
+/** What they mostly take. */
+const HEAD_BYTES = 512
 
 export interface JobStoreOptions extends JobStreamsOf {
   connection: NatsConnection
-  clock: Pick<Clock, 'after'>
+  clock: Pick<Clock, 'now' | 'after'>
 }
 
 /** Rejects where there is no JetStream, with the reason. */
@@ -81,6 +84,7 @@ class NatsJobStore implements JobStore {
   readonly #jsm: JetStreamManager
   readonly #nc: NatsConnection
   readonly #pages: StreamPages
+  readonly #room: StreamRoom
   /** Opened again after they were found missing. */
   #opening: Promise<void> | null = null
   /** 1: the server counts what it gives among what is pending; 0: it does not; null: not asked yet. */
@@ -91,6 +95,13 @@ class NatsJobStore implements JobStore {
     this.#jsm = jsm
     this.#nc = of.connection
     this.#pages = new StreamPages({ jsm, ...of, within: WITHIN })
+    this.#room = new StreamRoom({
+      clock: of.clock,
+      held: async () => {
+        const { state, config } = await jsm.streams.info(of.names.jobs)
+        return { bytes: state.bytes, bytesMax: config.max_bytes }
+      },
+    })
   }
 
   async add(job: NewJob, body: Uint8Array): Promise<{ seq: number } | { there: JobHead }> {
@@ -103,7 +114,11 @@ class NatsJobStore implements JobStore {
       ['Nats-Expected-Last-Subject-Sequence', '0'],
       ['Nats-Expected-Last-Subject-Sequence-Subject', any],
     ]
-    // A server before 2.11 does not know the last of these, and looks at the one lane only.
+    if (!(await this.#room.takes(body.length + HEAD_BYTES))) {
+      const there = await this.find(job.tenant, job.id)
+      if (there !== null) return { there }
+      throw new JobStoreError('full', 'what is left of the room is for claims of the jobs there')
+    }
     for (let tries = 0; tries < 2; tries++) {
       const seq = await this.#publish(subject, body, headers)
       if (seq !== null) return { seq }
@@ -135,7 +150,7 @@ class NatsJobStore implements JobStore {
   ): Promise<number | null> {
     const subject = this.#of.subjects.stored.claim(tenant, id)
     const headers: BusHeaders = [['Nats-Expected-Last-Subject-Sequence', String(over)]]
-    return this.#publish(subject, Buffer.from(JSON.stringify(claim)), headers)
+    return this.#awaited(() => this.#publish(subject, Buffer.from(JSON.stringify(claim)), headers))
   }
 
   async claimOf(tenant: string, id: string): Promise<{ claim: JobClaim; revision: number } | null> {
@@ -165,7 +180,7 @@ class NatsJobStore implements JobStore {
     const { tenant, group, id } = result
     const subject = this.#of.subjects.stored.done(tenant, group, id)
     const headers: BusHeaders = [...result.headers, ['Nats-Expected-Last-Subject-Sequence', '0']]
-    return (await this.#publish(subject, result.body, headers)) !== null
+    return (await this.#awaited(() => this.#publish(subject, result.body, headers))) !== null
   }
 
   async result(tenant: string, id: string): Promise<JobResult | null> {
@@ -302,6 +317,18 @@ class NatsJobStore implements JobStore {
   async close(): Promise<void> {}
 
   // ---- what JetStream is asked ----
+
+  /** A write that jobs already stored wait for: room that comes is for it first. */
+  async #awaited<T>(write: () => Promise<T>): Promise<T> {
+    try {
+      const done = await write()
+      this.#room.fits()
+      return done
+    } catch (error) {
+      if (error instanceof JobStoreError && error.reason === 'full') this.#room.refused()
+      throw error
+    }
+  }
 
   /** The sequence, or null where another message stands before it than was expected. */
   async #publish(subject: string, body: Uint8Array, headers: BusHeaders): Promise<number | null> {

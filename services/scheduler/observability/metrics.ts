@@ -9,9 +9,10 @@ import { paidFor, type Paid } from '#contracts/cost'
 import { TOKEN } from '#contracts/ids'
 import type { Prices } from '#contracts/prices'
 import type { Snapshot } from '#contracts/snapshot'
-import type { Clock, HeadgateEvent, JobNews, Meter, Recorder } from '#ports'
+import type { BatchesNow, Clock, HeadgateEvent, JobNews, Meter, Recorder } from '#ports'
 import { busiest, OTHER, type Busiest } from './busiest.ts'
 import { countCells, type CountCells, type Labels } from './count-cells.ts'
+import { jobMetrics } from './job-metrics.ts'
 import { makeGauges, readGuardrails, readSnapshot } from './gauges.ts'
 import type { Guardrails } from './guardrails.ts'
 
@@ -38,6 +39,8 @@ export function createMetrics(of: {
   version: string
   /** The file on disk is refused and an older one is in force; absent: there is no file. */
   configRefused?: () => boolean
+  /** Null or absent: no batches are kept. */
+  batches?: () => BatchesNow | null
   /** Also of the process itself: memory, event loop and its stalls, garbage collection, faults. */
   process?: boolean
 }): Metrics {
@@ -47,12 +50,6 @@ export function createMetrics(of: {
   gauges.build.set({ version: of.version }, 1)
   const histograms = makeHistograms(registry)
   const own = of.process === true ? makeOwn(registry) : null
-  const jobs = new Counter({
-    name: 'headgate_jobs_total',
-    help: 'What became of durable jobs: accepted, duplicate, claimed, taken_over (from an instance that died), returned (to the store, not ended), ambiguous (a call may run twice), late_result, dead, store_error; or their outcome.',
-    labelNames: ['event', 'lane'],
-    registers: [registry],
-  })
 
   let stale = false
   const tenants = busiest({
@@ -73,24 +70,21 @@ export function createMetrics(of: {
     isStale: () => stale,
   })
   const names = { tenants, models, laneOf: laneLabels(of.config) }
+  const jobs = jobMetrics(registry, names.laneOf)
   const count = counting({ counters, histograms, ...names })
 
   return {
     record: (event) => count(event, of.clock.now()),
     count: billing({ counters, ...names, prices: () => of.config().prices, now: of.clock.now }),
     fault: (room) => own?.faults.inc({ room }),
-    jobNews(news) {
-      jobs.inc({
-        event: jobEvent(news),
-        lane: news.job === null ? OTHER : names.laneOf(news.job.lane),
-      })
-    },
+    jobNews: (news) => jobs.note(news),
     stall: ({ room, ms }) => own?.stalls.observe({ room }, ms),
     async page() {
       for (const cells of Object.values(counters)) cells.sweep()
       stale = false
       const snapshot = of.snapshot()
       if (snapshot !== null) readSnapshot(gauges, snapshot, tenants.label)
+      jobs.read(of.batches?.() ?? null)
       gauges.configRefused.set(Number(of.configRefused?.() ?? false))
       readGuardrails(gauges, of.guardrails(), of.clock.now(), of.config())
       return { contentType: registry.contentType, body: await registry.metrics() }
@@ -137,11 +131,6 @@ function billedTokens(of: Paid): [kind: string, tokens: number][] {
     ['cache_read', of.cacheReadTokens],
     ['output', of.outputTokens],
   ]
-}
-
-function jobEvent(news: JobNews): string {
-  if (news.kind === 'batch') return `batch_${news.what}`
-  return news.kind === 'settled' ? news.outcome : news.kind
 }
 
 /** What each event adds. */

@@ -120,7 +120,7 @@ export interface GatheringStore {
   close(): Promise<void>
 }
 
-/** What a store holds, each figure at a time of its own. A server before 2.11 tells no numbers: one stands for any. */
+/** What a store holds, each figure at a time of its own. */
 export interface JobStoreLook {
   /** Null: it was not asked. */
   readonly counted: JobsCounted | null

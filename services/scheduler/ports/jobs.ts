@@ -1,4 +1,5 @@
 /** Durable jobs, and what may be asked about them. */
+import type { Tally } from '#contracts/batches'
 import type { JobLife } from '#contracts/dashboard'
 import type { DeadReason, JobsList, JobsPage } from '#contracts/jobs'
 import type {
@@ -67,6 +68,7 @@ export interface JobResult {
 /** What happened to jobs, for counters and events. */
 export type JobNews =
   | { kind: 'batch'; what: BatchNews; entries: number; job: null }
+  | ({ kind: 'message_batch'; job: null } & MessageBatchNews)
   | { kind: 'accepted'; job: JobName; bytes: number; deadlineMs: Millis; notBeforeMs: Millis }
   | { kind: 'duplicate' | 'ambiguous' | 'late_result'; job: JobName }
   | ({ kind: 'claimed'; ageMs: Millis; ambiguous: boolean } & JobWork)
@@ -75,6 +77,27 @@ export type JobNews =
   | ({ kind: 'settled'; outcome: Outcome; ageMs: Millis } & JobWork)
   | ({ kind: 'dead'; reason: DeadReason } & JobWork)
   | { kind: 'store_error'; job: JobName | null; error: unknown }
+
+/** `page`: entries came; `received`: all of them; `dropped`: that never came about. */
+export type MessageBatchNews =
+  | { what: 'opened' | 'received' | 'cancelled' | 'deleted' | 'dropped' }
+  | { what: 'page'; entries: number; bytes: number }
+  | { what: 'ended'; tally: Readonly<Tally> }
+
+/** What there is of batches. */
+export interface BatchesNow {
+  /** Message batches of all instances that have not ended, as they were last looked at. */
+  readonly open: OpenBatches
+  /** Batches of the provider's that this instance looks after, and the jobs in them. */
+  readonly gatherings: number
+  readonly gathered: number
+}
+
+export interface OpenBatches {
+  readonly receiving: number
+  readonly in_progress: number
+  readonly canceling: number
+}
 
 /** `found`: an unanswered create, in the provider's list; `not_made`: it is not there; `not_ours`: what was found was
  *  another's; `given_up`: cancelled, since a deadline comes near; `adopted`: the instance that had it died. */

@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Batch, BatchOp } from '#contracts/batches'
 import { refusal, type Refusal } from '#contracts/messages'
-import type { Batches, Jobs, SubmittedJob } from '#ports'
+import type { Batches, Jobs, MessageBatchNews, SubmittedJob } from '#ports'
 import { batchDesk } from '../../../services/scheduler/batches/desk.ts'
 import { BatchWork } from '../../../services/scheduler/batches/work.ts'
 import { result } from '../../conformance/batch-store.ts'
@@ -23,6 +23,7 @@ let submitted: SubmittedJob[]
 /** What the next submits are told; a receipt where it is empty. */
 let answers: Refusal[]
 let errors: unknown[]
+let news: MessageBatchNews[]
 
 beforeEach(() => {
   clock = manualClock()
@@ -30,6 +31,7 @@ beforeEach(() => {
   submitted = []
   answers = []
   errors = []
+  news = []
   jobs = {
     async submit(job) {
       const refused = answers.shift()
@@ -67,6 +69,7 @@ let chance = 0
 function instance(name: string): Instance {
   const parts = {
     ...{ store: kept.store, jobs, scheduler: fakeScheduler(), clock, instance: name },
+    news: (one: MessageBatchNews) => news.push(one),
     onError: (error: unknown) => errors.push(error),
   }
   const work = new BatchWork({
@@ -228,6 +231,29 @@ describe('a batch that is there', () => {
     expect(await lines(one, id)).toEqual([
       ['b', 'errored'],
       ['a', 'succeeded'],
+    ])
+  })
+
+  test('is told once at each of its steps, and counted while it is open', async () => {
+    const one = instance('one')
+    const id = await received(one, [['a', 'b'], ['c']])
+    await one.work.look()
+    expect(one.work.open).toEqual({ receiving: 1, in_progress: 0, canceling: 0 })
+    await ask(one, 'commit', { id, pages: 2, entries: 3 })
+    while (submitted.length < 3) await turn()
+    await one.work.look()
+    expect(one.work.open).toEqual({ receiving: 0, in_progress: 1, canceling: 0 })
+    for (const job of submitted) await settle(job.id, id)
+    for (let n = 0; n < 2; n++) await ask(one, 'get', { id })
+    await one.work.look()
+    expect(one.work.open).toEqual({ receiving: 0, in_progress: 0, canceling: 0 })
+    await ask(one, 'delete', { id })
+    const dropped = await received(one, [['a']])
+    await ask(one, 'drop', { id: dropped })
+    expect(news).toMatchObject([
+      ...[{ what: 'opened' }, { what: 'page', entries: 2 }, { what: 'page', entries: 1 }],
+      ...[{ what: 'received' }, { what: 'ended', tally: { succeeded: 3 } }, { what: 'deleted' }],
+      ...[{ what: 'opened' }, { what: 'page', entries: 1 }, { what: 'dropped' }],
     ])
   })
 

@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { configFile, defaultConfig, resolve, type Config } from '#contracts/config'
 import type { Snapshot } from '#contracts/snapshot'
+import type { MessageBatchNews } from '#ports'
 import { PERIOD_MS } from '../../../services/scheduler/observability/busiest.ts'
 import { countCells, SERIES_MAX } from '../../../services/scheduler/observability/count-cells.ts'
 import { guardrails } from '../../../services/scheduler/observability/guardrails.ts'
@@ -13,6 +14,13 @@ import { event, served } from './events.ts'
 const CONTRACT: readonly (readonly [name: string, type: string])[] = [
   ['requests_total', 'counter'],
   ['attempts_total', 'counter'],
+  ['batches', 'gauge'],
+  ['batches_total', 'counter'],
+  ['batch_entries_total', 'counter'],
+  ['batch_bytes_total', 'counter'],
+  ['gatherings', 'gauge'],
+  ['gathered_jobs', 'gauge'],
+  ['gathered_jobs_total', 'counter'],
   ['retry_attempts_histogram', 'histogram'],
   ['queue_wait_ms', 'histogram'],
   ['queue_wait_ms_p95', 'gauge'],
@@ -351,6 +359,44 @@ describe('durable jobs', () => {
       'event="store_error",lane="other"',
     ])
       expect(text).toContain(`headgate_jobs_total{${line}} 1\n`)
+  })
+})
+
+describe('batches', () => {
+  test('count what was received and how it ended, and those of the provider by their jobs', async () => {
+    const own = createMetrics({
+      ...{ config: () => config, guardrails: () => watch, clock, version: '1.2.3' },
+      snapshot: () => null,
+      batches: () => ({
+        open: { receiving: 1, in_progress: 2, canceling: 0 },
+        ...{ gatherings: 3, gathered: 40 },
+      }),
+    })
+    const note = (news: MessageBatchNews): void =>
+      own.jobNews({ kind: 'message_batch', job: null, ...news })
+    note({ what: 'opened' })
+    note({ what: 'page', entries: 5, bytes: 600 })
+    note({ what: 'received' })
+    note({ what: 'ended', tally: { succeeded: 3, errored: 1, canceled: 1, expired: 0 } })
+    own.jobNews({ kind: 'batch', what: 'created', entries: 40, job: null })
+    const { body } = await own.page()
+    for (const line of [
+      'batches_total{event="opened"} 1',
+      'batches_total{event="received"} 1',
+      'batches_total{event="ended"} 1',
+      'batch_entries_total{event="received"} 5',
+      'batch_entries_total{event="succeeded"} 3',
+      'batch_entries_total{event="canceled"} 1',
+      'batch_bytes_total 600',
+      'batches{state="receiving"} 1',
+      'batches{state="in_progress"} 2',
+      'gatherings 3',
+      'gathered_jobs 40',
+      'gathered_jobs_total{event="created"} 40',
+      'jobs_total{event="batch_created",lane="other"} 1',
+    ])
+      expect(body).toContain(`headgate_${line}\n`)
+    expect(body).not.toContain('event="message_batch"')
   })
 })
 

@@ -75,6 +75,20 @@ export const IDLE_DEATHS = 20
 export const isPoison = ({ claims, ambiguous }: JobClaim, most: number): boolean =>
   ambiguous >= most || claims > IDLE_DEATHS * most
 
+/** Places for suspects in the core of an instance. */
+export const SUSPECTS_AT_ONCE = 8
+/** Deaths in calls of a job after which it is a suspect, and after which it is one alone. */
+export const SUSPECT_AFTER = 2
+export const ALONE_AFTER = 3
+
+/** How many of these places a job takes. Whatever is in a call when its instance dies may be what killed it: so where
+ *  one job kills again and again, no other is there more than `ALONE_AFTER` times. That holds with one job that
+ *  kills, and where `most`, the deaths that a job may have, is 2 or more. */
+export function suspicion({ ambiguous }: JobClaim, most: number): number {
+  if (ambiguous >= Math.max(1, Math.min(ALONE_AFTER, most - 1))) return SUSPECTS_AT_ONCE
+  return ambiguous >= SUSPECT_AFTER ? 1 : 0
+}
+
 /** Whether a call of it may have run tools at the provider and nobody knows: a second one is its caller's to decide,
  *  unless the operator allows it. */
 export const mayHaveActed = (
