@@ -8,10 +8,18 @@ import type { Guardrails } from './guardrails.ts'
 
 export type Gauges = ReturnType<typeof makeGauges>
 
-export function makeGauges(registry: Registry) {
-  const gauge = <L extends string>(name: string, help: string, ...labelNames: L[]): Gauge<L> =>
+/** A gauge of ours, known to the registry. */
+const makerFor =
+  (registry: Registry) =>
+  <L extends string>(name: string, help: string, ...labelNames: L[]): Gauge<L> =>
     new Gauge({ name: `headgate_${name}`, help, labelNames, registers: [registry] })
+type Make = ReturnType<typeof makerFor>
+
+export function makeGauges(registry: Registry) {
+  const gauge = makerFor(registry)
   return {
+    ...ofFleet(gauge),
+    ...ofJobs(gauge),
     build: gauge('build_info', 'The version that runs; always 1.', 'version'),
     waitP95: gauge('queue_wait_ms_p95', 'P95 of the queue wait over 5 minutes.', 'lane'),
     byTenant: gauge('inflight_by_tenant', 'Attempts in flight.', 'tenant'),
@@ -39,24 +47,6 @@ export function makeGauges(registry: Registry) {
       'config_refused',
       '1 while the configuration file on disk is refused and an older one is in force.',
     ),
-    share: gauge(
-      'fleet_share',
-      "Slots of a route's limit that this instance may use; without a fleet, the limit.",
-      'route',
-    ),
-    members: gauge(
-      'fleet_members',
-      'Instances that divide the limits, by how they stand; without a fleet, none.',
-      'standing',
-    ),
-    lapses: gauge('fleet_lapses', 'Times that the lease of this instance has run out.'),
-    slots: gauge(
-      'fleet_slots',
-      'Slots of the global limit that this instance holds; without a fleet, no series.',
-    ),
-    usable: gauge('fleet_usable', 'Slots that it may use now: less than it holds after a lapse.'),
-    want: gauge('fleet_want', 'Slots that it could use.'),
-    used: gauge('fleet_inflight', 'Slots that it uses.'),
     level: gauge(
       'degradation_level',
       '0 none, 1 batch has its minimum share, 2 batch has what is left, 3 sheds arrivals.',
@@ -79,34 +69,58 @@ export function makeGauges(registry: Registry) {
       'quota',
       'dimension',
     ),
-    jobs: gauge('jobs', 'Durable jobs that have not ended, by where they stand.', 'state'),
-    jobsStored: gauge(
-      'jobs_stored',
-      'Durable jobs of all instances that have not ended, without those that were not to start at once.',
-      'lane',
-    ),
-    jobsOldest: gauge(
-      'jobs_oldest_ms',
-      'Since the oldest of them was accepted; 0: there is none.',
-      'lane',
-    ),
-    jobsExpected: gauge('jobs_expected_ms', 'How old it may get before it is told.', 'lane'),
-    jobsDead: gauge('jobs_dead', 'Dead letters that are kept, of all instances.'),
-    jobsStoreUp: gauge('jobs_store_up', '1 while the store of durable jobs answers.'),
-    jobsStoreFull: gauge(
-      'jobs_store_full',
-      '1 while it refuses writes for want of room, or has less than 5 % left.',
-    ),
-    jobsStoreBytes: gauge('jobs_store_bytes', 'What its jobs and claims take.'),
-    jobsStoreBytesMax: gauge(
-      'jobs_store_bytes_max',
-      'What they may take; no series: the server alone bounds them.',
-    ),
     ratio_429: gauge('guardrail_ratio_429', '429 answers per attempt over the window.'),
     p95_e2e_ms: gauge('guardrail_p95_e2e_ms', 'P95 from acceptance to final reply.'),
     retry_amplification: gauge('guardrail_retry_amplification', 'Attempts per request with one.'),
   }
 }
+
+const ofFleet = (gauge: Make) => ({
+  share: gauge(
+    'fleet_share',
+    "Slots of a route's limit that this instance may use; without a fleet, the limit.",
+    'route',
+  ),
+  members: gauge(
+    'fleet_members',
+    'Instances that divide the limits, by how they stand; without a fleet, none.',
+    'standing',
+  ),
+  lapses: gauge('fleet_lapses', 'Times that the lease of this instance has run out.'),
+  slots: gauge(
+    'fleet_slots',
+    'Slots of the global limit that this instance holds; without a fleet, no series.',
+  ),
+  usable: gauge('fleet_usable', 'Slots that it may use now: less than it holds after a lapse.'),
+  want: gauge('fleet_want', 'Slots that it could use.'),
+  used: gauge('fleet_inflight', 'Slots that it uses.'),
+})
+
+const ofJobs = (gauge: Make) => ({
+  jobs: gauge('jobs', 'Durable jobs that have not ended, by where they stand.', 'state'),
+  jobsStored: gauge(
+    'jobs_stored',
+    'Durable jobs of all instances that have not ended, without those that were not to start at once.',
+    'lane',
+  ),
+  jobsOldest: gauge(
+    'jobs_oldest_ms',
+    'Since the oldest of them was accepted; 0: there is none.',
+    'lane',
+  ),
+  jobsExpected: gauge('jobs_expected_ms', 'How old it may get before it is told.', 'lane'),
+  jobsDead: gauge('jobs_dead', 'Dead letters that are kept, of all instances.'),
+  jobsStoreUp: gauge('jobs_store_up', '1 while the store of durable jobs answers.'),
+  jobsStoreFull: gauge(
+    'jobs_store_full',
+    '1 while it refuses writes for want of room, or has less than 5 % left.',
+  ),
+  jobsStoreBytes: gauge('jobs_store_bytes', 'What its jobs and claims take.'),
+  jobsStoreBytesMax: gauge(
+    'jobs_store_bytes_max',
+    'What they may take; no series: the server alone bounds them.',
+  ),
+})
 
 const BREAKER: Readonly<Record<string, number>> = {
   closed: 0,
