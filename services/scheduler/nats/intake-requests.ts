@@ -3,7 +3,7 @@ import type { Refusal } from '#contracts/messages'
 import { twoTokens } from '#contracts/subjects'
 import type { Jobs, Subscription } from '#ports'
 import { type Desk, QUEUE, addressOf, badSubject, counted, shapedTokens } from './intake-desk.ts'
-import { STORED_OVERHEAD_BYTES } from './job-store.ts'
+import { STORED_OVERHEAD_BYTES } from './stored-job.ts'
 import { parseRequest } from './request-parse.ts'
 
 export function serveRequests(desk: Desk): Subscription {

@@ -3,22 +3,10 @@
  *  compare-and-set, and reads are direct gets. What is stored as a result is published on its result subject by
  *  the server itself, once, when it is stored. */
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
-import {
-  headers as natsHeaders,
-  type Msg,
-  type MsgHdrs,
-  type NatsConnection,
-} from '@nats-io/transport-node'
-import { HEADER, type DegradeStep, type UpstreamHeaders } from '#contracts/messages'
-import {
-  DEAD_REASONS,
-  jobClaim,
-  NO_GROUP,
-  STORED,
-  type DeadReason,
-  type JobClaim,
-} from '#contracts/jobs'
-import { jobStreams, type JobStreamsOf } from '#contracts/job-streams'
+import type { Msg, NatsConnection } from '@nats-io/transport-node'
+import type { JobStreamsOf } from '#contracts/job-streams'
+import { DEAD_REASONS, NO_GROUP, STORED, type DeadReason, type JobClaim } from '#contracts/jobs'
+import { HEADER } from '#contracts/messages'
 import { EVERYTHING } from '#contracts/subjects'
 import {
   JobStoreError,
@@ -38,19 +26,13 @@ import {
   type Walked,
   type WalkPage,
 } from '#ports'
-import { StreamRoom } from './stream-room.ts'
+import { JobStreams, openStreams, WITHIN } from './job-streams.ts'
+import { claimIn, claimSaid, header, headersOf, headOf, ownHeaders, seqOf } from './stored-job.ts'
 import { StreamPages, type PageAsk, type Placed, type StreamPage } from './stream-pages.ts'
+import { StreamRoom } from './stream-room.ts'
 
-/** A store that has not answered by then is away. */
-const WITHIN: Millis = 5_000
 /** It walks over what it counts: a million of them take a second or two. */
 const COUNTED_WITHIN: Millis = 30_000
-/** JetStream's own code for a write that expected another message before it. */
-const WRONG_LAST = 10_071
-const FULL_CODES: ReadonlySet<number> = new Set([10_023, 10_047, 10_077, 10_122, 10_123])
-const TOO_LARGE_CODE = 10_054
-/** What the headers of a stored message may take beside its body. */
-export const STORED_OVERHEAD_BYTES = 4_096
 /** What they mostly take. */
 const HEAD_BYTES = 512
 
@@ -66,27 +48,13 @@ export async function natsJobStore(of: JobStoreOptions): Promise<JobStore> {
   return new NatsJobStore(jsm, of)
 }
 
-async function openStreams(jsm: JetStreamManager, of: JobStoreOptions): Promise<void> {
-  for (const config of jobStreams(of)) {
-    const { name } = config
-    try {
-      await jsm.streams.add(config as Parameters<typeof jsm.streams.add>[0])
-    } catch (error) {
-      // It is there with other settings, an operator's perhaps: they stay.
-      const there = await jsm.streams.info(name).catch(() => null)
-      if (there === null) throw error
-    }
-  }
-}
-
 class NatsJobStore implements JobStore {
   readonly #of: JobStoreOptions
   readonly #jsm: JetStreamManager
   readonly #nc: NatsConnection
+  readonly #streams: JobStreams
   readonly #pages: StreamPages
   readonly #room: StreamRoom
-  /** Opened again after they were found missing. */
-  #opening: Promise<void> | null = null
   /** 1: the server counts what it gives among what is pending; 0: it does not; null: not asked yet. */
   #countsItself: Promise<number | null> | null = null
 
@@ -94,6 +62,7 @@ class NatsJobStore implements JobStore {
     this.#of = of
     this.#jsm = jsm
     this.#nc = of.connection
+    this.#streams = new JobStreams(jsm, of.connection, of)
     this.#pages = new StreamPages({ jsm, ...of, within: WITHIN })
     this.#room = new StreamRoom({
       clock: of.clock,
@@ -120,7 +89,7 @@ class NatsJobStore implements JobStore {
       throw new JobStoreError('full', 'what is left of the room is for claims of the jobs there')
     }
     for (let tries = 0; tries < 2; tries++) {
-      const seq = await this.#publish(subject, body, headers)
+      const seq = await this.#streams.publish(subject, body, headers)
       if (seq !== null) return { seq }
       const there = await this.find(job.tenant, job.id)
       if (there !== null) return { there }
@@ -131,16 +100,16 @@ class NatsJobStore implements JobStore {
   async first({ lane, tenant }: JobFlow): Promise<StoredJob | null> {
     // From the beginning of the stream on, where the server knows the way: from any other place it would read on.
     const next_by_subj = this.#of.subjects.stored.job('now', lane, tenant, '*')
-    return this.#job(await this.#get(this.#of.names.jobs, { seq: 1, next_by_subj }))
+    return this.#job(await this.#streams.get(this.#of.names.jobs, { seq: 1, next_by_subj }))
   }
 
   async at(seq: number): Promise<StoredJob | null> {
-    return this.#job(await this.#get(this.#of.names.jobs, { seq }))
+    return this.#job(await this.#streams.get(this.#of.names.jobs, { seq }))
   }
 
   async find(tenant: string, id: string): Promise<StoredJob | null> {
     const subject = this.#of.subjects.stored.job('*', '*', tenant, id)
-    return this.#job(await this.#get(this.#of.names.jobs, { last_by_subj: subject }))
+    return this.#job(await this.#streams.get(this.#of.names.jobs, { last_by_subj: subject }))
   }
 
   claim(
@@ -150,12 +119,14 @@ class NatsJobStore implements JobStore {
   ): Promise<number | null> {
     const subject = this.#of.subjects.stored.claim(tenant, id)
     const headers: BusHeaders = [['Nats-Expected-Last-Subject-Sequence', String(over)]]
-    return this.#awaited(() => this.#publish(subject, Buffer.from(JSON.stringify(claim)), headers))
+    return this.#awaited(() =>
+      this.#streams.publish(subject, Buffer.from(JSON.stringify(claim)), headers),
+    )
   }
 
   async claimOf(tenant: string, id: string): Promise<{ claim: JobClaim; revision: number } | null> {
     const subject = this.#of.subjects.stored.claim(tenant, id)
-    const message = await this.#get(this.#of.names.jobs, { last_by_subj: subject })
+    const message = await this.#streams.get(this.#of.names.jobs, { last_by_subj: subject })
     if (message === null) return null
     return { claim: claimSaid(message), revision: seqOf(message) }
   }
@@ -173,19 +144,21 @@ class NatsJobStore implements JobStore {
   }
 
   async release(revision: number): Promise<void> {
-    await this.#delete(revision)
+    await this.#streams.delete(revision)
   }
 
   async settle(result: JobResult): Promise<boolean> {
     const { tenant, group, id } = result
     const subject = this.#of.subjects.stored.done(tenant, group, id)
     const headers: BusHeaders = [...result.headers, ['Nats-Expected-Last-Subject-Sequence', '0']]
-    return (await this.#awaited(() => this.#publish(subject, result.body, headers))) !== null
+    return (
+      (await this.#awaited(() => this.#streams.publish(subject, result.body, headers))) !== null
+    )
   }
 
   async result(tenant: string, id: string): Promise<JobResult | null> {
     const subject = this.#of.subjects.stored.done(tenant, '*', id)
-    const message = await this.#get(this.#of.names.results, { last_by_subj: subject })
+    const message = await this.#streams.get(this.#of.names.results, { last_by_subj: subject })
     if (message === null) return null
     const group = header(message, 'Nats-Subject').split('.').at(-2) ?? NO_GROUP
     const hash = header(message, STORED.hash)
@@ -193,18 +166,21 @@ class NatsJobStore implements JobStore {
   }
 
   async remove({ seq, revision }: { seq: number; revision: number | null }): Promise<void> {
-    await Promise.all([this.#delete(seq), ...(revision === null ? [] : [this.#delete(revision)])])
+    await Promise.all([
+      this.#streams.delete(seq),
+      ...(revision === null ? [] : [this.#streams.delete(revision)]),
+    ])
   }
 
   async bury(job: StoredJob, reason: DeadReason): Promise<void> {
     const subject = this.#of.subjects.stored.dead(job.lane, job.tenant, job.id)
-    await this.#publish(subject, job.body, [...headersOf(job), [STORED.reason, reason]])
+    await this.#streams.publish(subject, job.body, [...headersOf(job), [STORED.reason, reason]])
   }
 
   async flows(): Promise<JobFlow[]> {
     const { jobs } = this.#of.names
     const subjects_filter = this.#of.subjects.stored.every.flow
-    const info = await this.#try(() => this.#jsm.streams.info(jobs, { subjects_filter }))
+    const info = await this.#streams.act(() => this.#jsm.streams.info(jobs, { subjects_filter }))
     return Object.keys(info.state.subjects ?? {}).map((subject) => {
       const [lane = '', tenant = ''] = subject.split('.').slice(-2)
       return { lane, tenant }
@@ -212,11 +188,11 @@ class NatsJobStore implements JobStore {
   }
 
   async noteFlow({ lane, tenant }: JobFlow): Promise<void> {
-    await this.#publish(this.#of.subjects.stored.flow(lane, tenant), NOTHING, [])
+    await this.#streams.publish(this.#of.subjects.stored.flow(lane, tenant), NOTHING, [])
   }
 
   async forgetFlow(seq: number): Promise<void> {
-    await this.#delete(seq)
+    await this.#streams.delete(seq)
   }
 
   walk(from: number, count: number, { deadlines } = { deadlines: false }): Promise<WalkPage> {
@@ -255,7 +231,7 @@ class NatsJobStore implements JobStore {
 
   async grave(tenant: string, id: string): Promise<(StoredJob & DeadHead) | null> {
     const subject = this.#of.subjects.stored.dead('*', tenant, id)
-    const message = await this.#get(this.#of.names.dead, { last_by_subj: subject })
+    const message = await this.#streams.get(this.#of.names.dead, { last_by_subj: subject })
     if (message === null) return null
     const head = this.#graveIn({
       message,
@@ -266,13 +242,13 @@ class NatsJobStore implements JobStore {
   }
 
   unbury(seq: number): Promise<boolean> {
-    return this.#delete(seq, this.#of.names.dead)
+    return this.#streams.delete(seq, this.#of.names.dead)
   }
 
   async unsettle(tenant: string, id: string): Promise<void> {
     const subject = this.#of.subjects.stored.done(tenant, '*', id)
-    const message = await this.#get(this.#of.names.results, { last_by_subj: subject })
-    if (message !== null) await this.#delete(seqOf(message), this.#of.names.results)
+    const message = await this.#streams.get(this.#of.names.results, { last_by_subj: subject })
+    if (message !== null) await this.#streams.delete(seqOf(message), this.#of.names.results)
   }
 
   async look(lanes: readonly string[] | null): Promise<JobStoreLook> {
@@ -280,8 +256,8 @@ class NatsJobStore implements JobStore {
     const { jobs, dead } = this.#of.names
     // First what costs the server nothing: whether it is there.
     const [graves, room] = await Promise.all([
-      this.#try(() => this.#jsm.streams.info(dead)),
-      this.#try(() => this.#jsm.streams.info(jobs)),
+      this.#streams.act(() => this.#jsm.streams.info(dead)),
+      this.#streams.act(() => this.#jsm.streams.info(jobs)),
     ])
     const [claims, flows] = await Promise.all([
       this.#count(stored.claim('*', '*')),
@@ -330,23 +306,10 @@ class NatsJobStore implements JobStore {
     }
   }
 
-  /** The sequence, or null where another message stands before it than was expected. */
-  async #publish(subject: string, body: Uint8Array, headers: BusHeaders): Promise<number | null> {
-    const message = natsHeaders()
-    for (const [name, value] of headers) message.append(name, value)
-    return this.#try(async () => {
-      const answer = await this.#request(subject, body, { headers: message })
-      const { error, seq } = answer.json<PublishAnswer>()
-      if (error === undefined) return seq
-      if (error.err_code === WRONG_LAST) return null
-      throw problemOf(error)
-    })
-  }
-
   /** How many messages have a subject of this kind, and when the first of them was accepted. */
   async #count(subject: string): Promise<JobsKeptNow> {
     const query = { seq: 1, next_by_subj: subject, batch: 1 }
-    const first = await this.#get(this.#of.names.jobs, query, COUNTED_WITHIN)
+    const first = await this.#streams.get(this.#of.names.jobs, query, COUNTED_WITHIN)
     if (first === null) return NONE
     return {
       jobs: 1 + ((await this.#behind(first)) ?? 0),
@@ -354,34 +317,8 @@ class NatsJobStore implements JobStore {
     }
   }
 
-  async #get(stream: string, query: object, timeout = WITHIN): Promise<Msg | null> {
-    return this.#try(async () => {
-      const answer = await this.#request(
-        `$JS.API.DIRECT.GET.${stream}`,
-        Buffer.from(JSON.stringify(query)),
-        { timeout },
-      )
-      const code = answer.headers?.code ?? 0
-      if (code === 0) return answer
-      if (code === 404) return null
-      throw new JobStoreError('away', `JetStream: ${answer.headers?.description ?? code}`)
-    })
-  }
-
-  /** What is gone already is gone; false says so. */
-  #delete(seq: number, stream = this.#of.names.jobs): Promise<boolean> {
-    return this.#try(async () => {
-      const subject = `$JS.API.STREAM.MSG.DELETE.${stream}`
-      const body = Buffer.from(JSON.stringify({ seq, no_erase: true }))
-      const { error } = (await this.#request(subject, body)).json<PublishAnswer>()
-      if (error === undefined) return true
-      if (!GONE_CODES.has(error.err_code)) throw problemOf(error)
-      return false
-    })
-  }
-
   #page<T>(ask: PageAsk<T>): Promise<StreamPage<T>> {
-    return this.#try(() => this.#pages.page(ask))
+    return this.#streams.act(() => this.#pages.page(ask))
   }
 
   /** Null: nothing that we know. */
@@ -414,14 +351,6 @@ class NatsJobStore implements JobStore {
     return head === null ? null : { ...head, reason: reason ?? 'unreadable' }
   }
 
-  #request(
-    subject: string,
-    body: Uint8Array,
-    of: { headers?: ReturnType<typeof natsHeaders>; timeout?: Millis } = {},
-  ): Promise<Msg> {
-    return this.#nc.request(subject, body, { timeout: WITHIN, ...of })
-  }
-
   #job(message: Msg | null): StoredJob | null {
     if (message === null) return null
     const { root } = this.#of.subjects
@@ -446,150 +375,10 @@ class NatsJobStore implements JobStore {
    *  has one message it says so. Null: it is gone. */
   async #asksOfOne(message: Msg): Promise<number | null> {
     const query = { seq: 1, next_by_subj: header(message, 'Nats-Subject'), batch: 1 }
-    const only = await this.#get(this.#of.names.jobs, query)
+    const only = await this.#streams.get(this.#of.names.jobs, query)
     return only === null ? null : Number(header(only, 'Nats-Num-Pending'))
-  }
-
-  /** One act; where nobody answers for a stream it is made anew, and the act is tried once more. */
-  async #try<T>(act: () => Promise<T>): Promise<T> {
-    try {
-      return await act()
-    } catch (error) {
-      if (!isMissing(error)) throw storeError(error)
-      try {
-        await (this.#opening ??= openStreams(this.#jsm, this.#of).finally(() => {
-          this.#opening = null
-        }))
-        return await act()
-      } catch (again) {
-        throw storeError(again)
-      }
-    }
   }
 }
 
 const NOTHING = new Uint8Array(0)
-/** No message of that sequence: it was deleted before, or there never was one. */
-const GONE_CODES: ReadonlySet<number> = new Set([10_037, 10_043, 10_057])
-const UNREADABLE_CLAIM: JobClaim = {
-  ...{ by: 'unknown', claims: 1, attempts: 0, calling: true, ambiguous: 0 },
-}
-interface WithHeaders {
-  headers?: MsgHdrs | undefined
-}
 const NONE: JobsKeptNow = { jobs: 0, oldestAt: null }
-
-interface PublishAnswer {
-  seq: number
-  error?: { code: number; err_code: number; description: string }
-}
-
-function claimIn(subject: string): { tenant: string; id: string } {
-  const [tenant = '', id = ''] = subject.split('.').slice(-2)
-  return { tenant, id }
-}
-
-function claimSaid({ data }: { data: Uint8Array }): JobClaim {
-  const read = jobClaim.safeParse(jsonOf(data))
-  // Not written by a version that we know: whoever it was, it holds the job until it is dead.
-  return read.success ? read.data : UNREADABLE_CLAIM
-}
-
-const header = (message: WithHeaders, name: string): string => message.headers?.get(name) ?? ''
-const seqOf = (message: Msg): number => Number(header(message, 'Nats-Sequence'))
-
-function jsonOf(data: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(data))
-  } catch {
-    return null
-  }
-}
-
-/** All but the server's own. */
-function ownHeaders(message: Msg): BusHeaders {
-  const headers: [string, string][] = []
-  for (const [name, values] of message.headers ?? [])
-    if (!/^Nats-(?!Service-)/i.test(name)) for (const value of values) headers.push([name, value])
-  return headers
-}
-
-function headersOf(job: NewJob): [string, string][] {
-  const headers: [string, string][] = [
-    [STORED.hash, job.hash],
-    [STORED.acceptedAt, String(job.acceptedAt)],
-    [HEADER.deadline, String(job.deadlineMs)],
-  ]
-  if (job.notBeforeMs > 0) headers.push([HEADER.notBefore, String(job.notBeforeMs)])
-  if (job.group !== NO_GROUP) headers.push([HEADER.batch, job.group])
-  if (job.degrade.length > 0) headers.push([HEADER.degrade, job.degrade.join(',')])
-  if (job.maxAttempts !== null) headers.push([HEADER.maxAttempts, String(job.maxAttempts)])
-  if (job.prefix !== undefined) headers.push([HEADER.prefix, job.prefix])
-  for (const name of UPSTREAM) {
-    const value = job.headers[name]
-    if (value !== undefined) headers.push([HEADER[name], value])
-  }
-  return headers
-}
-
-const UPSTREAM = ['version', 'beta', 'traceparent', 'tracestate'] as const
-
-/** Null: it is none of ours. */
-function headOf(
-  message: WithHeaders,
-  { subject, seq, root }: { subject: string; seq: number; root: string },
-): JobHead | null {
-  const [kind, , lane, tenant, id, ...more] = subject.slice(root.length + 1).split('.')
-  if (kind !== 'job' || lane === undefined || tenant === undefined || id === undefined) return null
-  if (more.length > 0) return null
-  const number = (name: string, otherwise: number): number => {
-    const value = Number(header(message, name) || otherwise)
-    return Number.isFinite(value) ? value : otherwise
-  }
-  const maxAttempts = number(HEADER.maxAttempts, 0)
-  const prefix = header(message, HEADER.prefix)
-  const upstream: UpstreamHeaders = {}
-  for (const name of UPSTREAM) {
-    const value = header(message, HEADER[name])
-    if (value !== '') upstream[name] = value
-  }
-  return {
-    ...{ lane, tenant, id, seq },
-    group: header(message, HEADER.batch) || NO_GROUP,
-    hash: header(message, STORED.hash),
-    acceptedAt: number(STORED.acceptedAt, Date.parse(header(message, 'Nats-Time-Stamp')) || 0),
-    deadlineMs: number(HEADER.deadline, 86_400_000),
-    notBeforeMs: number(HEADER.notBefore, 0),
-    degrade: header(message, HEADER.degrade).split(',').filter(Boolean) as DegradeStep[],
-    maxAttempts: maxAttempts === 0 ? null : maxAttempts,
-    ...(prefix === '' ? {} : { prefix }),
-    headers: upstream,
-  }
-}
-
-const problemOf = ({
-  err_code,
-  description,
-}: NonNullable<PublishAnswer['error']>): JobStoreError => {
-  if (err_code === TOO_LARGE_CODE) return new JobStoreError('too_large', description)
-  return new JobStoreError(FULL_CODES.has(err_code) ? 'full' : 'away', `JetStream: ${description}`)
-}
-
-/** Nobody listens where a stream should: it is not there. */
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error &&
-  /no ?responders|stream not found/i.test(`${error.name} ${error.message} ${String(error.cause)}`)
-
-function storeError(error: unknown): JobStoreError {
-  if (error instanceof JobStoreError) return error
-  if (!(error instanceof Error)) return new JobStoreError('away', 'no reason given')
-  if (/max_payload|size exceeded/i.test(error.message))
-    return new JobStoreError('too_large', error.message, { cause: error })
-  return new JobStoreError(
-    'away',
-    isMissing(error) ? 'no JetStream, or not its streams' : error.message,
-    {
-      cause: error,
-    },
-  )
-}
