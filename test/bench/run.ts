@@ -1,12 +1,17 @@
 /** `npm run bench [core|machines|wire|door|memory|pages|simulate]`: the numbers kept in docs/benchmarks.md; `npm run
  *  bench -- overload` the one that takes a quarter of an hour, `-- streams` and `-- jobs-soak` checks rather
- *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- half-price` a day in virtual time, `-- batches` what message batches weigh,
- *  `-- budgets` what limits and budgets cost, `-- prefix` what siblings of one prompt cost. */
+ *  than numbers, `-- fleet-kills` what callers see of instances that die, `-- fleet-chaos` a fleet under faults,
+ *  `-- fleet-fairness` and `-- fleet-scale` what more instances give and cost, `-- half-price` a day in virtual time,
+ *  `-- batches` what message batches weigh, `-- budgets` what limits and budgets cost, `-- prefix` what siblings of
+ *  one prompt cost. */
 import { benchBatches } from './batches.ts'
 import { benchBudgets } from './budgets.ts'
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
+import { benchFleetChaos } from './fleet-chaos.ts'
+import { benchFleetFairness } from './fleet-fairness.ts'
 import { benchFleetKills } from './fleet-kills.ts'
+import { benchFleetScale } from './fleet-scale.ts'
 import { benchHalfPrice } from './half-price.ts'
 import { benchJobsMillion } from './jobs-million.ts'
 import { benchJobsSoak } from './jobs-soak.ts'
@@ -36,6 +41,14 @@ if (only === 'jobs-million') {
   await benchJobsMillion(options)
   process.exit(0)
 }
+if (only === 'fleet-fairness') {
+  await benchFleetFairness(options)
+  process.exit(0)
+}
+if (only === 'fleet-scale') {
+  await benchFleetScale(options)
+  process.exit(0)
+}
 if (only === 'half-price') {
   await benchHalfPrice()
   process.exit(0)
@@ -44,6 +57,7 @@ if (only === 'prefix') {
   await benchPrefix()
   process.exit(0)
 }
+if (only === 'fleet-chaos') process.exit((await benchFleetChaos(options)) ? 0 : 1)
 if (only === 'fleet-kills') process.exit((await benchFleetKills(options)) ? 0 : 1)
 if (only === 'jobs-soak') process.exit((await benchJobsSoak(options)) ? 0 : 1)
 if (only === 'streams') process.exit((await benchStreams(options)) ? 0 : 1)
@@ -51,7 +65,7 @@ const runs = (name: string): boolean => only === undefined || only === name
 const among = ['core', 'machines', 'wire', 'door', 'memory', 'pages', 'simulate']
 if (only !== undefined && !among.includes(only)) {
   console.error(
-    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, batches, jobs-soak, half-price, budgets, prefix`,
+    `no bench ${only}; there are ${among.join(', ')}, overload, streams, fleet-kills, fleet-chaos, fleet-fairness, fleet-scale, batches, jobs-soak, half-price, budgets, prefix`,
   )
   process.exit(2)
 }

@@ -19,8 +19,8 @@ export interface ChaosMember {
   readonly alive: boolean
   /** How many calls its users want to have open. */
   wants: number
-  /** What its users' calls ended with, by status; 0: without an answer. */
-  readonly ends: ReadonlyMap<number, number>
+  /** What its users' calls ended with: `completed`, the code of a refusal, or `none`. */
+  readonly ends: ReadonlyMap<string, number>
   /** What it says of the fleet; null: it does not answer now. */
   told(): Promise<FleetNow | null>
   /** It stands still, until `goOn`. */
@@ -77,12 +77,17 @@ export async function openChaosFleet(of: ChaosFleetOptions): Promise<ChaosFleet>
   await writeFile(config, yamlOf(of))
   const [ledger, cluster] = await Promise.all([ledgerUpstream(of), natsCluster()])
   const members: ChaosMember[] = []
+  // Whatever ends us ends them, also those that stand still.
+  const atExit = (): void => members.forEach((one) => void one.kill())
+  process.once('exit', atExit)
   const joinAs = async (name: string): Promise<ChaosMember> => {
     const member = await memberOf({ name, config, ledger, ports: cluster.ports })
     members.push(member)
+    await member.start()
     return member
   }
   const close = async (): Promise<void> => {
+    process.off('exit', atExit)
     await Promise.all(members.map((one) => one.kill()))
     await Promise.all(members.map(({ wires }) => wires.close()))
     await Promise.all([ledger.close(), cluster.close()])
@@ -110,15 +115,13 @@ async function memberOf(of: {
   const { name } = of
   const [wires, http, door] = await Promise.all([wiresTo(of.ports), freePort(), freePort()])
   let program: Program | null = null
-  // Whatever ends us ends it, also where it stands still.
-  const atExit = (): void => void program?.child.kill('SIGKILL')
-  process.once('exit', atExit)
-  const ends = new Map<number, number>()
+  let alive = false
+  const ends = new Map<string, number>()
   const users = usersOf(`http://127.0.0.1:${door}`, ends)
   const member: ChaosMember = {
     ...{ name, wires, ends },
     get alive() {
-      return program !== null
+      return alive
     },
     get wants() {
       return users.wants
@@ -130,10 +133,9 @@ async function memberOf(of: {
     freeze: () => void program?.child.kill('SIGSTOP'),
     goOn: () => void program?.child.kill('SIGCONT'),
     async kill() {
-      const killed = program
-      program = null
+      alive = false
       users.ask(0)
-      await killed?.kill()
+      await program?.kill()
     },
     async start() {
       const started = launch('scheduler', {
@@ -147,28 +149,27 @@ async function memberOf(of: {
       const ready = await Promise.race([started.told, started.exit])
       if (typeof ready !== 'object' || ready.type === 'failed')
         throw new Error(`${name} did not start: ${started.output()}`)
+      alive = true
     },
     async leave() {
-      const leaving = program
-      program = null
+      alive = false
       users.ask(0)
-      leaving?.child.kill('SIGTERM')
-      await leaving?.exit
+      program?.child.kill('SIGTERM')
+      await program?.exit
     },
   }
-  await member.start()
   return member
 }
 
 /** Each of so many has one call open at a time; who is one too many goes when its call has ended. */
-function usersOf(url: string, ends: Map<number, number>) {
+function usersOf(url: string, ends: Map<string, number>) {
   let [wants, open, asked] = [0, 0, 0]
   const user = async (): Promise<void> => {
     open++
     while (open <= wants) {
-      const status = await askAt(url, `u${asked++}`)
-      ends.set(status, (ends.get(status) ?? 0) + 1)
-      if (status !== 200) await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS))
+      const how = await askAt(url, `u${asked++}`)
+      ends.set(how, (ends.get(how) ?? 0) + 1)
+      if (how !== 'completed') await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS))
     }
     open--
   }
@@ -183,14 +184,15 @@ function usersOf(url: string, ends: Map<number, number>) {
   }
 }
 
-async function askAt(url: string, name: string): Promise<number> {
+async function askAt(url: string, name: string): Promise<string> {
   try {
     const body = JSON.stringify(bodyOf(name, false))
     const answer = await fetch(`${url}/v1/messages`, { method: 'POST', body })
-    await answer.text()
-    return answer.status
+    const text = await answer.text()
+    if (answer.status === 200) return 'completed'
+    return /"headgate":\{"code":"(\w+)"/.exec(text)?.[1] ?? String(answer.status)
   } catch {
-    return 0
+    return 'none'
   }
 }
 
