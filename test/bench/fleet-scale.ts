@@ -1,18 +1,18 @@
-/** `npm run bench -- fleet-scale [--seconds N] [--seed N] [--part scale|cost]`: what more schedulers get through on this
- *  machine, and what it costs each of them to divide the limits. Two Markdown tables in one on stdout. */
+/** `npm run bench -- fleet-scale [--seconds N] [--seed N] [--part scale|cost] [--members 2,5,10]`: what more schedulers
+ *  get through on this machine, and what it costs each of them to divide the limits. A Markdown table of each on
+ *  stdout. */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { setTimeout as after } from 'node:timers/promises'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { seededDice, type Dice } from '#core/estimators/dice'
 import { markdownTable } from '#simulator/overload'
-import { shareTalk } from '../support/share-talk.ts'
+import { shareTalk, type Talk } from '../support/share-talk.ts'
 import { startBenchFleet } from './bench-fleet.ts'
 import { median } from './report.ts'
 import { cpuSeconds, load, prompt, start } from './wire-cost.ts'
 
 const INSTANCES = [1, 2, 4] as const
-const MEMBERS = [2, 5, 10] as const
 /** Of the scale: rounds of so many calls, so many at once. */
 const SCALE = { rounds: 5, calls: 4_000, width: 128, warm: 2_000 }
 /** Of a busy member: calls a second, of so long. */
@@ -31,9 +31,13 @@ export async function benchFleetScale(args: readonly string[]): Promise<void> {
       seconds: { type: 'string', default: '30' },
       seed: { type: 'string', default: '1' },
       part: { type: 'string' },
+      members: { type: 'string', default: '2,5,10' },
     },
   })
-  const of = { seconds: Number(values.seconds), seed: Number(values.seed) }
+  const of = {
+    ...{ seconds: Number(values.seconds), seed: Number(values.seed) },
+    fleets: values.members.split(',').map(Number),
+  }
   if (values.part !== 'cost') await scale()
   if (values.part !== 'scale') await cost(of)
 }
@@ -95,16 +99,13 @@ const cpuOf = (pids: readonly number[]): number =>
   pids.reduce((sum, pid) => sum + cpuSeconds(pid), 0)
 
 /** Of one member and second. */
-interface Cost {
-  messages: number
-  bytes: number
-  writes: number
+interface Cost extends Talk {
   cpuMs: number
 }
 
-async function cost(of: { seconds: number; seed: number }): Promise<void> {
+async function cost(of: { seconds: number; seed: number; fleets: number[] }): Promise<void> {
   const rows: string[][] = []
-  for (const members of MEMBERS)
+  for (const members of of.fleets)
     for (const busy of [false, true]) {
       process.stderr.write(`${members} members, ${busy ? 'busy' : 'idle'}\n`)
       const shared = await costOf({ ...of, members, busy, alone: false })
@@ -112,6 +113,7 @@ async function cost(of: { seconds: number; seed: number }): Promise<void> {
       rows.push([
         ...[String(members), busy ? 'busy' : 'idle'],
         ...[shared.writes.toFixed(2), shared.messages.toFixed(1), shared.bytes.toFixed(0)],
+        shared.beats.toFixed(1),
         ...[shared.cpuMs.toFixed(2), alone.cpuMs.toFixed(2)],
         (shared.cpuMs - alone.cpuMs).toFixed(2),
       ])
@@ -119,7 +121,7 @@ async function cost(of: { seconds: number; seed: number }): Promise<void> {
   console.log(
     markdownTable([
       [
-        ...['members', 'they are', 'writes', 'messages', 'bytes'],
+        ...['members', 'they are', 'writes', 'messages', 'bytes', 'heartbeats'],
         ...['CPU ms, in a fleet', 'CPU ms, each alone', 'between'],
       ],
       ...rows,
@@ -147,11 +149,11 @@ async function costOf(of: {
     const before = cpuOf(fleet.pids)
     await after(seconds * 1_000)
     const cpuMs = (cpuOf(fleet.pids) - before) * 1_000
-    const { messages, bytes, writes } = talk.take()
+    const { messages, bytes, writes, beats } = talk.take()
     const each = (value: number): number => value / (members * seconds)
     return {
       ...{ messages: each(messages), bytes: each(bytes), writes: each(writes) },
-      cpuMs: each(cpuMs),
+      ...{ beats: each(beats), cpuMs: each(cpuMs) },
     }
   } finally {
     stop()
@@ -177,7 +179,7 @@ function offer(nc: NatsConnection, perSecond: number, dice: Dice): () => void {
       const reply = `_INBOX.offer.${sent}`
       nc.publish(`llm.v1.request.t${sent++ % 20}.interactive`, JSON.stringify(body), { reply })
     }
-    timer = setTimeout(next, due - performance.now())
+    timer = setTimeout(next, Math.max(0, due - performance.now()))
   }
   const answers = nc.subscribe('_INBOX.offer.*', { callback: () => {} })
   next()

@@ -9,6 +9,7 @@ export const SHORT_MS = 4_000
 export const LONG_MS = 14_000
 export const LONGEST_MS = 50_000
 const CROWD = 5
+const LOOK_MS = 500
 const DELETE_WITHIN = { tries: 10, everyMs: 1_000 }
 
 export interface Storm {
@@ -120,7 +121,10 @@ export const crowd =
       )
       await storm.pause(ms)
       await Promise.all(
-        all.map((one) => (one.alive ? during(storm, one.name, () => one.leave()) : null)),
+        all.map(async (one) => {
+          while (storm.hurt.has(one.name)) await storm.pause(LOOK_MS)
+          await one.leave()
+        }),
       )
     })
 
