@@ -1,6 +1,6 @@
-/** `npm run bench -- fleet-scale [--seconds N] [--seed N] [--part scale|cost] [--members 2,5,10]`: what more schedulers
- *  get through on this machine, and what it costs each of them to divide the limits. A Markdown table of each on
- *  stdout. */
+/** `npm run bench -- fleet-scale [--seconds N] [--seed N] [--calls N] [--part scale|cost] [--members 2,5,10]`: what more
+ *  schedulers get through on this machine, and what it costs each of them to divide the limits. A Markdown table of
+ *  each on stdout. */
 import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { setTimeout as after } from 'node:timers/promises'
@@ -13,8 +13,8 @@ import { median } from './report.ts'
 import { cpuSeconds, load, prompt, start } from './wire-cost.ts'
 
 const INSTANCES = [1, 2, 4] as const
-/** Of the scale: rounds of so many calls, so many at once. */
-const SCALE = { rounds: 5, calls: 4_000, width: 128, warm: 2_000 }
+/** Of the scale: so many calls at once. */
+const SCALE = { rounds: 5, width: 128 }
 /** Of a busy member: calls a second, of so long. */
 const BUSY = { perSecond: 10, serviceMs: 500 }
 const SETTLED_MS = 5_000
@@ -30,6 +30,7 @@ export async function benchFleetScale(args: readonly string[]): Promise<void> {
     options: {
       seconds: { type: 'string', default: '30' },
       seed: { type: 'string', default: '1' },
+      calls: { type: 'string', default: '4000' },
       part: { type: 'string' },
       members: { type: 'string', default: '2,5,10' },
     },
@@ -38,16 +39,16 @@ export async function benchFleetScale(args: readonly string[]): Promise<void> {
     ...{ seconds: Number(values.seconds), seed: Number(values.seed) },
     fleets: values.members.split(',').map(Number),
   }
-  if (values.part !== 'cost') await scale()
+  if (values.part !== 'cost') await scale(Number(values.calls))
   if (values.part !== 'scale') await cost(of)
 }
 
-async function scale(): Promise<void> {
+async function scale(calls: number): Promise<void> {
   const rows: string[][] = []
   let first: number | null = null
   for (const instances of INSTANCES) {
     process.stderr.write(`${instances} instances\n`)
-    const { perSecond, cpuUs } = await throughput(instances)
+    const { perSecond, cpuUs } = await throughput(instances, calls)
     first ??= perSecond
     rows.push([
       String(instances),
@@ -64,7 +65,10 @@ async function scale(): Promise<void> {
 }
 
 /** Medians over the rounds. */
-async function throughput(members: number): Promise<{ perSecond: number; cpuUs: number }> {
+async function throughput(
+  members: number,
+  calls: number,
+): Promise<{ perSecond: number; cpuUs: number }> {
   const upstream = await start('./upstream.ts', [], {})
   const fleet = await startBenchFleet({
     members,
@@ -80,12 +84,12 @@ async function throughput(members: number): Promise<{ perSecond: number; cpuUs: 
   const rates: number[] = []
   const cpus: number[] = []
   try {
-    await load(nc, served, { body, count: SCALE.warm, width: SCALE.width })
+    await load(nc, served, { body, count: calls / 2, width: SCALE.width })
     for (let round = 0; round < SCALE.rounds; round++) {
       const [before, began] = [cpuOf(fleet.pids), performance.now()]
-      await load(nc, served, { body, count: SCALE.calls, width: SCALE.width })
-      rates.push(SCALE.calls / ((performance.now() - began) / 1_000))
-      cpus.push(((cpuOf(fleet.pids) - before) * 1e6) / SCALE.calls)
+      await load(nc, served, { body, count: calls, width: SCALE.width })
+      rates.push(calls / ((performance.now() - began) / 1_000))
+      cpus.push(((cpuOf(fleet.pids) - before) * 1e6) / calls)
     }
     return { perSecond: median(rates), cpuUs: median(cpus) }
   } finally {
