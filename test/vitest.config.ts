@@ -37,7 +37,7 @@ const UNHURRIED = [
   'deploy*',
   'integration/dashboard',
   'integration/door-{deferred,keys,python,python-batches,sdk-calls,tls}',
-  'integration/fleet-shares',
+  'integration/fleet-{chaos,shares}',
   'integration/half-price',
   'integration/image',
   'integration/{job-wait,jobs,jobs-cli,jobs-full,jobs-killed,jobs-stream-changed}',

@@ -5,7 +5,10 @@ import { benchBeside } from './beside.ts'
 import { benchBudgets } from './budgets.ts'
 import { benchCore } from './core.ts'
 import { benchDoor } from './door.ts'
+import { benchFleetChaos } from './fleet-chaos.ts'
+import { benchFleetFairness } from './fleet-fairness.ts'
 import { benchFleetKills } from './fleet-kills.ts'
+import { benchFleetScale } from './fleet-scale.ts'
 import { benchHalfPrice } from './half-price.ts'
 import { benchJobsMillion } from './jobs-million.ts'
 import { benchJobsSoak } from './jobs-soak.ts'
@@ -43,6 +46,10 @@ const BY_NAME: Readonly<Record<string, Bench>> = {
   streams: benchStreams,
   // What callers see of instances that die.
   'fleet-kills': benchFleetKills,
+  // A fleet under faults, and what more instances give and cost.
+  'fleet-chaos': benchFleetChaos,
+  'fleet-fairness': benchFleetFairness,
+  'fleet-scale': benchFleetScale,
   // Durable jobs through a hundred deaths; a million of them; beside bare JetStream; beside interactive calls.
   'jobs-soak': benchJobsSoak,
   'jobs-million': benchJobsMillion,

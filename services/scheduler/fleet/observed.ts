@@ -1,6 +1,6 @@
 /** Who of the members lives, as this instance saw their writes on its own clock. Wall clocks are never compared. */
 import type { Millis } from '#contracts/units'
-import { heldBy, standingOf, type Holder, type Standing } from '#core/laws/shares'
+import { heldBy, safePart, standingOf, type Holder, type Standing } from '#core/laws/shares'
 import type { FleetLine, FleetRecord } from './record.ts'
 
 export interface SeenMember {
@@ -15,6 +15,9 @@ export class Observed {
   readonly #isGone: (process: string) => boolean
   /** Lives whose process is gone for certain: their calls went with it. */
   #gone = new Set<string>()
+  #last: FleetRecord | null = null
+  /** The record before this one named them; this one was made anew and does not. */
+  readonly #missing = new Map<string, FleetLine>()
 
   /** `isGone`: whether a process is known to have ended; false where nobody can know. */
   constructor(isGone: (process: string) => boolean = () => false) {
@@ -36,8 +39,31 @@ export class Observed {
       if (heard?.incarnation === incarnation && heard.seq === seq) continue
       this.#heard.set(name, { incarnation, seq, at: now })
     }
+    this.#miss(record)
     for (const name of this.#heard.keys())
-      if (record.members[name] === undefined) this.#heard.delete(name)
+      if (record.members[name] === undefined && !this.#missing.has(name)) this.#heard.delete(name)
+  }
+
+  #miss(record: FleetRecord): void {
+    if (this.#last !== null && this.#last.id !== record.id)
+      for (const [name, line] of Object.entries(this.#last.members)) this.#missing.set(name, line)
+    for (const name of Object.keys(record.members)) this.#missing.delete(name)
+    if (record.settled) this.#missing.clear()
+    this.#last = record
+  }
+
+  /** A record that was made anew, before more of it is given away: who was in the one before it and has not come back
+   *  may still use its safe part. There is never less left than that, since the others have only what they had. */
+  withMissing(record: FleetRecord, own: string, whole: number): FleetRecord {
+    const members = { ...record.members }
+    let left = whole - Object.values(members).reduce((sum, { held }) => sum + held, 0)
+    for (const [name, line] of this.#missing) {
+      if (name === own) continue
+      const held = Math.min(line.held, safePart(whole), Math.max(0, left))
+      left -= held
+      members[name] = { ...line, held }
+    }
+    return { ...record, members }
   }
 
   /** The others, by name. */

@@ -40,9 +40,12 @@ export function planOf(of: {
   demand: Demand
   want: number
 }): Plan {
-  const { record, since, now, demand, name } = of
-  const others = of.observed.others(record, name, now)
-  const whole = wholeOf(demand.whole, others)
+  const { since, now, demand, name, observed } = of
+  const whole = wholeOf(demand.whole, observed.others(of.record, name, now))
+  const settled = of.record.settled || now - since >= LEASE + GUARD + OUTLIVES
+  const settles = settled && !of.record.settled
+  const record = settles ? observed.withMissing(of.record, name, whole) : of.record
+  const others = observed.others(record, name, now)
   const line = record.members[name]
   // The line of our name is of a process that is gone: whoever has its place has proved that. Once we have written
   // ourselves, another's line means that two have one name.
@@ -56,7 +59,6 @@ export function planOf(of: {
     inUse: demand.inflight,
     others: others.map(holderOf),
   })
-  const settled = record.settled || now - since >= LEASE + GUARD + OUTLIVES
   const base = { whole, record: swept({ ...record, settled }, others, whole) }
   if (of.leaving) return { ...base, use: 0, later: 0, write: Math.min(held, demand.inflight) }
   if (settled || decided.write <= held) return { ...base, ...decided }
