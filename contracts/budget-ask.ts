@@ -24,6 +24,8 @@ export const budgetsBody = only({
   add: addition.optional().describe('More of one budget, for the present day or month only.'),
 })
 
+const budgetsQuery = only({ tenant: tenant.optional() })
+
 export interface BudgetsAsk {
   /** Null: everybody. */
   tenant: string | null
@@ -43,8 +45,9 @@ export function readBudgetsAsk(json: unknown): BudgetsAsk | string {
 
 /** What an address asks: `tenant`, or nothing. More of a budget is given by `budgets` of the administration only. */
 export function readBudgetsQuery(query: unknown): BudgetsAsk | string {
-  const read = budgetsBody.omit({ add: true }).safeParse(query, { error: plainWords })
-  return read.success ? { tenant: read.data.tenant ?? null, add: null } : firstIssue(read.error)
+  const read = budgetsQuery.safeParse(query, { error: plainWords })
+  if (read.success) return { tenant: read.data.tenant ?? null, add: null }
+  return firstIssue(read.error).replace(/^body: /, 'query: ')
 }
 
 function unfit({ unit, amount: value }: NonNullable<BudgetsAsk['add']>): string | null {

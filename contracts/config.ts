@@ -1,5 +1,5 @@
 /** What runs: the complete `Config` that `resolve` makes of a file, and what may not stand together in one. */
-import { routeKey, TOKEN, TOKEN_SHAPE } from './ids.ts'
+import { routeId, routeKey, TOKEN, TOKEN_SHAPE } from './ids.ts'
 import { configFile, type ChangeTakes, type ConfigFile, type ConfigInput } from './config-file.ts'
 import { tenantLimits, type TenantLimits } from './tenant-limits.ts'
 import { pricesInForce } from './default-prices.ts'
@@ -344,6 +344,7 @@ function contradictions(config: Config): string[] {
 function routeContradictions(config: Config): string[] {
   const found: string[] = []
   const seen = new Set<string>()
+  const ids = new Map<string, string>()
   const upstreams = listed(Object.keys(config.file.upstreams))
   const models = new Set(
     (config.routes ?? []).filter(({ fast }) => !fast).map(({ model }) => model),
@@ -357,8 +358,15 @@ function routeContradictions(config: Config): string[] {
     if (route.floor > route.initial)
       found.push(`${at}.floor: ${route.floor} is more than its initial, ${route.initial}`)
     const name = routeKey(route.model, route.fast)
+    const id = routeId(route)
     if (seen.has(name)) found.push(`${at}.model: ${name} has a route already`)
+    else if (ids.has(id))
+      found.push(
+        `${at}.model: its route id, ${id}, is that of ${ids.get(id)}; name its upstream otherwise`,
+      )
     seen.add(name)
+    ids.set(id, name)
+    if (route.fast) found.push(...fastContradictions(at, route, models))
     for (const [place, other] of route.fallback.entries()) {
       if (!models.has(other)) found.push(`${at}.fallback: no route serves ${other}`)
       if (other === route.model)
@@ -367,6 +375,16 @@ function routeContradictions(config: Config): string[] {
         found.push(`${at}.fallback: ${other} stands twice; keep one`)
     }
   }
+  return found
+}
+
+/** It is beside the usual route of its model. */
+function fastContradictions(at: string, route: RouteConfig, models: ReadonlySet<string>): string[] {
+  const found: string[] = []
+  if (!models.has(route.model))
+    found.push(`${at}.fast: ${route.model} needs a route without fast too, for its other calls`)
+  if (route.fallback.length > 0)
+    found.push(`${at}.fallback: expected at the route of ${route.model} without fast`)
   return found
 }
 

@@ -20,15 +20,30 @@ export const isModel = (text: unknown): text is string =>
 /** Ids are unique per tenant while live, so the pair names a request. `/` is in neither part. */
 export const requestKey = (tenant: string, id: string): RequestKey => `${tenant}/${id}`
 
-/** `<upstream>-<model>`, every character outside a token as `_`, cut to 64. */
-export const routeId = (of: { upstream: string; model: string; fast?: boolean }): string => {
-  const id = `${of.upstream}-${of.model}`.replace(/[^A-Za-z0-9_-]/g, '_')
-  return of.fast === true ? `${id.slice(0, 64 - FAST_ROUTE.length)}${FAST_ROUTE}` : id.slice(0, 64)
+/** `<upstream>-<model>`, every character outside a token as `_`, cut to 64; of a model in fast mode
+ *  `<upstream>-_fast-<model>`, which no model's name can make. */
+export const routeId = ({ upstream, model, fast }: RouteOf): string =>
+  `${upstream}-${fast === true ? '_fast-' : ''}${model}`
+    .replace(/[^A-Za-z0-9_-]/g, '_')
+    .slice(0, 64)
+
+/** The id of a route whose usual one is another's already: with a hash of all that it is. */
+export function otherRouteId(of: RouteOf): string {
+  let hash = 0x811c9dc5
+  for (const char of `${of.upstream}/${routeKey(of.model, of.fast === true)}`)
+    hash = Math.imul(hash ^ (char.codePointAt(0) ?? 0), 0x01000193)
+  return `${routeId(of).slice(0, 55)}-${(hash >>> 0).toString(16).padStart(8, '0')}`
 }
+
+interface RouteOf {
+  upstream: string
+  model: string
+  /** Absent: no. */
+  fast?: boolean
+}
+
 /** What a route serves: a model, or a model in fast mode. */
 export const routeKey = (model: string, fast: boolean): string => (fast ? `${model} fast` : model)
-/** The route of a model in fast mode. */
-const FAST_ROUTE = '-fast'
 
 /** An id for a caller that named none: 'r_' and 20 characters of base 32, from 100 bits of chance. */
 export function makeId(random: () => number): string {

@@ -1,8 +1,11 @@
-/** Programs that run until they are told to stop, or until one of them ends. */
+/** Programs that run until they are told to stop. */
 import { InvalidArgumentError } from 'commander'
+import { sleep } from '#platform/system'
+import { GATEWAY_PORT } from './default-ports.ts'
+import { isFree } from './free-port.ts'
 import { sayEnd, startProgram, type Program } from './program.ts'
 import { onStop } from './signals.ts'
-import { Failure, messageOf } from './terminal.ts'
+import { env, Failure, messageOf, tell } from './terminal.ts'
 
 type Started = Parameters<typeof startProgram>[0]
 type Ready = Record<string, unknown>
@@ -10,6 +13,8 @@ type Ready = Record<string, unknown>
 /** More doors than this help no scheduler. */
 const WORKERS_MAX = 64
 export const WORKERS_HELP = `serve the HTTP door by so many processes at one port, 1 to ${WORKERS_MAX}, which ask the scheduler over NATS`
+/** A door that ended is started again after so long, doubling up to the second. */
+const AGAIN_MS = { first: 250, most: 30_000 }
 
 export function workers(text: string): number {
   const count = Number(text)
@@ -17,56 +22,115 @@ export function workers(text: string): number {
   throw new InvalidArgumentError(`expected a whole number from 1 to ${WORKERS_MAX}`)
 }
 
-/** HTTP doors at one port. */
-export const doors = (count: number, config: string | undefined): Started[] =>
-  Array.from({ length: count }, () => ({
-    name: 'gateway' as const,
-    env: { HEADGATE_CONFIG: config, HEADGATE_GATEWAY_SHARED: count > 1 ? 'on' : undefined },
-  }))
-
-/** The first, and when it is ready the others, who listen where the first of them does. Where one ends that was not
- *  told to, all do. Answers with what the process should end with. */
+/** One program, until it ends or is told to. Answers with what we should end with. */
 export async function inForeground(
-  first: Started,
-  others: readonly Started[] = [],
+  of: Started,
   onReady: (ready: Ready) => void = () => {},
 ): Promise<number> {
-  const running: Program<Ready>[] = []
+  return run(async (begin) => onReady(await begin(of).ready))
+}
+
+/** A scheduler, if there is one, and so many HTTP doors at one port. A door that ends is started again; where the
+ *  scheduler ends, all do. */
+export async function withDoors(of: {
+  scheduler: Started | null
+  doors: number
+  config: string | undefined
+}): Promise<number> {
+  const { scheduler, doors, config } = of
+  const port = env('HEADGATE_GATEWAY_PORT') ?? String(GATEWAY_PORT)
+  if (doors > 1 && Number(port) > 0) await takenByNobody(Number(port))
+  return run(async (begin, isStopping) => {
+    if (scheduler !== null) await begin(scheduler).ready
+    let at = port
+    for (let i = 0; i < doors && !isStopping(); i++) at = (await keep(at)) ?? at
+
+    /** Where it listens, once it does. */
+    async function keep(where: string): Promise<string | undefined> {
+      const door = begin(
+        {
+          name: 'gateway',
+          env: {
+            HEADGATE_CONFIG: config,
+            HEADGATE_GATEWAY_PORT: where,
+            HEADGATE_GATEWAY_SHARED: doors > 1 ? 'on' : undefined,
+          },
+        },
+        doors > 1,
+      )
+      const { gateway } = await door.ready
+      const own = typeof gateway === 'string' ? new URL(gateway).port : undefined
+      if (doors > 1) void again(door, own ?? where, AGAIN_MS.first)
+      return own
+    }
+
+    async function again(door: Program<Ready>, where: string, waitMs: number): Promise<void> {
+      const end = await door.ended
+      if (isStopping()) return
+      tell(`headgate: the ${door.name} ${sayEnd(end)}; another is started`)
+      await sleep(waitMs)
+      if (isStopping()) return
+      await keep(where).catch((error: unknown) => {
+        tell(`headgate: ${messageOf(error)}`)
+        return again(door, where, Math.min(2 * waitMs, AGAIN_MS.most))
+      })
+    }
+  })
+}
+
+/** Doors that share a port would let any other program in that does so too. */
+async function takenByNobody(port: number): Promise<void> {
+  const host = env('HEADGATE_HOST') ?? '127.0.0.1'
+  if (!(await isFree({ port, host })))
+    throw new Failure(
+      `HEADGATE_GATEWAY_PORT: port ${port} on ${host} is in use; choose another, or 0 for any`,
+    )
+}
+
+/** `mayEnd`: others go on without it. */
+type Begin = (of: Started, mayEnd?: boolean) => Program<Ready>
+
+async function run(
+  start: (begin: Begin, isStopping: () => boolean) => Promise<void>,
+): Promise<number> {
+  const running = new Set<Program<Ready>>()
+  let stopping = false
   let asked = false
-  const begin = (of: Started): Program<Ready> => {
+  const { promise: lost, resolve: lose } = Promise.withResolvers<Program<Ready>>()
+  const begin: Begin = (of, mayEnd = false) => {
     const program = startProgram<Ready>({ output: 'stdout', ...of })
-    running.push(program)
+    running.add(program)
+    void program.ended.then(() => {
+      if (mayEnd && !stopping) running.delete(program)
+      else lose(program)
+    })
     return program
   }
-  const stop = (signal: NodeJS.Signals): void => running.forEach((one) => one.signal(signal))
+  const stop = (signal: NodeJS.Signals): void => {
+    stopping = true
+    for (const one of running) one.signal(signal)
+  }
+  const { promise: told, resolve: tellStop } = Promise.withResolvers<null>()
   onStop((signal) => {
     asked = true
     stop(signal === 'SIGHUP' ? 'SIGTERM' : signal)
+    tellStop(null)
   })
   try {
-    const ready = await begin(first).ready
-    onReady(ready)
-    let port = portIn(ready)
-    for (const of of others) {
-      if (asked) break
-      const env = port === undefined ? of.env : { ...of.env, HEADGATE_GATEWAY_PORT: port }
-      port = portIn(await begin({ ...of, ...(env === undefined ? {} : { env }) }).ready) ?? port
-    }
+    await start(begin, () => stopping)
   } catch (error) {
     stop('SIGTERM')
-    await Promise.all(running.map(({ ended }) => ended))
+    await Promise.all([...running].map(({ ended }) => ended))
     if (asked) return 0
     throw new Failure(messageOf(error))
   }
-  const end = await Promise.race(running.map(async (one) => ({ one, how: await one.ended })))
+  const first = await Promise.race([lost, told])
   if (!asked) stop('SIGTERM')
-  const ends = await Promise.all(running.map(({ ended }) => ended))
-  const amiss = !asked && (end.how.how !== 'exit' || running.length > 1)
-  if (amiss) throw new Failure(`the ${end.one.name} ${sayEnd(end.how)}`)
+  const ends = await Promise.all([...running].map(({ ended }) => ended))
+  if (first !== null && !asked) {
+    const end = await first.ended
+    if (end.how !== 'exit' || running.size > 1)
+      throw new Failure(`the ${first.name} ${sayEnd(end)}`)
+  }
   return ends.every((one) => one.how === 'exit' && one.code === 0) ? 0 : 1
-}
-
-/** Where the first door listens, the others do too. */
-function portIn({ gateway }: Ready): string | undefined {
-  return typeof gateway === 'string' ? new URL(gateway).port : undefined
 }

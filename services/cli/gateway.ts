@@ -1,6 +1,6 @@
 /** `headgate gateway`: the HTTP door alone, before any Headgate that serves NATS_URL. */
 import { Command } from 'commander'
-import { doors, inForeground, workers, WORKERS_HELP } from './foreground.ts'
+import { withDoors, workers, WORKERS_HELP } from './foreground.ts'
 import { env } from './terminal.ts'
 
 export const gateway = (): Command =>
@@ -17,6 +17,6 @@ export const gateway = (): Command =>
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
     .option('--workers <count>', WORKERS_HELP, workers, 1)
     .action(async (flags: { config?: string; workers: number }) => {
-      const [first, ...others] = doors(flags.workers, flags.config ?? env('HEADGATE_CONFIG'))
-      if (first !== undefined) process.exitCode = await inForeground(first, others)
+      const config = flags.config ?? env('HEADGATE_CONFIG')
+      process.exitCode = await withDoors({ scheduler: null, doors: flags.workers, config })
     })

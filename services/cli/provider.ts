@@ -46,7 +46,7 @@ Point a Headgate at it with ANTHROPIC_BASE_URL and any ANTHROPIC_API_KEY.`,
     .option('--json', 'say where it is as JSON')
     .action(async (flags: ProviderFlags) => {
       const args = [JSON.stringify(optionsOf(flags))]
-      process.exitCode = await inForeground({ name: 'simulated provider', args }, [], ({ url }) =>
+      process.exitCode = await inForeground({ name: 'simulated provider', args }, ({ url }) =>
         say(flags.json === true ? JSON.stringify({ url }) : `simulated provider at ${String(url)}`),
       )
     })

@@ -1,7 +1,7 @@
 /** `headgate serve`: the scheduler alone, against NATS_URL. Good as process 1 of a container: signals go on
  *  to the scheduler, and its end is ours. */
 import { Command } from 'commander'
-import { doors, inForeground, workers, WORKERS_HELP } from './foreground.ts'
+import { inForeground, withDoors, workers, WORKERS_HELP } from './foreground.ts'
 import { env, INSPECT_HELP, inspectOf, Misuse, port } from './terminal.ts'
 
 export const serve = (): Command =>
@@ -33,7 +33,9 @@ export const serve = (): Command =>
           HEADGATE_GATEWAY: apart ? undefined : door,
         },
       }
-      process.exitCode = await inForeground(scheduler, doors(flags.workers ?? 0, config))
+      process.exitCode = apart
+        ? await withDoors({ scheduler, doors: flags.workers ?? 1, config })
+        : await inForeground(scheduler)
     })
 
 interface Flags {

@@ -100,8 +100,9 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
   }
 }
 
-/** Answers may still be on their way to slow readers; but not for ever. */
-const CLOSING_MS = 5_000
+/** Answers may still be on their way to slow readers, and who asked an instance that died is told so after some
+ *  seconds; but not for ever. */
+const CLOSING_MS = 8_000
 
 /** Resolves when nobody waits for an answer any more. */
 function answered(calls: OpenCalls, system: ClientSystem): Promise<void> {

@@ -111,7 +111,9 @@ function watch(of: {
         for (const warning of warnings) log.warn(warning)
         const file = afterStart(before, config.file)
         of.apply({ ...change.loaded, config: { ...config, file } })
-        log.info('the changed configuration is in force')
+        const now = changesThatTake('file', { before, after: config.file })
+        const what = now.length === 0 ? 'no key is another' : listed(now)
+        log.info(`the changed configuration is in force: ${what}`)
       } else
         log.error(
           `the changed configuration is refused, the old one stays: ${change.error.message}`,
@@ -121,11 +123,17 @@ function watch(of: {
   return () => watching.close()
 }
 
-/** The first signal lets what is under way end, the second one does not wait. */
+/** What a scheduler that was hurried too says of the calls under way has this long to reach us and to leave. */
+const HURRIED_MS = 5_000
+
+/** The first signal lets what is under way end, the second one waits for last words only, the third one for nothing. */
 function endOnSignals(log: Log, stop: () => Promise<void>): void {
   let signals = 0
   const onSignal = (): void => {
-    if (++signals > 1) process.exit(1)
+    signals++
+    if (signals === 2) clientSystem.after(HURRIED_MS, () => process.exit(1))
+    if (signals > 2) process.exit(1)
+    if (signals > 1) return
     log.info('stopping')
     void stop().then(() => {
       log.flush()

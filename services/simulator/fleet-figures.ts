@@ -42,7 +42,7 @@ const killsOf = (run: WithFleet): FleetFigures['kills'] =>
 export function fleetWords(of: FleetFigures): string[] {
   const { instances, whole, most_inflight: most, lapses, turned_away: away } = of
   const parts = [
-    `at most ${most} calls were in flight together`,
+    `at most ${calls(most)} in flight together`,
     `${lapses === 0 ? 'no share' : lapses === 1 ? '1 share' : `${lapses} shares`} ran out before it was renewed`,
     ...(away > 0 ? [`${away} calls came while nobody was there`] : []),
   ]
@@ -55,15 +55,15 @@ export function fleetWords(of: FleetFigures): string[] {
 function killWords(of: FleetFigures['kills'][number], sameName: boolean): string {
   const { member, lost, asked_again: again, broken, unanswered, recovered_s: recovered } = of
   const left = lost - again - broken - unanswered
-  const calls = [
-    `${again} were asked again of another instance`,
-    `${broken} were streams that had begun, and broke`,
+  const lots = [
+    `${were(again)} asked again of another instance`,
+    `${broken === 1 ? '1 was a stream' : `${broken} were streams`} that had begun, and broke`,
     ...(unanswered > 0 ? [`${unanswered} got no answer`] : []),
-    ...(left > 0 ? [`${left} were given up by their callers`] : []),
+    ...(left > 0 ? [`${were(left)} given up by their callers`] : []),
   ]
   const parts = [
-    `${lost} calls lost it`,
-    ...(lost > 0 ? [`their callers knew within ${seconds(of.noticed_s)}`, calls.join(', ')] : []),
+    `${lost === 1 ? '1 call' : `${lost} calls`} lost it`,
+    ...(lost > 0 ? [`their callers knew within ${seconds(of.noticed_s)}`, lots.join(', ')] : []),
     `${seconds(of.thrown_away_s)} of ${of.cut} attempts were thrown away`,
     recovered === null
       ? 'the fleet did not use as many slots again'
@@ -73,3 +73,6 @@ function killWords(of: FleetFigures['kills'][number], sameName: boolean): string
 }
 
 const seconds = (value: number): string => `${Number(value.toPrecision(4))} s`
+
+const were = (count: number): string => `${count} ${count === 1 ? 'was' : 'were'}`
+const calls = (count: number): string => (count === 1 ? '1 call was' : `${count} calls were`)

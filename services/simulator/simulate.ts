@@ -194,4 +194,13 @@ function checkLanes(
 
 // ---- configuration ----
 
-const fileConfig = (path: string): Config => loadConfig({ path, emergency: false }).config
+function fileConfig(path: string): Config {
+  try {
+    return loadConfig({ path, emergency: false }).config
+  } catch (error) {
+    // Which option named it is not known here.
+    if (error instanceof Error && error.message.includes('no such file'))
+      throw new JobError(`${path}: no such file`)
+    throw error
+  }
+}

@@ -28,7 +28,7 @@ describe('fast mode', () => {
     const world = new CoreWorld()
     world.submit({ id: 'fast', fast: true })
     world.submit({ id: 'usual' })
-    expect([...world.state.routes.keys()]).toEqual(['default-m-fast', 'default-m'])
+    expect([...world.state.routes.keys()]).toEqual(['default-_fast-m', 'default-m'])
     world.end('a/fast', verdictOf('throttled', { status: 429, retryAfterMs: 20_000 }))
     world.submit({ id: 'usual-2' })
     world.submit({ id: 'fast-2', fast: true })
@@ -47,6 +47,26 @@ describe('fast mode', () => {
       for (const n of [1, 2]) world.submit({ id: `${fast}${n}`, fast })
     const starts = ['true1', 'true2', 'false1', 'false2'].map((id) => running(world, id))
     expect(starts).toEqual([true, false, true, true])
+  })
+
+  test('no name of a model takes its place, nor does it take that of one', () => {
+    const world = new CoreWorld()
+    for (const model of ['m-fast', '_fast-m', 'm_fast']) world.submit({ model, id: model })
+    world.submit({ id: 'fast', fast: true })
+    world.submit({ id: 'usual' })
+    const ids = ['m-fast', '_fast-m', 'm_fast', 'fast', 'usual']
+    expect(ids.filter((id) => !running(world, id))).toEqual([])
+    expect(new Set(world.state.routes.keys()).size).toBe(5)
+  })
+
+  test('two models whose names are cut to one id have a route each', () => {
+    const world = new CoreWorld()
+    const models = ['a:b', 'a/b', 'a_b', `${'x'.repeat(70)}1`, `${'x'.repeat(70)}2`]
+    for (const model of models) world.submit({ model, id: model })
+    expect(models.filter((id) => !running(world, id))).toEqual([])
+    const ids = [...world.state.routes.keys()]
+    expect(ids.every((id) => /^[A-Za-z0-9_-]{1,64}$/.test(id))).toBe(true)
+    expect(new Set(ids).size).toBe(5)
   })
 
   test('its answers teach nothing about how long the others take', () => {

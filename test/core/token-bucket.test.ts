@@ -443,3 +443,21 @@ test('whatever is reserved, settled, paused, cut and learned, spending stays wit
     { numRuns: 200 },
   )
 })
+
+describe('a limit that is divided', () => {
+  const waitWith = (part: number): number => {
+    const bucket = bucketOf({ perSecond: 10, burstSeconds: 1 })
+    bucket.divide(part, 0)
+    bucket.reserve(bucket.burst, 0)
+    return bucket.comesIn(10, 0)
+  }
+
+  test('a wait is predicted by the part that is ours', () => {
+    expect(waitWith(1)).toBeCloseTo(1_000, 6)
+    expect(waitWith(0.25)).toBeCloseTo(4_000, 6)
+  })
+
+  test('and never as if next to nothing were all that we shall have', () => {
+    expect(waitWith(0.001)).toBeCloseTo(waitWith(0.05), 6)
+  })
+})

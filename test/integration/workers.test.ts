@@ -66,12 +66,50 @@ test('all listen at one port and are asked, and a stop ends all of them well', a
   expect(await program.exit).toBe(0)
 })
 
-test('where one ends that was not told to, all do, and it is said which', async () => {
+test('one that dies is followed by another, and nobody else is touched', async () => {
+  const program = serve('--workers', '2')
+  const [door] = await allReady(program, 2)
+  const [dies = 0, ...others] = doorsOf(program)
+  process.kill(dies, 'SIGKILL')
+  await program.saw('the gateway was ended by SIGKILL; another is started')
+  await program.until((output) => doorsIn(output).length === 3, 'another door')
+  expect(doorsOf(program)).toEqual(expect.arrayContaining(others))
+  expect(new Set(doorsIn(program.output()).map(({ host }) => host)).size).toBe(1)
+  expect(await ask(door!)).toBe(200)
+  program.child.kill('SIGTERM')
+  expect(await program.exit).toBe(0)
+})
+
+test('where the scheduler ends all do', async () => {
   const program = serve('--workers', '2')
   await allReady(program, 2)
-  process.kill(aDoorOf(program.child.pid!), 'SIGKILL')
+  for (const pid of childrenOf(program, 'scheduler/main')) process.kill(pid, 'SIGKILL')
   expect(await program.exit).toBe(1)
-  expect(program.output()).toContain('the gateway was ended by SIGKILL')
+  expect(program.output()).toContain('the scheduler was ended by SIGKILL')
+})
+
+test('a port that others share is not free', async () => {
+  const [door] = await allReady(serve('--workers', '2'), 2)
+  const second = headgate(['gateway', '--workers', '2'], {
+    ...{ NATS_URL: nats.url, HEADGATE_GATEWAY_PORT: door?.port ?? '' },
+  })
+  started.push(second)
+  expect(await second.exit).toBe(1)
+  expect(second.output()).toContain(`port ${door?.port} on 127.0.0.1 is in use`)
+})
+
+test('who is hurried leaves callers a last word', async () => {
+  const program = serve('--workers', '2')
+  const [door] = await allReady(program, 2)
+  provider.fault({ kind: 'slow_headers', waitMs: 60_000 })
+  const asked = Promise.all(Array.from({ length: 10 }, () => ask(door!)))
+  await expect.poll(() => provider.stats().inFlight, { timeout: 15_000 }).toBe(10)
+  program.child.kill('SIGTERM')
+  await program.saw('"stopping"')
+  // The second one, past the command that takes two within a moment for one.
+  for (const pid of childrenOf(program, '/main')) process.kill(pid, 'SIGTERM')
+  expect(await asked).toEqual(Array.from({ length: 10 }, () => 503))
+  await program.exit
 })
 
 test.each([
@@ -89,21 +127,20 @@ test('without a door there is nothing that they could serve', async () => {
   expect(program.output()).toContain('--workers: they serve the HTTP door; add --gateway')
 })
 
-/** A child of the command that runs the door. */
-function aDoorOf(parent: number): number {
-  const found = readdirSync('/proc')
+/** Its children that run the door. */
+const doorsOf = (program: Program): number[] => childrenOf(program, 'gateway/main')
+
+function childrenOf({ child }: Program, what: string): number[] {
+  return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
-    .find((pid) => {
+    .filter((pid) => {
       try {
         const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-        return (
-          stat.split(') ')[1]?.split(' ')[1] === String(parent) && command.includes('gateway/main')
-        )
+        return stat.split(') ')[1]?.split(' ')[1] === String(child.pid) && command.includes(what)
       } catch {
         return false
       }
     })
-  if (found === undefined) throw new Error('no door among its children')
-  return Number(found)
+    .map(Number)
 }

@@ -321,7 +321,7 @@ describe('its words', () => {
     expect(fleetWords(figures)).toEqual([
       '3 instances share 60 slots: at most 57 calls were in flight together, no share ran out before it was renewed',
       'i2 was killed at 600 s, and another came 10 s later: 23 calls lost it; their callers knew within 4.152 s; ' +
-        '10 were asked again of another instance, 12 were streams that had begun, and broke, 1 were given up by their callers; ' +
+        '10 were asked again of another instance, 12 were streams that had begun, and broke, 1 was given up by their callers; ' +
         '59.98 s of 23 attempts were thrown away; after 44 s nine tenths of the slots were in use again',
     ])
   })

@@ -74,7 +74,7 @@ export function parse(text: string): Parsed {
       logLevel: 'error',
     })
     for (const error of [...document.errors, ...document.warnings])
-      problems.push({ ...at(error.pos[0]), path: '', message: yamlMessage(error.code) })
+      addOnce(problems, { ...at(error.pos[0]), path: '', message: yamlMessage(error.code) })
     if (problems.length > 0) return { value: {}, former: [], places, problems }
     walk(document.contents, [], { places, problems, at })
     const { file, found } = withPresentKeys(document.toJS() ?? {})
@@ -201,4 +201,11 @@ export function written(path: Path): string {
     }
   }
   return text
+}
+
+/** One place may be wrong in two ways that are said alike. */
+function addOnce(to: Problem[], one: Problem): void {
+  const same = (other: Problem): boolean =>
+    other.line === one.line && other.column === one.column && other.message === one.message
+  if (!to.some(same)) to.push(one)
 }

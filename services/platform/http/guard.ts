@@ -18,7 +18,8 @@ export function hostGuard(boundTo: string): (host: string | undefined) => Denial
   return (host) => {
     const name = hostName(host)
     if (name !== null && (LOOPBACK.test(name) || name === boundTo)) return null
-    const message = `not a name of this server; it answers to localhost, 127.0.0.1 and ${boundTo}`
+    const names = [...new Set(['localhost', '127.0.0.1', boundTo])]
+    const message = `not a name of this server; it answers to ${names.join(', ')}`
     return { status: 403, type: 'permission_error', message }
   }
 }

@@ -43,5 +43,8 @@ export function withFields(body: Uint8Array, fields: object): Uint8Array {
 const OPEN_OBJECT = 123
 
 /** The features asked for, and this one. */
-export const withBeta = (beta: string | undefined, more: string): string =>
-  beta === undefined || beta.trim() === '' ? more : `${beta},${more}`
+export function withBeta(beta: string | undefined, more: string): string {
+  const asked = (beta ?? '').split(',').map((one) => one.trim())
+  if (asked.includes(more)) return beta ?? more
+  return asked.every((one) => one === '') ? more : `${beta},${more}`
+}

@@ -73,4 +73,6 @@ test('fields are put before those of any object, and nothing else of it is touch
 test('a feature is added to those that are asked for', () => {
   const all = [withBeta(undefined, 'b'), withBeta(' ', 'b'), withBeta('a', 'b')]
   expect(all).toEqual(['b', 'b', 'a,b'])
+  // It stands there already.
+  expect(withBeta('a, b', 'b')).toBe('a, b')
 })

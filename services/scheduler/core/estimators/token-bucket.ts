@@ -14,6 +14,8 @@ export const CUT = { every: 10_000, factor: 0.9, deepest: 0.3, least: 0.05 }
 export const GROW = { every: 10_000, quiet: 30_000, step: 0.05, slowStep: 0.025, most: 1 }
 /** Never nothing: what waits must come to its turn. */
 export const LEAST_PART = 0.001
+/** A smaller part of what is shared is not the last word: whoever wants more is given more. */
+export const EXPECTED_PART = 0.05
 /** Room for what doubles lose when levels are added up. */
 const EPSILON = 1e-9
 
@@ -107,11 +109,13 @@ export class TokenBucket {
     return Math.max(now, this.at) + Math.max(0, Math.ceil((missing / this.rate) * 1_000))
   }
 
-  /** How long until so much has come, a pause included: what waits before a request may be more than a burst. */
+  /** How long until so much has come, a pause included: what waits before a request may be more than a burst. Of a limit
+   *  that is divided at least `EXPECTED_PART` is reckoned with. */
   comesIn(units: number, now: Millis): Millis {
     if (this.limit === null) return 0
     const missing = units - this.levelAt(now)
-    return Math.max(now, this.at) - now + Math.max(0, (missing / this.rate) * 1_000)
+    const rate = this.rate * Math.max(1, EXPECTED_PART / this.#part)
+    return Math.max(now, this.at) - now + Math.max(0, (missing / rate) * 1_000)
   }
 
   /** Takes `need`. Gives what was accepted in the same second up to now, by which the attempt can tell what came

@@ -31,9 +31,9 @@ export function routeFor(state: State, asked: NewRequest, effects: Effect[]): Ro
       ? { ...state.config.routeDefaults, model, fast }
       : configured.find((one) => one.model === model && one.fast === fast)
   if (config === undefined)
-    return none(`there are ${(configured ?? []).map((one) => one.model).join(', ')}`)
+    return none(`there are ${[...new Set((configured ?? []).map((one) => one.model))].join(', ')}`)
   const route = newRoute(state, config, asked.tenant)
-  // Two models may cut to one id: the second would share the first one's machines.
+  // Two that are too much alike: not even chance gives so many.
   if (state.routes.has(route.id)) return none(`its route id ${route.id} is another model's`)
   if (configured === null) {
     const crowded = placeFor(state, asked.tenant, effects)

@@ -1,6 +1,6 @@
 /** The empty state, and what is added to it: lanes, routes, upstreams, quotas. */
 import type { Config, LaneConfig, RouteConfig } from '#contracts/config'
-import { routeId } from '#contracts/ids'
+import { otherRouteId, routeId } from '#contracts/ids'
 import { priceOf } from '#contracts/prices'
 import type { Millis, Seconds } from '#contracts/units'
 import { CostBook, RunningMean } from '#core/estimators/cost'
@@ -157,7 +157,9 @@ export const controlled = (request: Request): boolean =>
   request.preemptions === 0
 
 export function newRoute(state: State, config: RouteConfig, opener: string): Route {
-  const id = routeId(config)
+  // Two models may cut to one id: the second would share the first one's machines.
+  const usual = routeId(config)
+  const id = state.routes.has(usual) ? otherRouteId(config) : usual
   const budget = (): RetryBudget => ({
     tokens: state.config.file.llm_gateway.retry.budget_start,
     at: state.now,
