@@ -74,12 +74,16 @@ async function main(): Promise<void> {
   process.on('unhandledRejection', uncaught)
   const stopWatching = watch({ path, loaded, log, apply: (next) => (loaded = next) })
   log.info('ready', { at: gateway.url })
-  endOnSignals(log, async () => {
-    draining = true
-    stopWatching()
-    await end(gateway)
-    await client.close()
-    await transport.close()
+  endOnSignals(log, {
+    async stop() {
+      draining = true
+      stopWatching()
+      await end(gateway)
+      await client.close()
+      await transport.close()
+    },
+    // Every call that is open is answered that it is over.
+    hurry: () => void client.close(),
   })
   process.send?.({ type: 'ready', gateway: gateway.url } satisfies ToParent)
 }
@@ -123,19 +127,24 @@ function watch(of: {
   return () => watching.close()
 }
 
-/** What a scheduler that was hurried too says of the calls under way has this long to reach us and to leave. */
+/** What a scheduler that was hurried too says of the calls under way has this long to reach us; then we say it. */
+const LAST_WORDS_MS = 1_000
+/** And what was said so long to leave. */
 const HURRIED_MS = 5_000
 
 /** The first signal lets what is under way end, the second one waits for last words only, the third one for nothing. */
-function endOnSignals(log: Log, stop: () => Promise<void>): void {
+function endOnSignals(log: Log, of: { stop: () => Promise<void>; hurry: () => void }): void {
   let signals = 0
   const onSignal = (): void => {
     signals++
-    if (signals === 2) clientSystem.after(HURRIED_MS, () => process.exit(1))
+    if (signals === 2) {
+      clientSystem.after(LAST_WORDS_MS, of.hurry)
+      clientSystem.after(HURRIED_MS, () => process.exit(1))
+    }
     if (signals > 2) process.exit(1)
     if (signals > 1) return
     log.info('stopping')
-    void stop().then(() => {
+    void of.stop().then(() => {
       log.flush()
       process.exit(0)
     })

@@ -13,10 +13,15 @@ import { headgate, type Program } from '../support/program.ts'
 let nats: NatsServer
 let provider: SimulatedProvider
 const started: Program[] = []
+let env: Record<string, string>
 
 beforeAll(async () => {
   nats = await natsServer()
   provider = await startSimulatedProvider({ ttftMs: 20, tokensPerSecond: 0, outputTokens: 5 })
+  env = {
+    ...{ NATS_URL: nats.url, ANTHROPIC_BASE_URL: provider.url, ANTHROPIC_API_KEY: 'sk-test' },
+    ...{ HEADGATE_HTTP_PORT: '0', HEADGATE_GATEWAY_PORT: '0', HEADGATE_BUS: '' },
+  }
 })
 afterAll(async () => {
   for (const one of started) await one.kill()
@@ -25,17 +30,16 @@ afterAll(async () => {
 })
 
 function serve(...more: string[]): Program {
-  const program = headgate(['serve', '--gateway', ...more], {
-    ...{ NATS_URL: nats.url, ANTHROPIC_BASE_URL: provider.url, ANTHROPIC_API_KEY: 'sk-test' },
-    ...{ HEADGATE_HTTP_PORT: '0', HEADGATE_GATEWAY_PORT: '0', HEADGATE_BUS: '' },
-  })
+  const program = headgate(['serve', '--gateway', ...more], env)
   started.push(program)
   return program
 }
 
-/** Where each door listens, as it says when it is ready; the scheduler, which is ready first, listens too. */
-const doorsIn = (output: string): URL[] =>
-  [...output.matchAll(/"at":"(http:[^"]+)"/g)].slice(1).map(([, at = '']) => new URL(at))
+/** Where each program listens, as it says when it is ready. */
+const listening = (output: string): URL[] =>
+  [...output.matchAll(/"at":"(http:[^"]+)"/g)].map(([, at = '']) => new URL(at))
+/** The scheduler, which is ready first, listens too. */
+const doorsIn = (output: string): URL[] => listening(output).slice(1)
 
 async function allReady(program: Program, count: number): Promise<URL[]> {
   await program.until((output) => doorsIn(output).length === count, `${count} doors`)
@@ -89,13 +93,33 @@ test('where the scheduler ends all do', async () => {
 })
 
 test('a port that others share is not free', async () => {
-  const [door] = await allReady(serve('--workers', '2'), 2)
+  const first = serve('--workers', '2')
+  const [door] = await allReady(first, 2)
   const second = headgate(['gateway', '--workers', '2'], {
     ...{ NATS_URL: nats.url, HEADGATE_GATEWAY_PORT: door?.port ?? '' },
   })
   started.push(second)
   expect(await second.exit).toBe(1)
   expect(second.output()).toContain(`port ${door?.port} on 127.0.0.1 is in use`)
+  await first.kill()
+})
+
+test('a door that is hurried while its scheduler goes on says that it ends', async () => {
+  const scheduler = headgate(['serve'], env)
+  started.push(scheduler)
+  await scheduler.saw('"ready"')
+  const door = headgate(['gateway', '--workers', '2'], env)
+  started.push(door)
+  await door.until((output) => listening(output).length === 2, 'two doors')
+  provider.fault({ kind: 'slow_headers', waitMs: 60_000 })
+  const [at] = listening(door.output())
+  const asked = Promise.all(Array.from({ length: 10 }, () => ask(at!)))
+  await expect.poll(() => provider.stats().inFlight, { timeout: 15_000 }).toBe(10)
+  door.child.kill('SIGTERM')
+  await door.saw('"stopping"')
+  for (const pid of doorsOf(door)) process.kill(pid, 'SIGTERM')
+  expect(await asked).toEqual(Array.from({ length: 10 }, () => 503))
+  await scheduler.kill()
 })
 
 test('who is hurried leaves callers a last word', async () => {
