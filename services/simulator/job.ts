@@ -85,16 +85,18 @@ export interface ScenarioJob {
 
 export interface TraceJob {
   kind: 'trace'
-  /** Three columns, or what `headgate record` wrote. */
+  /** Columns, JSON lines of Mooncake, or what `headgate record` wrote. */
   path: string
   /** Times its own speed: arrivals come closer, services stay as they are. */
   scale: number
   /** Slots that the provider really has and does not tell. */
   capacity: number
-  /** For three columns only: names t1 to tN, by a Zipf law with exponent 1.1. */
+  /** Not of a recording: names t1 to tN, by a Zipf law with exponent 1.1. */
   tenants: number
-  /** For three columns only: share of each lane; they add up to 1. */
+  /** Not of a recording: share of each lane; they add up to 1. */
   lanes: { name: string; share: number }[]
+  /** Not of a recording: that all ask for; absent: `claude`. */
+  model?: string
   /** Only the arrivals of the first so many seconds of virtual time; null: all. */
   forS: Seconds | null
   /** A window in which the provider answers 529 beyond a fifth of its capacity; null: none. */

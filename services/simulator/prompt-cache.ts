@@ -140,8 +140,7 @@ class Entry {
 
   #settle(now: Millis): void {
     if (this.#writing.length === 0) return
-    for (const at of this.#writing)
-      if (at <= now) this.#until = Math.max(this.#until, at + LIFE)
+    for (const at of this.#writing) if (at <= now) this.#until = Math.max(this.#until, at + LIFE)
     this.#writing = this.#writing.filter((at) => at > now)
   }
 }
