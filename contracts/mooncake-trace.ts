@@ -8,7 +8,7 @@ import {
   SPAN_MAX_S,
   TOKENS_MAX,
   tooManyRows,
-  TraceError,
+  type TraceError,
   wrongLine,
   type Lines,
   type TraceReading,

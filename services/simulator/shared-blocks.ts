@@ -5,7 +5,7 @@
  *  Runs are nodes of a tree, one for each different beginning: its key is the run before it and the number of its last
  *  block, so that a number may mean a block alone or all that stands before it too (Mooncake's mean that). One pass
  *  builds the tree; each call keeps one node of it. Then marks are looked up from node to node.
- *  Bound: `NODES_MAX` different beginnings, 13 bytes each beside the index of them (about 100 bytes); of each marked
+ *  Bound: `NODES_MAX` different beginnings, 9 bytes each beside the index of them; of each marked
  *  run the `WITHIN_MAX` longest beginnings that others mark. */
 import { BLOCK, BLOCK_ID_MAX } from '#contracts/mooncake-trace'
 import type { Tokens } from '#contracts/units'
