@@ -3,8 +3,9 @@
  *  As the Messages API has it: a call that marks a prefix reads the longest beginning of it that is warm, and writes
  *  the rest. What it writes can be read from the moment at which it begins to answer, streamed or not; nothing is kept
  *  of a call that ends before. An entry lives for 5 minutes, which each read begins again. Shorter prefixes than 1,024
- *  tokens are not cached. Not modelled: that a read makes the first byte come sooner, entries that live for an hour,
- *  and the 20 blocks within which the API looks for a beginning.
+ *  tokens are not cached. A call that a fault slows down leaves the cache alone, as it does quotas.
+ *  Not modelled: that a read makes the first byte come sooner, entries that live for an hour, and the 20 blocks within
+ *  which the API looks for a beginning.
  *  Bound: `NAMES_MAX` names, those used lately, each with `LENGTHS_MAX` lengths. */
 import type { Millis, Tokens } from '#contracts/units'
 
