@@ -2,10 +2,10 @@
  *  request that settled, in the order in which they settled. No text, no prompt, no key. */
 import { z } from 'zod'
 import { MODEL, TOKEN, TOKEN_SHAPE } from './ids.ts'
+import { readLine } from './json-line.ts'
 import { OUTCOMES } from './outcome.ts'
 import {
   ROWS_MAX,
-  shown,
   SPAN_MAX_S,
   TOKENS_MAX,
   tooManyRows,
@@ -60,7 +60,7 @@ export const recordedRequest = z.object({
 })
 export type RecordedRequest = z.infer<typeof recordedRequest>
 
-/** Whether a file's first line begins a recording, and not columns. */
+/** Whether a file's first line, or its beginning, is of JSON lines, and not of columns. */
 export const beginsRecording = (line: string): boolean => line.trimStart().startsWith('{')
 
 /** Every request of a recording that arrived by `untilS`, sorted by arrival, at most `ROWS_MAX`. */
@@ -71,11 +71,11 @@ export async function readRecording(lines: Lines, of: TraceReading): Promise<Rec
     number++
     const place = { path: of.path, number, line }
     if (number === 1) {
-      parsed(recordingHeader, place)
+      readLine(recordingHeader, place)
       continue
     }
     if (line.trim() === '') continue
-    const request = parsed(recordedRequest, place)
+    const request = readLine(recordedRequest, place)
     if (request.at_ms > of.untilS * 1_000) continue
     if (found.length >= ROWS_MAX) throw wrongLine(of.path, number, tooManyRows())
     found.push(request)
@@ -83,30 +83,3 @@ export async function readRecording(lines: Lines, of: TraceReading): Promise<Rec
   if (found.length === 0) throw new TraceError(`${of.path}: the recording holds no request`)
   return found.sort((a, b) => a.at_ms - b.at_ms)
 }
-
-function parsed<Out>(
-  schema: z.ZodType<Out>,
-  place: { path: string; number: number; line: string },
-): Out {
-  const wrong = (what: string): TraceError => wrongLine(place.path, place.number, what)
-  let value: unknown
-  try {
-    value = JSON.parse(place.line)
-  } catch {
-    throw wrong(`expected one JSON object, found ${shown(place.line)}`)
-  }
-  const checked = schema.safeParse(value)
-  if (checked.success) return checked.data
-  const [issue] = checked.error.issues
-  const name = issue?.path[0]
-  if (issue === undefined || name === undefined)
-    throw wrong(`expected one JSON object, found ${shown(place.line)}`)
-  const stands = (value as Record<PropertyKey, unknown>)[name]
-  throw wrong(
-    `${String(name)}: ${issue.message}, ` +
-      (stands === undefined ? 'found nothing' : `found ${shown(textOf(stands))}`),
-  )
-}
-
-const textOf = (value: unknown): string =>
-  typeof value === 'string' ? value : JSON.stringify(value)

@@ -1,7 +1,8 @@
-/** Files that say who asked for what and when, as lines: `#contracts/recording` and, here, the three columns
- *  of the Azure LLM inference traces, TIMESTAMP,ContextTokens,GeneratedTokens (their timestamps have seven
- *  digits of fraction); more columns are not ours to guess. Pure: whoever reads opens the file. Every error
- *  names file, line, what stands there and what is allowed. */
+/** Files that say who asked for what and when, as lines: `#contracts/recording`, `#contracts/mooncake-trace` and, here,
+ *  the three columns of the Azure LLM inference traces, TIMESTAMP,ContextTokens,GeneratedTokens (their timestamps have
+ *  seven digits of fraction), with or without two of ours, prefix,prefix_tokens; more columns are not ours to guess.
+ *  Pure: whoever reads opens the file. Every error names file, line, what stands there and what is allowed. */
+import { TOKEN, TOKEN_SHAPE } from './ids.ts'
 
 export interface Trace {
   rows: TraceRow[]
@@ -16,6 +17,8 @@ export interface TraceRow {
   atS: number
   input: number
   output: number
+  /** What of the input it shares with others of the same name; absent: nothing. */
+  prefix?: { name: string; tokens: number }
 }
 
 /** How much of a file is wanted, and its name for errors. */
@@ -29,11 +32,13 @@ export type Lines = AsyncIterable<string> | Iterable<string>
 
 export const ROWS_MAX = 1_000_000
 /** A longer line is no line of a trace, or of no text at all. */
-export const LINE_CHARS_MAX = 4_096
+export const LINE_CHARS_MAX = 65_536
 export const TOKENS_MAX = 10_000_000
 /** 31 days: a longer trace is several, or has times of another unit. */
 export const SPAN_MAX_S = 2_678_400
 const HEADER = 'TIMESTAMP,ContextTokens,GeneratedTokens'
+const PREFIXES = 'prefix,prefix_tokens'
+const HEADERS = `the header ${HEADER}, with or without ,${PREFIXES}`
 const TIMES = 'expected 2023-11-16 18:15:46.68, or seconds as a number'
 const TOKENS = `expected a whole number up to ${TOKENS_MAX}`
 
@@ -68,39 +73,31 @@ export async function* linesOf(
   if (rest !== '') yield finish(rest)
 }
 
-/** Rows of three columns, sorted by time, at most `ROWS_MAX`. */
+/** Rows of three or five columns, sorted by time, at most `ROWS_MAX`. */
 export async function readColumns(lines: Lines, of: TraceReading): Promise<Trace> {
   const rows: TraceRow[] = []
   let number = 0
+  let columns = 0
   let first: number | null = null
   let before = 0
   let cut = false
-  const wrong = (what: string): TraceError => wrongLine(of.path, number, what)
+  const wrong: Wrong = (what) => wrongLine(of.path, number, what)
   for await (const line of lines) {
     number++
     const text = line.trim()
     if (number === 1) {
-      if (text.replaceAll(/[\s"]/g, '').toLowerCase() === HEADER.toLowerCase()) continue
-      throw wrong(`expected the header ${HEADER}, found ${shown(text)}`)
+      columns = columnsOf(text, wrong)
+      continue
     }
     if (text === '') continue
-    const fields = text.split(',')
-    if (fields.length !== 3)
-      throw wrong(`expected 3 columns, found ${fields.length}: ${shown(text)}`)
-    const [stamp = '', context = '', generated = ''] = fields
-    const at = secondsOf(stamp)
-    if (at === null) throw wrong(`TIMESTAMP: ${TIMES}, found ${shown(stamp)}`)
-    first ??= at
-    const atS = at - first
+    const row = rowOf(text, columns, wrong)
+    first ??= row.at
+    const atS = row.at - first
     if (atS < before)
       throw wrong(
-        `TIMESTAMP: ${shown(stamp)} is earlier than the line before; sort the file by time`,
+        `TIMESTAMP: ${shown(row.stamp)} is earlier than the line before; sort the file by time`,
       )
     before = atS
-    const input = tokensOf(context)
-    const output = tokensOf(generated)
-    if (input === null) throw wrong(`ContextTokens: ${TOKENS}, found ${shown(context)}`)
-    if (output === null) throw wrong(`GeneratedTokens: ${TOKENS}, found ${shown(generated)}`)
     if (atS > of.untilS) {
       cut = true
       break
@@ -108,11 +105,60 @@ export async function readColumns(lines: Lines, of: TraceReading): Promise<Trace
     if (atS > SPAN_MAX_S)
       throw wrong(`TIMESTAMP: ${Math.round(atS)} s after the first row; at most ${SPAN_MAX_S}`)
     if (rows.length >= ROWS_MAX) throw wrong(tooManyRows())
-    rows.push({ atS, input, output })
+    rows.push({ atS, ...row.tokens })
   }
-  if (number === 0) throw new TraceError(`${of.path}: it is empty; expected the header ${HEADER}`)
+  if (number === 0) throw new TraceError(`${of.path}: it is empty; expected ${HEADERS}`)
   if (rows.length === 0) throw new TraceError(`${of.path}: no row of data under the header`)
   return { rows, lastS: rows.at(-1)?.atS ?? 0, cut }
+}
+
+type Wrong = (what: string) => TraceError
+
+/** How many the header names. */
+function columnsOf(text: string, wrong: Wrong): 3 | 5 {
+  const said = text.replaceAll(/[\s"]/g, '').toLowerCase()
+  if (said === HEADER.toLowerCase()) return 3
+  if (said === `${HEADER},${PREFIXES}`.toLowerCase()) return 5
+  throw wrong(`expected ${HEADERS}, found ${shown(text)}`)
+}
+
+/** Its time as it stands and as a number, and the rest. */
+function rowOf(
+  text: string,
+  columns: number,
+  wrong: Wrong,
+): { stamp: string; at: number; tokens: Omit<TraceRow, 'atS'> } {
+  const fields = text.split(',')
+  if (fields.length !== columns)
+    throw wrong(`expected ${columns} columns, found ${fields.length}: ${shown(text)}`)
+  const [stamp = '', context = '', generated = '', name = '', length = ''] = fields
+  const at = secondsOf(stamp)
+  if (at === null) throw wrong(`TIMESTAMP: ${TIMES}, found ${shown(stamp)}`)
+  const input = tokensOf(context)
+  const output = tokensOf(generated)
+  if (input === null) throw wrong(`ContextTokens: ${TOKENS}, found ${shown(context)}`)
+  if (output === null) throw wrong(`GeneratedTokens: ${TOKENS}, found ${shown(generated)}`)
+  const prefix = prefixOf({ name: name.trim().replaceAll('"', ''), length, input }, wrong)
+  return { stamp, at, tokens: { input, output, ...(prefix === null ? {} : { prefix }) } }
+}
+
+/** Null: it shares nothing. */
+function prefixOf(
+  { name, length, input }: { name: string; length: string; input: number },
+  wrong: Wrong,
+): NonNullable<TraceRow['prefix']> | null {
+  const tokens = length.trim() === '' ? 0 : tokensOf(length)
+  if (tokens === null || tokens > input)
+    throw wrong(
+      `prefix_tokens: expected a whole number up to ContextTokens, here ${input}, found ${shown(length)}`,
+    )
+  if (name !== '' && !TOKEN.test(name))
+    throw wrong(`prefix: expected ${TOKEN_SHAPE}, or nothing, found ${shown(name)}`)
+  if ((name === '') !== (tokens === 0))
+    throw wrong(
+      `prefix, prefix_tokens: expected both or neither, found ${shown(name)} and ${shown(length)}`,
+    )
+  return name === '' ? null : { name, tokens }
 }
 
 export const tooManyRows = (): string =>

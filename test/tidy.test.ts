@@ -16,7 +16,7 @@ const TOP_LEVEL = `.ci .git .gitignore .oxlintrc.json CHANGELOG.md CONTRIBUTING.
 /** A measure starts at today's worst and may only improve. */
 const LONGEST_FILE_LINES = 864
 /** Files in the linter's list of larger ones. */
-const LARGER_FILES = 6
+const LARGER_FILES = 5
 
 const pagesOf = (ending: RegExp): string[] => [
   ...topLevel().filter((name) => ending.test(name)),

@@ -1,6 +1,6 @@
 /** Values of the options of `headgate simulate`, each checked on its own. */
 import { InvalidArgumentError } from 'commander'
-import { isToken, TOKEN_SHAPE } from '#contracts/ids'
+import { isToken, MODEL, TOKEN_SHAPE } from '#contracts/ids'
 import type { Seconds } from '#contracts/units'
 import type { Restart, TraceJob } from '#simulator/job'
 
@@ -120,6 +120,11 @@ function deathsOf(
   if (deaths.length > RESTARTS_MAX)
     throw new InvalidArgumentError(`at most ${RESTARTS_MAX} ${of.what}`)
   return deaths
+}
+
+export function modelOf(text: string): string {
+  if (MODEL.test(text)) return text
+  throw new InvalidArgumentError('expected the name of a model, as claude-sonnet-4-5')
 }
 
 /** A name as the wire has it. */

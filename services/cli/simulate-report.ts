@@ -1,6 +1,15 @@
 /** What a simulation says at its end: tables for people, the same as one object for programs. */
 import Table from 'cli-table3'
-import { firstRows, IN_FIRST, LANE_FIGURES, MEMBER_FIGURES, type RunResult } from '#simulator/job'
+import {
+  firstRows,
+  hasBill,
+  IN_FIRST,
+  LANE_FIGURES,
+  MEMBER_FIGURES,
+  MONEY_FIGURES,
+  MONEY_ROWS,
+  type RunResult,
+} from '#simulator/job'
 
 // ---- for programs ----
 
@@ -52,6 +61,8 @@ function rounded(value: unknown): unknown {
 const WIDTH = 100
 /** What a row is called, where runs stand side by side. */
 const NAME_WIDTH = 28
+/** Of a tenant, or a run, beside the columns of a bill. */
+const BILL_NAME = 16
 /** Of a cell: a border and a space on either side. */
 const FRAME = 3
 
@@ -59,7 +70,7 @@ export function tablesOf(results: readonly RunResult[]): string {
   const [first] = results
   if (first === undefined) return ''
   const shared = results.length === 1 ? singly(first) : besides(results)
-  const tables = [...shared, ...instancesOf(results)]
+  const tables = [...shared, ...billsOf(results), ...instancesOf(results)]
   const shown = tables.filter((table) => table.length > 0).map((table) => table.toString())
   return [titleOf(results, first), ...saidOf(results), ...shown, ...endOf(results)].join('\n')
 }
@@ -152,6 +163,22 @@ function besides(results: readonly RunResult[]): Table.Table[] {
         ...results.map((run) => number(run.lanes[lane]?.[row.name] ?? null)),
       ])
   return [first, figures, lanes]
+}
+
+/** Of each run that has one, by tenant, the dearest first. */
+function billsOf(results: readonly RunResult[]): Table.Table[] {
+  return results.flatMap(({ label, money }) => {
+    if (!hasBill(money)) return []
+    const whose = results.length === 1 ? 'tenant' : `tenant\nof ${fitted(label, BILL_NAME)}`
+    const table = plainTable([whose, ...MONEY_FIGURES.map((row) => row.said.replace(' ', '\n'))])
+    for (const one of money.tenants.slice(0, MONEY_ROWS))
+      table.push([
+        fitted(one.tenant, BILL_NAME),
+        ...MONEY_FIGURES.map((row) => number(one[row.name])),
+      ])
+    table.push(['all', ...MONEY_FIGURES.map((row) => number(money[row.name]))])
+    return [table]
+  })
 }
 
 /** Of each run with a fleet: with several runs, of which. */

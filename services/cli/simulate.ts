@@ -3,6 +3,8 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command, Option } from 'commander'
+import { beginsMooncake } from '#contracts/mooncake-trace'
+import { beginsRecording } from '#contracts/recording'
 import {
   INSTANCES_MAX,
   POLICIES,
@@ -21,6 +23,7 @@ import {
   collected,
   killsOf,
   lanesOf,
+  modelOf,
   numberFrom,
   restartsOf,
   stormOf,
@@ -50,6 +53,7 @@ export interface SimulateFlags {
   capacity: number
   tenants: number
   lanes: LaneShare[]
+  model?: string
   for?: number
   storm?: Storm
   backlog?: number
@@ -71,11 +75,11 @@ const RUNS_MAX = 5
 /** Each is kept in memory to its end. */
 const JOBS_MAX = 1_000_000
 const OF_SCENARIO = ['load', 'reserved', 'hold', 'noise', 'part'] as const
-const OF_TRACE = ['scale', 'capacity', 'tenants', 'lanes', 'for', 'storm'] as const
+const OF_TRACE = ['scale', 'capacity', 'tenants', 'lanes', 'model', 'for', 'storm'] as const
 /** They say more of a backlog. */
 const OF_BACKLOG = ['backlogTenants', 'backlogLane', 'backlogDeadline', 'backlogOver'] as const
-/** Columns lack them. */
-const OF_COLUMNS = ['tenants', 'lanes'] as const
+/** Only recordings have them. */
+const OF_COLUMNS = ['tenants', 'lanes', 'model'] as const
 const LANES = 'premium=0.2,interactive=0.5,batch=0.3'
 
 export const simulate = (): Command => {
@@ -87,7 +91,7 @@ export const simulate = (): Command => {
         'and says what it found. Equal seeds give equal results. Exit status 1: it failed, or broke a law.',
     )
     .option('--scenario <name>', 'one of those that --list lists')
-    .option('--trace <file>', 'TIMESTAMP,ContextTokens,GeneratedTokens, or of `headgate record`')
+    .option('--trace <file>', 'columns, JSON lines of Mooncake, or of `headgate record`')
     .option('--list', 'list the scenarios and what each may be given')
     .option('--seed <n>', 'every choice follows from it', seed, 1)
     .option('--config <file>', "headgate.yaml (default: the scenario's own, or defaults)")
@@ -115,12 +119,13 @@ export const simulate = (): Command => {
     .optionsGroup('Of a trace:')
     .option('--scale <k>', 'its arrivals k times closer, 0.01 to 1000', numberFrom(0.01, 1_000), 1)
     .option('--capacity <n>', 'slots that the provider really has', wholeFrom(1, 100_000), 60)
-    .option('--tenants <n>', 'of three columns: names, by a Zipf law', wholeFrom(1, 100_000), 200)
+    .option('--tenants <n>', 'of no recording: names, by a Zipf law', wholeFrom(1, 100_000), 200)
     .addOption(
-      new Option('--lanes <shares>', 'of three columns: NAME=SHARE,…')
+      new Option('--lanes <shares>', 'of no recording: NAME=SHARE,…')
         .argParser(lanesOf)
         .default(lanesOf(LANES), LANES),
     )
+    .option('--model <name>', 'of no recording: that all ask for (default: "claude")', modelOf)
     .option('--for <seconds>', 'only so many seconds of virtual time', positive)
     .option('--storm <from:for>', 'seconds in which the provider bears a fifth', stormOf)
   return besideOptions(options).action(async (flags: SimulateFlags, command: Command) => {
@@ -196,7 +201,7 @@ function check(flags: SimulateFlags, command: Command): void {
     throw new Misuse('--report, --record: expected two files, found the same one')
 }
 
-/** By its first character; a file that cannot be read is the simulator's to name. */
+/** By its first characters; a file that cannot be read is the simulator's to name. */
 function isRecording(path: string): boolean {
   if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false
   let file: number
@@ -205,14 +210,11 @@ function isRecording(path: string): boolean {
   } catch {
     return false
   }
-  const begin = Buffer.alloc(16)
-  const length = readSync(file, begin)
+  const bytes = Buffer.alloc(64)
+  const length = readSync(file, bytes)
   closeSync(file)
-  return begin
-    .toString('utf8', 0, length)
-    .replace(/^\uFEFF/, '')
-    .trimStart()
-    .startsWith('{')
+  const begin = bytes.toString('utf8', 0, length).replace(/^\uFEFF/, '')
+  return beginsRecording(begin) && !beginsMooncake(begin)
 }
 
 function jobOf(flags: SimulateFlags): Job {
@@ -267,8 +269,9 @@ function whatOf(flags: SimulateFlags): RunJob['what'] {
     const slots = flags.reserved ?? flags.hold ?? null
     return { kind: 'scenario', name, load, reserved: slots, noise, part }
   }
-  const { trace: path, scale, capacity, tenants, lanes, for: forS = null, storm = null } = flags
-  return { kind: 'trace', path, scale, capacity, tenants, lanes, forS, storm }
+  const { trace: path, scale, capacity, tenants, lanes, model, for: forS = null } = flags
+  const of = { path, scale, capacity, tenants, lanes, forS, storm: flags.storm ?? null }
+  return { kind: 'trace', ...of, ...(model === undefined ? {} : { model }) }
 }
 
 /** Asks the simulator and waits for its end. */

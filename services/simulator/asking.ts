@@ -26,8 +26,9 @@ export class Asking implements Reply {
 
   /** `deadlineMs`: the time that it has left; null: the lane's. */
   words(deadlineMs: Millis | null): Incoming {
-    const { tenant, lane, id, model, stream, maxTokens, body, degrade, headers } = this.request
-    const words = { tenant, lane, id, model, stream, maxTokens, body, degrade, headers }
+    const { tenant, lane, id, model, stream, maxTokens, prefix, body } = this.request
+    const { degrade, headers } = this.request
+    const words = { tenant, lane, id, model, stream, maxTokens, prefix, body, degrade, headers }
     return { ...words, deadlineMs, reply: this }
   }
 

@@ -238,8 +238,10 @@ const secondsOf = (ms: Millis): Seconds => ms / 1_000
 
 /** A job as it is asked for, without its end. */
 function wordsOf(request: SimRequest) {
-  const { tenant, lane, id, model, stream, maxTokens, deadlineMs, body, degrade, headers } = request
-  return { tenant, lane, id, model, stream, maxTokens, deadlineMs, body, degrade, headers }
+  const { tenant, lane, id, model, stream, maxTokens, deadlineMs, prefix, body } = request
+  const { degrade, headers } = request
+  const words = { tenant, lane, id, model, stream, maxTokens, deadlineMs, prefix }
+  return { ...words, body, degrade, headers }
 }
 
 /** A scheduler that tells when it answers a job. */

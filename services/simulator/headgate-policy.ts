@@ -115,9 +115,10 @@ export class HeadgatePolicy implements SchedulingPolicy, Provider {
   }
 
   #letIn(request: SimRequest): void {
-    const { tenant, lane, id, model, stream, maxTokens, body, degrade, headers, reply } = request
-    const asked = { tenant, lane, id, model, stream, maxTokens, body, degrade, headers, reply }
-    this.ask(request, { ...asked, deadlineMs: NEVER })
+    const { tenant, lane, id, model, stream, maxTokens, prefix, body } = request
+    const { degrade, headers, reply } = request
+    const asked = { tenant, lane, id, model, stream, maxTokens, prefix, body, degrade, headers }
+    this.ask(request, { ...asked, reply, deadlineMs: NEVER })
     if (request.deadlineMs === null) return
     this.#options.clock.after(request.deadlineMs, () => {
       if (request.answers === 0) this.withdraw(request)

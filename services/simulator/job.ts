@@ -1,5 +1,8 @@
 /** What may be asked of the simulator, and what it answers; both cross a process border as plain data. */
 import type { Millis, Seconds } from '#contracts/units'
+import type { MoneyFigures } from './money-job.ts'
+
+export { hasBill, MONEY_FIGURES, MONEY_ROWS, type MoneyFigures } from './money-job.ts'
 
 /** headgate: the scheduler itself. classic: the same with the plain limit rule (`mode: classic`). The others are
  *  what people run today: sdk, the Anthropic SDK with its own retries, each call given up at its deadline;
@@ -85,16 +88,18 @@ export interface ScenarioJob {
 
 export interface TraceJob {
   kind: 'trace'
-  /** Three columns, or what `headgate record` wrote. */
+  /** Columns, JSON lines of Mooncake, or what `headgate record` wrote. */
   path: string
   /** Times its own speed: arrivals come closer, services stay as they are. */
   scale: number
   /** Slots that the provider really has and does not tell. */
   capacity: number
-  /** For three columns only: names t1 to tN, by a Zipf law with exponent 1.1. */
+  /** Not of a recording: names t1 to tN, by a Zipf law with exponent 1.1. */
   tenants: number
-  /** For three columns only: share of each lane; they add up to 1. */
+  /** Not of a recording: share of each lane; they add up to 1. */
   lanes: { name: string; share: number }[]
+  /** Not of a recording: that all ask for; absent: `claude`. */
+  model?: string
   /** Only the arrivals of the first so many seconds of virtual time; null: all. */
   forS: Seconds | null
   /** A window in which the provider answers 529 beyond a fifth of its capacity; null: none. */
@@ -137,23 +142,6 @@ export interface RunResult {
   /** Of the simulation alone; figures and the best possible are worked out afterwards. */
   wall_ms: Millis
   series: Series
-}
-
-/** What was used and would be paid; over several seeds the mean. */
-export interface MoneyFigures extends MoneyRow {
-  /** The dearest. */
-  tenants: (MoneyRow & { tenant: string })[]
-  /** Tenants that are not listed. */
-  more: number
-}
-
-export interface MoneyRow {
-  calls: number
-  tokens: number
-  /** Of models whose price is known. */
-  cost_usd: number
-  /** Of the others. */
-  unpriced_tokens: number
 }
 
 /** What became of a backlog, and of everybody else beside it; over several seeds times are the worst, counts the

@@ -7,7 +7,8 @@
  *  get more. Soft overload serves more than its capacity to whoever pushes; there this is no bound. */
 import { IndexedHeap, type HeapItem } from '#core/estimators/indexed-heap'
 import type { Seconds } from '#contracts/units'
-import type { Fault, PerMinute, ProviderSettings } from './provider-model.ts'
+import type { Fault, ProviderSettings } from './provider-model.ts'
+import type { PerMinute } from './quota-bucket.ts'
 import type { Source } from './workload.ts'
 
 export interface Optimum {
@@ -26,6 +27,8 @@ interface Waiting extends HeapItem {
   left: number
   service: Seconds
   input: number
+  /** Of it, what no cache can have: what the quota counts at least. */
+  uncached: number
   output: number
   /** It must be over by then. */
   endBy: Seconds
@@ -71,6 +74,7 @@ function arrivalsOf(source: Source): (second: Seconds) => Waiting[] {
         left: 1,
         service,
         input: next.work.inputTokens,
+        uncached: next.work.inputTokens - (next.asked.marked?.tokens ?? 0),
         output: next.work.outputTokens,
         endBy: deadline < service ? -Infinity : next.at / 1_000 + deadline,
       })
@@ -109,14 +113,14 @@ function pour(
       one.left,
       (slots * passing) / one.service,
       budgets.requests.level,
-      budgets.input.level / Math.max(1, one.input),
+      budgets.input.level / Math.max(1, one.uncached),
       budgets.output.level / Math.max(1, one.output),
     )
     if (part <= 0) break
     one.left -= part
     slots -= (part * one.service) / passing
     budgets.requests.level -= part
-    budgets.input.level -= part * one.input
+    budgets.input.level -= part * one.uncached
     budgets.output.level -= part * one.output
     total.work += part * one.service
     total.requests += part

@@ -6,14 +6,15 @@
  *  take n / c times as long, and beyond 2 c one more is answered 529. `soft`, as control-laws §17 has it: with n
  *  attempts in flight, the new one and those that will be refused included, an attempt is answered 529 with
  *  probability min(1, 1.5 (1 - c / n)) after 0.3 to 0.8 s; it serves more than c to whoever pushes. Quota: continuous
- *  buckets of requests, uncached input (taken at admission) and output (drained while an answer is written);
+ *  buckets of requests, uncached input (taken at admission; a prompt cache keeps prefixes) and output (drained while an answer is written);
  *  what does not fit is answered 429 after 0.15 s. Headers tell the account as of admission, token counts
  *  rounded to thousands. */
 import type { Millis, Seconds, Tokens } from '#contracts/units'
 import type { RateHeaders, Verdict, VerdictKind } from '#contracts/verdict'
 import { seeded, type Throw } from './chance.ts'
+import { NOTHING_CACHED, PromptCache, type Cached } from './prompt-cache.ts'
+import { Bucket, type PerMinute } from './quota-bucket.ts'
 import type { SimRequest } from './sim-request.ts'
-import { TOKENS_PER_SECOND } from './workload.ts'
 
 export interface ProviderSettings {
   /** Slots at an instant; Infinity: as many as are asked for. */
@@ -31,12 +32,6 @@ export interface ProviderSettings {
     headers: boolean
   }
   faults?: readonly Fault[]
-}
-
-export interface PerMinute {
-  /** Infinity: not limited then. */
-  limit: (at: Seconds) => number
-  burst: number
 }
 
 /** `reset`: no answer at all, at once. `throttled`: 429 with a retry-after. `unauthorised`: 401. `spent`: 402, the
@@ -86,7 +81,11 @@ export interface Plan {
   byFault?: boolean
   /** Where its model is counted for itself. */
   own?: Count
+  /** What it does with the prompt cache, where it marks a prefix. */
+  cached?: Cached
 }
+
+type Call = Pick<SimRequest, 'model' | 'work' | 'marked'>
 
 interface Count {
   inflight: number
@@ -112,6 +111,7 @@ export class ProviderModel {
   answers429 = 0
   answers529 = 0
   readonly #settings: ProviderSettings
+  readonly #cache = new PromptCache()
   readonly #overload: Throw
   readonly #delay: Throw
   readonly #faults: Throw
@@ -146,11 +146,12 @@ export class ProviderModel {
   }
 
   /** Would it serve one more call like this now? Nothing is taken by asking. */
-  wouldTake(request: Pick<SimRequest, 'model' | 'work'>, now: Millis): boolean {
+  wouldTake(request: Call, now: Millis): boolean {
     const at = now / 1_000
     const { faults = [], capacity } = this.#settings
     if (faults.some((one) => isOf(one, request.model, at))) return false
-    return this.#countOf(request.model).serving < capacity(at) && this.#waitOf(request, at) <= 0
+    if (this.#countOf(request.model).serving >= capacity(at)) return false
+    return this.#waitOf(this.#uncached(request, now), at) <= 0
   }
 
   /** Of those who share a capacity with this model. */
@@ -165,7 +166,7 @@ export class ProviderModel {
     const at = now / 1_000
     const fault = this.#fault(request, at)
     if (fault !== null) return this.#counted(fault)
-    const wait = this.#quotaWait(request, at)
+    const wait = this.#quotaWait(this.#uncached(request, now), at)
     if (wait > 0) return this.#counted(this.#throttled(wait, at))
     const capacity = this.#settings.capacity(at)
     const count = this.#countOf(request.model)
@@ -175,7 +176,12 @@ export class ProviderModel {
       return this.#counted(after(refusedIn, verdictOf('overloaded', 529)))
     }
     const slowed = this.#settings.overload === 'slow' ? (count.serving + 1) / capacity : 1
-    return this.#served(request, at, Math.max(1, slowed))
+    return this.#served(request, now, Math.max(1, slowed))
+  }
+
+  /** Input that is not read from the cache: what its quota counts. */
+  #uncached({ model, work, marked }: Call, now: Millis): Tokens {
+    return work.inputTokens - (marked === null ? 0 : this.#cache.read(model, marked, now))
   }
 
   /** When the 529 comes; null: none does. */
@@ -195,11 +201,12 @@ export class ProviderModel {
 
   /** It is over. */
   end(plan: Plan, now: Millis): void {
-    const { own } = plan
+    const { own, cached } = plan
     this.inflight--
     if (holdsSlot(plan)) this.serving--
     if (own !== undefined) own.inflight--
     if (own !== undefined && holdsSlot(plan)) own.serving--
+    if (cached !== undefined) this.#cache.end(cached, now)
     if (this.#output !== null && drains(plan)) this.#output.drain(-1, now / 1_000)
   }
 
@@ -221,19 +228,19 @@ export class ProviderModel {
   }
 
   /** Seconds until it would fit; 0: it fits, and is taken. */
-  #quotaWait(request: SimRequest, at: Seconds): Seconds {
-    const wait = this.#waitOf(request, at)
+  #quotaWait(uncached: Tokens, at: Seconds): Seconds {
+    const wait = this.#waitOf(uncached, at)
     if (wait > 0) return wait
     this.#requests?.take(1)
-    this.#input?.take(request.work.inputTokens)
+    this.#input?.take(uncached)
     this.#output?.drain(1, at)
     return 0
   }
 
-  #waitOf({ work }: Pick<SimRequest, 'work'>, at: Seconds): Seconds {
+  #waitOf(uncached: Tokens, at: Seconds): Seconds {
     return Math.max(
       this.#requests?.waitFor(1, at) ?? 0,
-      this.#input?.waitFor(work.inputTokens, at) ?? 0,
+      this.#input?.waitFor(uncached, at) ?? 0,
       this.#output?.waitFor(1, at) ?? 0,
     )
   }
@@ -247,9 +254,14 @@ export class ProviderModel {
     })
   }
 
-  #served(request: SimRequest, at: Seconds, stretch: number): Plan {
+  #served(request: SimRequest, now: Millis, stretch: number): Plan {
     const { quota } = this.#settings
-    return served(request, stretch, quota?.headers === true ? this.#headers(at) : null)
+    const { model, marked, work } = request
+    const rate = quota?.headers === true ? this.#headers(now / 1_000) : null
+    if (marked === null) return served(request, { stretch, rate })
+    const answersAt = now + Math.round(stretch * work.ttftMs)
+    const cached = this.#cache.start(model, marked, { now, answersAt })
+    return { ...served(request, { stretch, rate, cached }), cached }
   }
 
   #headers(at: Seconds): RateHeaders {
@@ -282,52 +294,11 @@ const holdsSlot = ({ verdict }: Plan): boolean => verdict.status === 200 || verd
 
 const thousand = (tokens: Tokens): Tokens => Math.round(tokens / 1_000) * 1_000
 
-/** A continuous bucket that may be drained at a rate, and go into debt by it. */
-class Bucket {
-  readonly #of: PerMinute
-  #level: number
-  #at: Seconds = 0
-  /** Answers being written. */
-  #writing = 0
-
-  constructor(of: PerMinute) {
-    this.#of = of
-    this.#level = of.burst
-  }
-
-  limit(at: Seconds): number {
-    return this.#of.limit(at)
-  }
-
-  levelAt(at: Seconds): number {
-    if (this.#of.limit(at) === Infinity) return this.#of.burst
-    const gain = this.#of.limit(at) / 60 - this.#writing * TOKENS_PER_SECOND
-    return Math.min(this.#of.burst, this.#level + gain * (at - this.#at))
-  }
-
-  waitFor(need: number, at: Seconds): Seconds {
-    const missing = Math.min(need, this.#of.burst) - this.#roll(at)
-    if (this.#of.limit(at) === Infinity) return 0
-    return missing <= 1e-9 ? 0 : missing / (this.#of.limit(at) / 60)
-  }
-
-  take(need: number): void {
-    this.#level -= need
-  }
-
-  drain(answers: 1 | -1, at: Seconds): void {
-    this.#roll(at)
-    this.#writing += answers
-  }
-
-  #roll(at: Seconds): number {
-    this.#level = this.levelAt(at)
-    this.#at = at
-    return this.#level
-  }
-}
-
-function served({ work, stream }: SimRequest, stretch: number, rate: RateHeaders | null): Plan {
+function served(
+  { work, stream }: SimRequest,
+  of: { stretch: number; rate: RateHeaders | null; cached?: Cached },
+): Plan {
+  const { stretch, rate, cached = NOTHING_CACHED } = of
   const ttftMs = stream ? Math.round(stretch * work.ttftMs) : null
   return {
     endsInMs: Math.round(stretch * work.serviceMs),
@@ -336,9 +307,9 @@ function served({ work, stream }: SimRequest, stretch: number, rate: RateHeaders
     verdict: {
       ...verdictOf('ok', 200),
       usage: {
-        inputTokens: work.inputTokens,
-        cacheCreationTokens: 0,
-        cacheReadTokens: 0,
+        inputTokens: work.inputTokens - cached.written - cached.read,
+        cacheCreationTokens: cached.written,
+        cacheReadTokens: cached.read,
         outputTokens: work.outputTokens,
       },
       ttftMs,
@@ -390,7 +361,7 @@ function faultPlan(fault: Fault, request: SimRequest): Plan {
     case 'spent':
       return after(REFUSED_AFTER, { ...verdictOf('key_stop', 402), spendLimit: true })
     case 'slow':
-      return { ...served(request, fault.factor ?? 4, null), byFault: true }
+      return { ...served(request, { stretch: fault.factor ?? 4, rate: null }), byFault: true }
   }
 }
 

@@ -1,6 +1,15 @@
 /** One self-contained HTML page about runs that stand side by side. It loads nothing: scripts and styles are
  *  in it, and its Content-Security-Policy names them by hash. Every text is escaped. */
-import { firstRows, IN_FIRST, LANE_FIGURES, MEMBER_FIGURES, type RunResult } from './job.ts'
+import {
+  firstRows,
+  hasBill,
+  IN_FIRST,
+  LANE_FIGURES,
+  MEMBER_FIGURES,
+  MONEY_FIGURES,
+  MONEY_ROWS,
+  type RunResult,
+} from './job.ts'
 import { plotsOf, type Plot } from './report-plots.ts'
 
 export interface PageAssets {
@@ -44,6 +53,7 @@ ${figuresOf(results)}
 <noscript><p>The plots need JavaScript; the tables do not.</p></noscript>
 ${plots.map(plotOf).join('\n')}
 ${lanesOf(results)}
+${billsOf(results)}
 ${instancesOf(results)}
 </main>
 <script type="application/json" id="plots">${inScript(plots)}</script>
@@ -162,6 +172,21 @@ function lanesOf(results: readonly RunResult[]): string {
   )
   const head = ['lane', 'run', ...LANE_FIGURES.map(({ said }) => said)]
   return table({ caption: 'Lanes', head, rows })
+}
+
+/** By tenant, the dearest first, then all of them. */
+function billsOf(results: readonly RunResult[]): string {
+  const rows = results.flatMap(({ label, money }) => {
+    if (!hasBill(money)) return []
+    const tenants = money.tenants.slice(0, MONEY_ROWS)
+    return [...tenants, { ...money, tenant: 'all' }].map((one) => [
+      one.tenant,
+      label,
+      ...MONEY_FIGURES.map(({ name }) => number(one[name])),
+    ])
+  })
+  const head = ['tenant', 'run', ...MONEY_FIGURES.map(({ said }) => said)]
+  return table({ caption: 'Cost', head, rows })
 }
 
 function instancesOf(results: readonly RunResult[]): string {

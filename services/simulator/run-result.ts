@@ -22,14 +22,19 @@ export function resultOf(
   const backlog = one ? backlogFigures(all) : null
   const restarts = one ? restartFigures(all) : null
   const fleet = one ? fleetFigures(all) : null
-  const money = moneyFigures(all.all.map(({ facts }) => facts.spent))
+  const parts = new Set(all.all.map(({ part }) => part)).size
+  const money = moneyFigures(
+    all.all.map(({ facts }) => facts.spent),
+    all.all.length / parts,
+  )
   const seen = new Set(all.all.flatMap(({ tally }) => [...tally.lanes.keys()]))
   const configured = config.lanes.map((lane) => lane.name).filter((name) => seen.has(name))
   const names = [...new Set([...configured, ...seen])]
   return {
     label: run.label,
     policy: run.policy,
-    figures,
+    figures:
+      money === null || money.cost_usd === 0 ? figures : { ...figures, cost_usd: money.cost_usd },
     lanes: Object.fromEntries(names.map((name) => [name, laneFigures(all, name)])),
     guardrails: guardrailsOf(all, config),
     violations: worlds.reduce((sum, { world }) => sum + world.violations, 0),

@@ -1,6 +1,7 @@
 /** The acceptance scenarios of control-laws §17 and those beyond it, as data: who asks, what the provider
  *  gives, what is measured, what must be met. A scenario has one or more parts, each a run of its own. */
 import type { Scenario } from './scenario.ts'
+import { agents } from './scenarios-agents.ts'
 import {
   steady,
   morning,
@@ -42,6 +43,7 @@ export const SCENARIOS: readonly Scenario[] = [
   besideBacklog,
   restarts,
   fleet,
+  agents,
   ...overloads,
 ]
 

@@ -3,6 +3,7 @@
 import type { Millis, Tokens } from '#contracts/units'
 import type { Accounting, DegradeStep, Refusal, UpstreamHeaders } from '#contracts/messages'
 import type { Incoming, Reply } from '#ports'
+import type { Marked } from './prompt-cache.ts'
 import type { Counted } from './tally.ts'
 
 /** What the provider will do for it, known to nobody before. */
@@ -11,6 +12,7 @@ export interface Work {
   serviceMs: Millis
   /** Of it, until the first byte of a streamed answer. */
   ttftMs: Millis
+  /** All of the prompt, whatever of it a cache has. */
   inputTokens: Tokens
   outputTokens: Tokens
 }
@@ -22,6 +24,8 @@ export interface Asked {
   stream: boolean
   maxTokens: Tokens
   deadlineMs: Millis | null
+  /** What of its prompt it marks to be cached; absent: nothing. */
+  marked?: Marked
 }
 
 export type How = 'completed' | 'refused' | 'failed'
@@ -36,6 +40,9 @@ export class SimRequest implements Incoming, Reply {
   readonly stream: boolean
   readonly maxTokens: Tokens
   readonly deadlineMs: Millis | null
+  /** What it shares with others, and the name of it, by which a scheduler knows it; null: nothing. */
+  readonly marked: Marked | null
+  readonly prefix: string | null
   readonly id: string
   readonly body: Uint8Array
   readonly degrade = NO_STEPS
@@ -75,6 +82,8 @@ export class SimRequest implements Incoming, Reply {
     this.stream = asked.stream
     this.maxTokens = asked.maxTokens
     this.deadlineMs = asked.deadlineMs
+    this.marked = asked.marked ?? null
+    this.prefix = asked.marked?.name ?? null
     this.index = of.index
     this.durable = of.durable ?? false
     this.id = `r${of.index}`

@@ -3,6 +3,7 @@
 import { configFile, resolve, type Config } from '#contracts/config'
 import type { Seconds } from '#contracts/units'
 import { loadConfig } from '#platform/config/load'
+import { cacheFigures } from './cache-figures.ts'
 import { configOf, shippedConfig } from './common.ts'
 import { Run } from './figures.ts'
 import type { Fleet, Restart, RunJob, RunResult } from './job.ts'
@@ -62,7 +63,10 @@ export async function simulateScenario(
     }
   }
   const figuresOf = new Run(worlds.map((one) => one.run))
-  const figures = { ...figuresOf.common(), ...finite(scenario.figures(figuresOf)) }
+  const figures = {
+    ...{ ...figuresOf.common(), ...cacheFigures(figuresOf) },
+    ...finite(scenario.figures(figuresOf)),
+  }
   const must = what.part < 1 ? {} : scenario.must(parameters)
   return {
     ...resultOf(run, worlds, figures, options.series),
@@ -169,7 +173,8 @@ async function simulateTrace(
     ...{ backlog: run.backlog, like: null, restarts: run.restarts, fleet: run.fleet },
     record: options.record,
   })
-  const figures = new Run([world.run]).common()
+  const figuresOf = new Run([world.run])
+  const figures = { ...figuresOf.common(), ...cacheFigures(figuresOf) }
   return {
     ...resultOf(run, [world], figures, options.series),
     scenario: null,

@@ -1,6 +1,6 @@
 /** What happened, counted: by lane, by tenant and by second. Windows are cut out of the seconds afterwards,
  *  so that no figure needs a counter of its own. */
-import type { Millis, Seconds } from '#contracts/units'
+import type { Millis, Seconds, Tokens } from '#contracts/units'
 import type { Verdict } from '#contracts/verdict'
 import type { ProviderModel } from './provider-model.ts'
 import type { OverloadRow } from './overload.ts'
@@ -43,6 +43,8 @@ export class Tally {
   /** Tokens of answers that came in time and began in the window. */
   usefulInput = 0
   usefulOutput = 0
+  /** Input of all answers: what no cache had, what was written to it and what was read from it. */
+  readonly prompts: Prompts = { fresh: 0, written: 0, read: 0 }
   /** Every call that is over, in order of its end; null: not kept. */
   readonly calls: OverloadRow[] | null
 
@@ -91,6 +93,7 @@ export class Tally {
     const seconds = Math.min(now / 1_000, this.until) - from
     if (verdict.kind === 'ok') {
       const work = seconds / stretch
+      this.#read(verdict.usage)
       tenant.served += work
       const { deadlineMs } = request
       if (deadlineMs !== null && now - request.arrivedAt > deadlineMs) return
@@ -116,6 +119,13 @@ export class Tally {
       this.wasted += seconds
       this.attempts--
     }
+  }
+
+  #read(usage: Verdict['usage']): void {
+    if (usage === null) return
+    this.prompts.fresh += usage.inputTokens
+    this.prompts.written += usage.cacheCreationTokens
+    this.prompts.read += usage.cacheReadTokens
   }
 
   settled(request: SimRequest, how: How, code: string | null, now: Millis): void {
@@ -165,6 +175,12 @@ export class Tally {
       lane.perSecond.queued.set(now, of.queued(name))
     }
   }
+}
+
+export interface Prompts {
+  fresh: Tokens
+  written: Tokens
+  read: Tokens
 }
 
 /** Where a request is counted; looked up once. */

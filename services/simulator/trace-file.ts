@@ -1,8 +1,17 @@
-/** Opens a trace for a simulation, of either kind, and says who asks for what and when. */
+/** Opens a trace for a simulation, of whatever kind, and says who asks for what and when. */
 import { createReadStream } from 'node:fs'
+import { beginsMooncake, readMooncake } from '#contracts/mooncake-trace'
 import { beginsRecording, readRecording, type RecordedRequest } from '#contracts/recording'
-import { linesOf, readColumns, TraceError, type Lines } from '#contracts/trace-file'
+import {
+  linesOf,
+  readColumns,
+  TraceError,
+  type Lines,
+  type TraceReading,
+} from '#contracts/trace-file'
 import type { Millis, Tokens } from '#contracts/units'
+import type { Marked } from './prompt-cache.ts'
+import { NODES_MAX, SharedBlocks, type Run } from './shared-blocks.ts'
 
 /** Null is what the file does not tell: the simulation chooses, or the lane's own value holds. */
 export interface TraceArrival {
@@ -16,6 +25,8 @@ export interface TraceArrival {
   outputTokens: Tokens
   maxTokens: Tokens | null
   deadlineMs: Millis | null
+  /** What of its input it marks to be cached. */
+  marked: Marked | null
 }
 
 /** Sorted by time, at most `ROWS_MAX`. A recorded request whose tokens nobody has counted, since it was
@@ -43,20 +54,39 @@ export async function arrivalsOf(
   const reading = { path: of.path, untilS: of.untilMs === null ? Infinity : of.untilMs / 1_000 }
   const first = await lines.next()
   const all: Lines = first.done === true ? [] : from(first.value, lines)
+  if (first.done !== true && beginsMooncake(first.value)) return ofMooncake(all, reading)
   if (first.done !== true && beginsRecording(first.value))
     return ofRecording(await readRecording(all, reading), of.path)
   const { rows } = await readColumns(all, reading)
-  return rows.map(({ atS, input, output }) => ({
-    atMs: atS * 1_000,
-    tenant: null,
-    lane: null,
-    model: null,
-    stream: null,
-    inputTokens: input,
-    outputTokens: output,
-    maxTokens: null,
-    deadlineMs: null,
-  }))
+  return rows.map((row) => unnamed(row, row.prefix ?? null))
+}
+
+/** A row that says nothing of who asks. */
+const unnamed = (
+  { atS, input, output }: { atS: number; input: Tokens; output: Tokens },
+  marked: Marked | null,
+): TraceArrival => ({
+  ...{ tenant: null, lane: null, model: null, stream: null, maxTokens: null, deadlineMs: null },
+  atMs: atS * 1_000,
+  inputTokens: input,
+  outputTokens: output,
+  marked,
+})
+
+async function ofMooncake(lines: Lines, of: TraceReading): Promise<TraceArrival[]> {
+  const shared = new SharedBlocks()
+  const rows: { atS: number; input: Tokens; output: Tokens; run: Run }[] = []
+  for await (const { blocks, ...row } of readMooncake(lines, of)) {
+    const run = shared.add(blocks)
+    if (run === null)
+      throw new TraceError(
+        `${of.path}: more than ${NODES_MAX} different beginnings of prompts in the first ${Math.round(row.atS)} s; take less of the file's time with --for, or cut the file`,
+      )
+    rows.push({ ...row, run })
+  }
+  if (rows.length === 0) throw new TraceError(`${of.path}: no line of a call`)
+  const marks = shared.marks(rows)
+  return rows.map((row, at) => unnamed(row, marks[at] ?? null))
 }
 
 async function* from(first: string, rest: AsyncGenerator<string>): AsyncGenerator<string> {
@@ -91,6 +121,7 @@ function ofRecording(all: readonly RecordedRequest[], path: string): TraceArriva
     outputTokens: request.output_tokens ?? output(request.lane),
     maxTokens: request.max_tokens,
     deadlineMs: request.deadline_ms,
+    marked: null,
   }))
 }
 

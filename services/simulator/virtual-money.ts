@@ -1,8 +1,8 @@
 /** Money in virtual time: budgets, granted at once by the same law as over a real store, and what all calls used and
  *  cost, by tenant. What an instance had in hand goes with it when it dies. */
 import type { Config } from '#contracts/config'
-import { paidFor } from '#contracts/cost'
-import type { MicroUsd } from '#contracts/prices'
+import { paidFor, type Paid } from '#contracts/cost'
+import { priceOf, type MicroUsd } from '#contracts/prices'
 import { SOFT_MARK } from '#contracts/tenant-limits'
 import type { Tokens } from '#contracts/units'
 import type { Account, Allowance } from '#core/model/account'
@@ -22,7 +22,18 @@ export interface Spent {
   cost: MicroUsd
   /** Tokens of the others. */
   unpriced: Tokens
+  /** Into the provider's prompt cache, and from it. */
+  written: Tokens
+  read: Tokens
+  /** Read by calls that had waited for another to write it, and what they would have paid more to write it too. */
+  saved: Tokens
+  savedCost: MicroUsd
 }
+
+export const nothingSpent = (): Spent => ({
+  ...{ calls: 0, tokens: 0, cost: 0, unpriced: 0 },
+  ...{ written: 0, read: 0, saved: 0, savedCost: 0 },
+})
 
 export class VirtualMoney {
   readonly spent = new Map<string, Spent>()
@@ -55,10 +66,10 @@ export class VirtualMoney {
     loop.grant({ account: name, span, unit, grant })
   }
 
-  #count({ tenant, model, kind, usage, batch = false }: Used): void {
+  #count({ tenant, model, kind, usage, batch = false, waitedForPrefix = false }: Used): void {
     if (usage === null || kind === 'preempted') return
     const name = this.spent.has(tenant) || this.spent.size < TENANTS_MAX ? tenant : OTHER
-    const of = this.spent.get(name) ?? { calls: 0, tokens: 0, cost: 0, unpriced: 0 }
+    const of = this.spent.get(name) ?? nothingSpent()
     this.spent.set(name, of)
     of.calls++
     for (const hop of paidFor(usage, { model, prices: this.#config().prices, batch })) {
@@ -67,6 +78,15 @@ export class VirtualMoney {
       of.tokens += tokens
       if (hop.cost === null) of.unpriced += tokens
       else of.cost += hop.cost
+      of.written += hop.cacheCreationTokens
+      of.read += hop.cacheReadTokens
+      if (waitedForPrefix) this.#save(of, hop)
     }
+  }
+
+  #save(of: Spent, { model, cacheReadTokens: read }: Paid): void {
+    const price = priceOf(this.#config().prices, model)
+    of.saved += read
+    if (price !== null) of.savedCost += read * (price.cacheWrite5m - price.cacheRead)
   }
 }

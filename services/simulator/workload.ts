@@ -2,6 +2,7 @@
  *  can see. All policies meet the same arrivals with the same services. */
 import type { Millis, Seconds, Tokens } from '#contracts/units'
 import { exponential, lognormal, seeded, zipf, type Throw } from './chance.ts'
+import type { Marked } from './prompt-cache.ts'
 import type { Asked, Work } from './sim-request.ts'
 import type { TraceArrival } from './trace-file.ts'
 
@@ -140,7 +141,8 @@ const MAX_TOKENS = [256, 1_024, 4_096, 16_384, 65_536]
 export const ZIPF_EXPONENT = 1.1
 
 /** A trace's arrivals, `scale` times as dense. A row without tenant or lane gets them by dice, every second
- *  call is streamed, and a call holds its slot for a time to first token and 60 tokens a second. */
+ *  call is streamed, and a call holds its slot for a time to first token and 60 tokens a second. Rows that mark the same
+ *  prefix are of one tenant: that of the first of them. */
 export function traced(
   rows: readonly TraceArrival[],
   of: {
@@ -148,6 +150,8 @@ export function traced(
     scale: number
     tenants: number
     lanes: readonly { name: string; share: number }[]
+    /** That is asked where the row does not say; absent: `claude`. */
+    model?: string
     until: Seconds
   },
 ): Source {
@@ -161,12 +165,14 @@ export function traced(
   const times = seeded(of.seed, 'trace services')
   const ttft = lognormal(TRACE_TTFT)
   const names = Array.from({ length: of.tenants }, (_, i) => `t${i + 1}`)
+  /** Whose a prefix is; at most one for each row. */
+  const owners = new Map<string, string>()
   let row = 0
   return {
     next() {
       const one = rows[row++]
       if (one === undefined || one.atMs > of.until * of.scale * 1_000) return null
-      const tenant = names[tenants()]!
+      const tenant = ownerOf(owners, one.marked, names[tenants()]!)
       const lane = drawnLane(of.lanes, lanes())
       const stream = streams() < 0.5
       const ttftMs = Math.max(1, Math.round(ttft(times) * 1_000))
@@ -176,11 +182,12 @@ export function traced(
         asked: {
           tenant: one.tenant ?? tenant,
           lane: one.lane ?? lane,
-          model: one.model ?? 'claude',
+          model: one.model ?? of.model ?? 'claude',
           stream: one.stream ?? stream,
           maxTokens:
             one.maxTokens ?? MAX_TOKENS.find((most) => most >= outputTokens) ?? outputTokens,
           deadlineMs: one.deadlineMs,
+          ...(one.marked === null ? {} : { marked: one.marked }),
         },
         work: {
           serviceMs: ttftMs + Math.round((outputTokens / TOKENS_PER_SECOND) * 1_000),
@@ -191,6 +198,13 @@ export function traced(
       }
     },
   }
+}
+
+function ownerOf(owners: Map<string, string>, marked: Marked | null, drawn: string): string {
+  if (marked === null) return drawn
+  const owner = owners.get(marked.name) ?? drawn
+  owners.set(marked.name, owner)
+  return owner
 }
 
 function drawnLane(lanes: readonly { name: string; share: number }[], drawn: number): string {

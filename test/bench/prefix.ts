@@ -4,6 +4,7 @@ import type { AttemptCall } from '#ports'
 import { seededDice, type Dice } from '#core/estimators/dice'
 import { LoopWorld } from '../support/loop-world.ts'
 import { verdictOf, type Act } from '../support/scripted-provider.ts'
+import { benchMooncake } from './prefix-mooncake.ts'
 import { quantile, sayTable } from './report.ts'
 
 /** Groups of siblings, each of one prefix of its own. */
@@ -72,6 +73,7 @@ export async function benchPrefix(): Promise<void> {
       ],
     )
   }
+  await benchMooncake()
 }
 
 async function run(of: { waitMs: number; slots: number }): Promise<Run> {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { jsonOf, tablesOf } from '../../services/cli/simulate-report.ts'
+import { mooncakeLines } from '../support/mooncake-trace.ts'
 import { runResult } from '../support/simulation.ts'
 import { inRoot } from '../support/tree.ts'
 
@@ -25,6 +26,8 @@ const recorded = join(dir, 'recorded.ndjson')
 writeFileSync(recorded, '\uFEFF{"headgate":"recording","version":1}\n')
 const tight = join(dir, 'tight.yaml')
 writeFileSync(tight, 'concurrency_limit: { initial: 8, ceiling: 8 }\n')
+const mooncake = join(dir, 'mooncake.jsonl')
+writeFileSync(mooncake, mooncakeLines({ seed: 1, seconds: 30 }).join('\n'))
 const of = { scale: 1, capacity: 60 }
 const fleet = (...more: string[]): string[] => ['--trace', trace, '--instances', '2', ...more]
 
@@ -51,6 +54,8 @@ describe('headgate simulate', () => {
     [['--trace', trace, '--capacity', '0'], 'expected a whole number from 1 to 100000'],
     [['--trace', trace, '--tenants', 'many'], 'expected a whole number from 1 to 100000'],
     [['--trace', trace, '--lanes', 'premium'], 'expected NAME=SHARE,…'],
+    [['--trace', trace, '--model', 'a b'], 'expected the name of a model'],
+    [['--trace', recorded, '--model', 'x'], `--model: ${recorded} is a recording`],
     [['--trace', trace, '--lanes', 'a=0.5,a=0.5'], 'a lane stands twice'],
     [['--trace', trace, '--lanes', 'a=0.5,b=0.4'], 'must add up to 1; they are 0.9'],
     [['--trace', trace, '--for', '0'], 'expected a number above 0'],
@@ -186,6 +191,28 @@ describe('headgate simulate', () => {
     expect(found['backlog']).toMatchObject({ jobs: 40, completed: 40, left: 0, expired: 0 })
     expect(found['restarts']).toMatchObject({ deaths: [{ at_s: 5, for_s: 5 }, { for_s: 3 }] })
     expect(found).not.toHaveProperty('said')
+  })
+
+  test('says what a configuration saves on prompts that calls share, by tenant and side by side', () => {
+    const waits = join(dir, 'waits.yaml')
+    writeFileSync(waits, 'scheduling: { prefix_wait_ms: 5000 }\n')
+    const report = join(dir, 'shared.html')
+    const asked = ['--trace', mooncake, '--tenants', '3', '--model', 'claude-sonnet-4-5']
+    const { status, stdout, stderr } = run(...asked, '--vs', waits, '--report', report)
+    expect([status, stderr]).toEqual([0, ''])
+    expect(stdout).toContain('- the prompt cache: ')
+    expect(stdout).toMatch(/│ prefix_saved_tokens +│ 0 +│ \d{6,} +│/)
+    expect(stdout).toMatch(/│ cost_usd +│ [\d.]+ +│ [\d.]+ +│/)
+    expect(stdout).toMatch(/│ of waits.yaml │ +│/)
+    expect(Math.max(...stdout.split('\n').map((line) => [...line].length))).toBeLessThanOrEqual(100)
+    expect(readFileSync(report, 'utf8')).toContain('<h2>Cost</h2>')
+    const { runs } = JSON.parse(run(...asked, '--vs', waits, '--json').stdout) as {
+      runs: { money: Record<string, number> }[]
+    }
+    const [off, on] = runs.map(({ money }) => money)
+    expect(off?.['prefix_saved_usd']).toBe(0)
+    expect(on?.['prefix_saved_usd']).toBeGreaterThan(0)
+    expect(on?.['cost_usd']).toBeLessThan(off?.['cost_usd'] ?? 0)
   })
 
   test('puts a backlog and a death beside a scenario of one part', () => {

@@ -63,6 +63,7 @@ export const CASES: readonly Case[] = [
   one('backlog'),
   one('restarts'),
   one('fleet'),
+  one('agents'),
   one('slow'),
   one('soft'),
   one('overload'),

@@ -135,6 +135,37 @@ describe('whether it would take one more', () => {
   })
 })
 
+describe('a prefix that calls share', () => {
+  const marked = { name: 'a', tokens: 30_000 }
+  const call = { marked, inputTokens: 30_500, ttftMs: 1_000, serviceMs: 4_000 }
+
+  test('is told as written by the first and as read by the next', () => {
+    const provider = model()
+    const usage = (now: number) => start(provider, now, call).verdict.usage
+    const own = { inputTokens: 500, outputTokens: 60 }
+    expect(usage(0)).toEqual({ ...own, cacheCreationTokens: 30_000, cacheReadTokens: 0 })
+    expect(usage(500)).toEqual({ ...own, cacheCreationTokens: 30_000, cacheReadTokens: 0 })
+    expect(usage(1_000)).toEqual({ ...own, cacheCreationTokens: 0, cacheReadTokens: 30_000 })
+  })
+
+  test('counts against the input quota while it is written, and not when it is read', () => {
+    const quota = { input: { limit: () => 60, burst: 31_500 }, headers: false }
+    const provider = model({ quota })
+    expect(start(provider, 0, call).verdict.kind).toBe('ok')
+    expect(start(provider, 0, call).verdict.status).toBe(429)
+    expect(provider.wouldTake(requestOf(call), 1_000)).toBe(true)
+    expect(start(provider, 1_000, call).verdict.kind).toBe('ok')
+  })
+
+  test('is not in the cache where the call was ended before it answered, or refused', () => {
+    const provider = model({ capacity: (at) => (at < 0.5 ? 1 : Infinity) })
+    const first = start(provider, 0, call)
+    expect(start(provider, 0, call).verdict.kind).toBe('overloaded')
+    provider.end(first, 900)
+    expect(start(provider, 1_000, call).verdict.usage?.cacheReadTokens).toBe(0)
+  })
+})
+
 describe('capacity that slows', () => {
   const full = (serving: number): { provider: ProviderModel; next: Plan } => {
     const provider = model({ overload: 'slow', capacity: (at) => (at < 1 ? Infinity : 10) })

@@ -7,7 +7,7 @@ import { simulateScenario } from '../../services/simulator/simulate.ts'
 import { CASES, SEEDS } from '../sim/cases.ts'
 import { read } from '../support/tree.ts'
 
-const AFFORDABLE = ['S2', 'S4', 'S5', 'S6', 'S7', 'S8', 'S10', 'steady', 'swinging', 'models', 'tokens', 'giants', 'backlog', 'restarts', 'fleet'] // prettier-ignore
+const AFFORDABLE = ['S2', 'S4', 'S5', 'S6', 'S7', 'S8', 'S10', 'steady', 'swinging', 'models', 'tokens', 'giants', 'backlog', 'restarts', 'fleet', 'agents'] // prettier-ignore
 const report = read('docs/simulation.md')
 
 describe.each(CASES.filter((one) => AFFORDABLE.includes(one.name)))('$job', (one) => {

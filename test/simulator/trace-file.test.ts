@@ -58,11 +58,11 @@ describe('three columns', () => {
     [`${COLUMNS}\n`, 'no row of data under the header'],
     [
       'a,b,c\n1,2,3',
-      'line 1: expected the header TIMESTAMP,ContextTokens,GeneratedTokens, found "a,b,c"',
+      'line 1: expected the header TIMESTAMP,ContextTokens,GeneratedTokens, with or without ,prefix,prefix_tokens, found "a,b,c"',
     ],
     [
       '\u007fELF\u0000\u001b[31m',
-      'line 1: expected the header TIMESTAMP,ContextTokens,GeneratedTokens, found "\\u007fELF\\u0000\\u001b[31m"',
+      'line 1: expected the header TIMESTAMP,ContextTokens,GeneratedTokens, with or without ,prefix,prefix_tokens, found "\\u007fELF\\u0000\\u001b[31m"',
     ],
     [
       `${COLUMNS}\n0,NaN,3`,
@@ -92,6 +92,137 @@ describe('three columns', () => {
     ],
   ])('that are wrong are refused by their place: %j', async (text, said) => {
     await expect(read(text)).rejects.toThrow(`a.csv: ${said}`)
+  })
+})
+
+describe('columns with a prefix', () => {
+  const HEAD = `${COLUMNS},prefix,prefix_tokens`
+
+  test('say what a call shares, where it shares anything', async () => {
+    expect(await read(`${HEAD}\n0,40000,44,agent-7,30000\n1,374,44,,\n2,374,44,,0\n`)).toEqual([
+      {
+        ...{ ...NOTHING, atMs: 0, inputTokens: 40_000, outputTokens: 44 },
+        marked: { name: 'agent-7', tokens: 30_000 },
+      },
+      { ...NOTHING, atMs: 1_000, inputTokens: 374, outputTokens: 44 },
+      { ...NOTHING, atMs: 2_000, inputTokens: 374, outputTokens: 44 },
+    ])
+  })
+
+  test.each([
+    ['0,1,1', 'line 2: expected 5 columns, found 3: "0,1,1"'],
+    [
+      '0,10,1,a,11',
+      'line 2: prefix_tokens: expected a whole number up to ContextTokens, here 10, found "11"',
+    ],
+    [
+      '0,10,1,a,some',
+      'line 2: prefix_tokens: expected a whole number up to ContextTokens, here 10, found "some"',
+    ],
+    [
+      '0,10,1,a b,5',
+      'line 2: prefix: expected 1 to 64 characters of A-Z a-z 0-9 _ -, or nothing, found "a b"',
+    ],
+    ['0,10,1,a,', 'line 2: prefix, prefix_tokens: expected both or neither, found "a" and ""'],
+    ['0,10,1,,5', 'line 2: prefix, prefix_tokens: expected both or neither, found "" and "5"'],
+  ])('that are wrong are refused by their place: %j', async (line, said) => {
+    await expect(read(`${HEAD}\n${line}`)).rejects.toThrow(`a.csv: ${said}`)
+  })
+})
+
+describe('lines of Mooncake', () => {
+  const line = (of: { at?: unknown; input?: unknown; output?: unknown; ids?: unknown } = {}) =>
+    JSON.stringify({
+      timestamp: of.at ?? 0,
+      input_length: of.input ?? 3_000,
+      output_length: of.output ?? 5,
+      hash_ids: of.ids ?? [0, 1, 2, 3, 4, 5],
+    })
+
+  test('mark the longest beginning that another call has, an earlier or a later one', async () => {
+    const [first, second, third, alone] = await read(
+      [
+        line({ at: 100, ids: [0, 1, 2, 3, 4, 5] }),
+        line({ at: 350, ids: [0, 1, 2, 9, 10, 11] }),
+        line({ at: 350, ids: [0, 1, 2, 9, 10, 12] }),
+        line({ at: 400, ids: [7, 1, 2, 3] }),
+      ].join('\n'),
+    )
+    expect(first).toEqual({
+      ...{ ...NOTHING, atMs: 0, inputTokens: 3_000, outputTokens: 5 },
+      marked: { name: 'b3', tokens: 3 * 512 },
+    })
+    const stem = [{ name: 'b3', tokens: 3 * 512 }]
+    expect(second).toMatchObject({ atMs: 250, marked: { tokens: 5 * 512, within: stem } })
+    expect(third?.marked).toBe(second?.marked)
+    // Numbers that stand after another beginning are not the same prompt.
+    expect(alone?.marked).toBeNull()
+  })
+
+  test('mark no more than there is, and nothing that is too short to be cached', async () => {
+    const whole = line({ input: 1_500, ids: [1, 2, 3] })
+    const short = line({ input: 1_500, ids: [8, 9] })
+    const begins = line({ input: 1_500, ids: [8, 10] })
+    const marks = await read([whole, whole, short, begins].join('\n'))
+    expect(marks.map(({ marked }) => marked?.tokens ?? 0)).toEqual([1_500, 1_500, 0, 0])
+  })
+
+  test('that others follow make a conversation that grows', async () => {
+    const turns = [
+      [1, 2, 3],
+      [1, 2, 3, 4, 5],
+      [1, 2, 3, 4, 5, 6, 7],
+    ]
+    const rows = await read(turns.map((ids) => line({ input: 4_000, ids })).join('\n'))
+    expect(rows.map(({ marked }) => marked?.tokens)).toEqual([1_536, 2_560, 2_560])
+    expect(rows[2]?.marked?.within).toEqual([{ name: 'b3', tokens: 1_536 }])
+  })
+
+  test('are read no further than they are needed, and may say more', async () => {
+    const more = line().replace('}', ',"more":1}')
+    expect(await read(`${more}\n${line({ at: 9_000 })}\nnever looked at`, 7_000)).toHaveLength(1)
+  })
+
+  test.each([
+    [line({ at: -1 }), 'line 1: timestamp: expected milliseconds as a number from 0, found "-1"'],
+    [
+      line({ input: 0.5 }),
+      'line 1: input_length: expected a whole number from 0 to 10000000, found "0.5"',
+    ],
+    [
+      line({ output: 'many' }),
+      'line 1: output_length: expected a whole number from 0 to 10000000, found "many"',
+    ],
+    [
+      line({ ids: [1, -2] }),
+      'line 1: hash_ids: expected at most 4096 whole numbers from 0 to 2147483647, found "[1,-2]"',
+    ],
+    [line({ ids: Array.from({ length: 4_097 }, () => 1) }), 'line 1: hash_ids: expected at most'],
+    [`${line()}\n{"timestamp":1}`, 'line 2: input_length: expected a whole number from 0'],
+    [`${line()}\n[]`, 'line 2: expected one JSON object, found "[]"'],
+    [
+      `${line({ at: 5 })}\n\n${line({ at: 4 })}`,
+      'line 3: timestamp: 4 is earlier than the line before; sort the file by time',
+    ],
+    [
+      `${line()}\n${line({ at: (SPAN_MAX_S + 1) * 1_000 })}`,
+      `line 2: timestamp: ${SPAN_MAX_S + 1} s after the first row; at most ${SPAN_MAX_S}`,
+    ],
+  ])('that are wrong are refused by their place: %j', async (text, said) => {
+    await expect(read(text)).rejects.toThrow(`a.csv: ${said}`)
+  })
+
+  test('with more beginnings than are held are refused', async () => {
+    const many = function* (): Generator<string> {
+      for (let at = 0; at * 4_096 < 2 ** 21; at++) {
+        const ids = Array.from({ length: 4_096 }, (_, i) => at * 4_096 + i)
+        yield `${line({ at, ids })}\n`
+      }
+    }
+    const lines = linesOf(many(), 'a.csv')
+    await expect(arrivalsOf(lines, { path: 'a.csv', untilMs: null })).rejects.toThrow(
+      'a.csv: more than 2097152 different beginnings of prompts in the first 1 s; take less',
+    )
   })
 })
 
@@ -205,6 +336,7 @@ const NOTHING = {
   stream: null,
   maxTokens: null,
   deadlineMs: null,
+  marked: null,
 }
 const ACME = {
   tenant: 'acme',
@@ -214,4 +346,5 @@ const ACME = {
   outputTokens: 12,
   maxTokens: 64,
   deadlineMs: 30_000,
+  marked: null,
 }

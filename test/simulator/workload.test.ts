@@ -142,6 +142,7 @@ describe('a trace', () => {
     outputTokens: 50,
     maxTokens: null,
     deadlineMs: null,
+    marked: null,
     ...of,
   })
   const play = (

@@ -14,10 +14,13 @@ export type ArrivalSketch = Partial<Asked & Work> & { at?: number }
 export function arrivalOf(of: ArrivalSketch = {}): Arrival {
   const { tenant = 'a', lane = 'interactive', model = 'claude', stream = false } = of
   const { maxTokens = 1_024, deadlineMs = null, serviceMs = 1_000, ttftMs = 100 } = of
-  const { inputTokens = 100, outputTokens = 60 } = of
+  const { inputTokens = 100, outputTokens = 60, marked } = of
   return {
     at: of.at ?? 0,
-    asked: { tenant, lane, model, stream, maxTokens, deadlineMs },
+    asked: {
+      ...{ tenant, lane, model, stream, maxTokens, deadlineMs },
+      ...(marked === undefined ? {} : { marked }),
+    },
     work: { serviceMs, ttftMs, inputTokens, outputTokens },
   }
 }
