@@ -29,6 +29,8 @@ export const SLOW_WINDOW: Millis = 60_000
 export const FIND_WINDOW: Millis = 2_000
 export const FACTOR = 0.7
 export const RECOVERED = 0.9
+/** Of the limit, what may be kept free and still counts as used where it is waited for. */
+export const KEPT = 0.2
 export const HEALTHY = { throttled: 0.03, minSamples: 10, used: 0.8 }
 /** Where calls are long, few end in a window: it stays open for more, no longer than this. */
 export const WINDOW_MAX: Millis = 120_000
@@ -266,7 +268,9 @@ export function tick(
     return { next: { ...a, peaks, peak: most, post, window }, reason }
   }
   const gain = finding ? fifthOf(peak) : inRecovery ? regain(a, peak) : 1
-  const limit = Math.max(a.limit, Math.min(ceilingOf(most, settings), a.limit + gain))
+  // What is kept free for others while somebody waits for it counts as used, up to a part: else it could never grow.
+  const kept = eager ? Math.min(KEPT * a.limit, Math.max(0, a.limit - peak)) : 0
+  const limit = Math.max(a.limit, Math.min(ceilingOf(most + kept, settings), a.limit + gain))
   const reason = limit === a.limit ? 'at_ceiling' : inRecovery ? 'regaining' : 'healthy_window'
   // A raise that was not used yet is not proven: what was proven before it stays known.
   const proven = a.raisedFrom !== null && peak <= a.raisedFrom ? a.raisedFrom : a.limit

@@ -22,8 +22,7 @@ import { randomWorld, type Calls, type RandomWorld } from './random-world.ts'
 import { reachOf, tenantMay } from './reach.ts'
 import type { SimRequest } from './sim-request.ts'
 import { World, type WorldOptions } from './world.ts'
-import { attemptOf, retryAtOf } from '#core/model/place'
-import type { Place } from '#core/model/state'
+import { attemptOf, owes, retryAtOf } from '#core/model/place'
 
 const SETTLE: Seconds = 300
 const GROW: Seconds = 900
@@ -291,8 +290,6 @@ class Life {
     return (Math.max(...until) - now) / 1_000
   }
 }
-
-const owes = (place: Place | undefined): boolean => place?.in === 'back-off' && place.owes
 
 /** Of a lane that is no more. */
 const LEAST = { slots: 1, perSecond: Infinity }

@@ -47,10 +47,32 @@ function live(
 }
 const start = (): Aimd => aimd.begin(settings, 0)
 
+/** Ten minutes of a limit that starts at 10, of which so many slots are kept free while work waits for them. */
+function keepingFree(kept: (limit: number) => number): number {
+  const small = { ...settings, initial: 10, floor: 1 }
+  let a = aimd.begin(small, 0)
+  for (let at = 0; at < 600_000; at += 1_000) {
+    const inflight = a.limit - kept(a.limit)
+    for (let i = 0; i < 10; i++) a = aimd.ok(aimd.started(a, inflight), at + i)
+    a = aimd.tick(a, { at: at + 999, inflight, wanted: true }, small).next
+  }
+  return a.limit
+}
+
 describe('the concurrency limit', () => {
   test('grows by one per healthy window in which it was used', () => {
     const { a } = live(start(), { from: 0, seconds: 121, perSecond: 10 })
     expect(a.limit).toBe(64)
+  })
+
+  test('grows where some of it is kept free and waited for, to the ceiling', () => {
+    // A fifth of the limit, which is what is proven and a little, would else be the end.
+    expect(keepingFree((limit) => Math.ceil(limit / 6))).toBe(settings.ceiling)
+    expect(keepingFree(() => 1)).toBe(settings.ceiling)
+  })
+
+  test('but not on what is far from being used', () => {
+    expect(keepingFree((limit) => Math.ceil(limit / 2))).toBeLessThan(20)
   })
 
   test('idleness moves it in neither direction', () => {

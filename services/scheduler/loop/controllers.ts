@@ -145,7 +145,8 @@ export class Controllers {
     const full =
       vote === 'throttle' &&
       this.#breaker.get().value === 'closed' &&
-      attempt.accepted > limitBefore * SERVING
+      attempt.accepted > 0 &&
+      (attempt.accepted > limitBefore * SERVING || attempt.accepted >= limitBefore - 1)
     const health = classic429 ? 'fail' : full ? 'neutral' : rule.breaker
     if (health !== 'neutral')
       this.#breaker.send({

@@ -6,8 +6,8 @@ import type { Reason } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import { verdicts, type Verdict } from '#contracts/verdict'
 import type { Dice } from '#core/estimators/dice'
-import type { RetryBudget } from '#core/model/limits'
-import type { Request, State } from '#core/model/state'
+import { owes } from '#core/model/place'
+import type { Request, RetryBudget, State } from '#core/model/state'
 
 /** Share of the estimated service that must still fit before the deadline for a retry to make sense. */
 export const SERVICE_SHARE = 0.7
@@ -106,6 +106,7 @@ export function payRetry(state: State, request: Request, now: Millis): boolean {
   if (budget.tokens < 1 || (scarce && own.tokens < 1)) return false
   budget.tokens -= 1
   own.tokens = Math.max(0, own.tokens - 1)
+  budget.owing.delete(request)
   return true
 }
 
@@ -142,9 +143,21 @@ export function waitForToken(
   const comes = budget_max >= 1 && budget_per_ok + budget_per_minute > 0
   if (!comes) return no('RETRY_BUDGET', 'the retry budget is configured to be none')
   const waitMs = Math.max(of.waitMs, Math.round(upTo(TOKEN_WAIT.most, TOKEN_WAIT.spread, dice)))
-  return of.now + waitMs + of.service > request.deadline
-    ? no('RETRY_BUDGET', 'the retry budget of the route is used up')
-    : { again: true, waitMs, owes: true }
+  if (of.now + waitMs + of.service > request.deadline)
+    return no('RETRY_BUDGET', 'the retry budget of the route is used up')
+  return mayOwe(request)
+    ? { again: true, waitMs, owes: true }
+    : no('RETRY_BUDGET', 'the retry budget of the route is used up, and as many wait for it as may')
+}
+
+/** As many may wait for a token as may wait in the lane's queue. Notes that it does. */
+function mayOwe(request: Request): boolean {
+  const { owing } = budgetAt(request)
+  if (!owing.has(request) && owing.size >= Math.max(1, request.lane.config.queueMax))
+    for (const one of owing) if (!owes(one.place)) owing.delete(one)
+  if (!owing.has(request) && owing.size >= Math.max(1, request.lane.config.queueMax)) return false
+  owing.add(request)
+  return true
 }
 
 /** How long the last try waits at least: the ones before it come soon, since most faults are over in a moment;
@@ -177,8 +190,11 @@ export function earnRetry(request: Request, config: Config, now: Millis): void {
   own.tokens = Math.min(Math.max(own.tokens, TENANT_SHARE * budget_max), own.tokens + budget_per_ok)
 }
 
+const budgetAt = ({ route, lane }: Request): RetryBudget =>
+  route.budgets[lane.config.preemptible ? 1 : 0]
+
 function budgetOf(request: Request, config: Config, now: Millis): RetryBudget {
-  const budget = request.route.budgets[request.lane.config.preemptible ? 1 : 0]
+  const budget = budgetAt(request)
   const { budget_max, budget_per_minute } = config.file.llm_gateway.retry
   const gained = ((now - budget.at) / 60_000) * budget_per_minute
   budget.tokens = Math.min(Math.max(budget_max, budget.tokens), budget.tokens + gained)

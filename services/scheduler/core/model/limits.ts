@@ -1,6 +1,5 @@
 /** What bounds calls, as numbers of their own. */
 import type { Millis } from '#contracts/units'
-import type { Lately } from '#core/estimators/lately'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 
 /** Per minute, of requests, input and output tokens; null where nothing is said. */
@@ -17,11 +16,4 @@ export interface Silence {
   ms: Millis
   /** It rests on what answers took, not on what is expected of a model that nobody has heard yet. */
   evidence: boolean
-}
-
-export interface RetryBudget {
-  tokens: number
-  at: Millis
-  /** Each tenant's part of it; at most `scheduling.idle_tenants_max`. */
-  readonly byTenant: Lately<{ tokens: number; at: Millis }>
 }

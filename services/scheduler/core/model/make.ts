@@ -14,13 +14,14 @@ import { Reserve } from '#core/estimators/reserve'
 import { StartPace } from '#core/estimators/start-pace'
 import { TokenBucket } from '#core/estimators/token-bucket'
 import { Witness } from '#core/estimators/witness'
-import type { Priority, RetryBudget } from './limits.ts'
+import type { Priority } from './limits.ts'
 import type {
   LaneRoute,
   Lane,
   LaneGroup,
   Quota,
   Request,
+  RetryBudget,
   Route,
   State,
   Tenant,
@@ -164,6 +165,7 @@ export function newRoute(state: State, config: RouteConfig, opener: string): Rou
     tokens: state.config.file.llm_gateway.retry.budget_start,
     at: state.now,
     byTenant: new Lately(),
+    owing: new Set(),
   })
   return {
     id,

@@ -19,3 +19,6 @@ export const attemptOf = ({ place }: Request): Attempt | null =>
 /** When its back-off ends; null: it is in none. */
 export const retryAtOf = ({ place }: Request): Millis | null =>
   place.in === 'back-off' ? place.until : null
+
+/** It waits for a token of the retry budget, beside its back-off. */
+export const owes = (place: Place | undefined): boolean => place?.in === 'back-off' && place.owes

@@ -15,7 +15,7 @@ import type { DelayControl } from '#core/estimators/delay-control'
 import type * as fair from '#core/estimators/fair-queue'
 import type { Gate, NewRequest } from './inputs.ts'
 import type { Reserve } from '#core/estimators/reserve'
-import type { Limits, Priority, RetryBudget, Silence } from './limits.ts'
+import type { Limits, Priority, Silence } from './limits.ts'
 import type { FirmNeed } from '#core/estimators/lending'
 import { type RecentNeed } from '#core/estimators/lending'
 import type { Pace } from '#core/estimators/pace'
@@ -227,6 +227,15 @@ export interface LaneRoute {
   reservedSlots: number
   cap: number
   minimumShare: number
+}
+
+export interface RetryBudget {
+  tokens: number
+  at: Millis
+  /** Each tenant's part of it; at most `scheduling.idle_tenants_max`. */
+  readonly byTenant: Lately<{ tokens: number; at: Millis }>
+  /** Those who wait for a token, and some who did; at most `queue_max` of their lane. */
+  readonly owing: Set<Request>
 }
 
 export interface Upstream {
