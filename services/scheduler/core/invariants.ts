@@ -128,6 +128,14 @@ export function permitsAddUp(state: State): Finding {
   return null
 }
 
+/** What lanes that go first have in flight is counted as it was when it started, whatever was reloaded since. */
+export function firmAddsUp(state: State): Finding {
+  let all = 0
+  for (const request of state.requests.values()) if (attemptOf(request)?.firm === true) all++
+  const { inflight } = state.firm
+  return all === inflight ? null : `${all} firm attempts in flight, ${inflight} counted`
+}
+
 /** What routes lack is counted as they come and go. */
 export function lackingAddsUp(state: State): Finding {
   const all = sum(state.routes.values(), lacking)
@@ -274,6 +282,7 @@ const always = [
   expectedAddsUp,
   onePlaceEach,
   permitsAddUp,
+  firmAddsUp,
   lackingAddsUp,
   parkedAtCap,
   nothingLeftToStart,

@@ -223,6 +223,7 @@ function start(
     startedAt: now,
     generation: route.gate.generation,
     epoch: route.epoch,
+    firm: !request.lane.config.preemptible,
     estimate,
     by,
     charged,

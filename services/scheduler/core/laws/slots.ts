@@ -29,14 +29,14 @@ export function rescale(state: State): void {
   // keep probes out.
   const limited = state.routes.size === 0 ? most : Math.min(most, limits)
   const { level } = state.load
-  state.headroom = Math.ceil(((headroom ?? 0) * state.slots) / base)
+  state.headroom = headroomOf(headroom ?? 0, state.slots, base)
   state.anyReserved = false
   for (const lane of state.lanes) {
     scale(lane, lane, { slots: state.slots, limit: limited, base, level })
     if (lane.config.reservedSlots > 0) state.anyReserved = true
   }
   for (const route of state.routes.values()) {
-    route.headroom = Math.ceil(((headroom ?? 0) * usable(route)) / base)
+    route.headroom = headroomOf(headroom ?? 0, usable(route), base)
     for (const laneRoute of route.laneRoutes) {
       scale(laneRoute, laneRoute.lane, { slots: usable(route), limit: route.limit, base, level })
       if (laneRoute.lane.config.preemptible) capByAllowance(laneRoute, base)
@@ -45,6 +45,10 @@ export function rescale(state: State): void {
   reviewReserves(state, 0)
   reviewLarge(state)
 }
+
+/** Of so many slots, what is configured to be kept free: a part of one slot is a slot, and the last one is never. */
+const headroomOf = (configured: number, slots: number, base: number): number =>
+  Math.max(0, Math.min(Math.ceil((configured * slots) / base), slots - 1))
 
 /** After the allowance of one preemptible lane on one route has moved. */
 export function rescaleAllowance(state: State, laneRoute: LaneRoute): void {
@@ -156,8 +160,8 @@ export function take(state: State, request: Request, attempt: Attempt): void {
   route.ofGeneration++
   lane.inflight++
   laneRoute.inflight++
-  if (lane.config.preemptible) laneRoute.running.add(request)
-  else firmBy(state, request, 1)
+  if (attempt.firm) firmBy(state, request, 1)
+  else laneRoute.running.add(request)
   tenant.inflight++
   noteLarge(state, tenant)
   reviewParking(state, tenant)
@@ -182,7 +186,7 @@ export function release(state: State, request: Request): Attempt {
   lane.inflight--
   laneRoute.inflight--
   if (laneRoute.running.size > 0) laneRoute.running.delete(request)
-  if (!lane.config.preemptible) firmBy(state, request, -1)
+  if (attempt.firm) firmBy(state, request, -1)
   route.firm.ended()
   state.firm.ended()
   tenant.inflight--

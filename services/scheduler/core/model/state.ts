@@ -113,6 +113,8 @@ export interface Attempt {
   readonly startedAt: Millis
   readonly generation: number
   readonly epoch: number
+  /** Its lane was not preemptible when it started, whatever the configuration says since. */
+  readonly firm: boolean
   readonly estimate: Estimate
   readonly by: Denominators
   readonly charged: number
