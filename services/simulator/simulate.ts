@@ -2,7 +2,7 @@
  *  a report. */
 import { configFile, resolve, type Config } from '#contracts/config'
 import type { Seconds } from '#contracts/units'
-import { loadConfig } from '#platform/config/load'
+import { ConfigError, loadConfig } from '#platform/config/load'
 import { cacheFigures } from './cache-figures.ts'
 import { configOf, shippedConfig } from './common.ts'
 import { Run } from './figures.ts'
@@ -204,8 +204,10 @@ function fileConfig(path: string): Config {
     return loadConfig({ path, emergency: false }).config
   } catch (error) {
     // Which option named it is not known here.
-    if (error instanceof Error && error.message.includes('no such file'))
-      throw new JobError(`${path}: no such file`)
-    throw error
+    if (!(error instanceof ConfigError) || !error.message.includes('no such file')) throw error
+    const [problem] = error.problems
+    throw new ConfigError(path, [
+      { line: 0, column: 0, path: '', ...problem, message: 'no such file' },
+    ])
   }
 }
