@@ -14,8 +14,8 @@ import {
 const LIMIT = 60
 /** Of each member's users: together more than the limit. */
 const WANTS = 25
-/** Longer than a lease, and what others wait beyond it, on a crowded machine. */
-const PATIENCE = { timeout: 40_000, interval: 200 }
+/** Longer than a lease, the guard and D (43 s), for which a part that lapsed is kept from all, on a crowded machine. */
+const PATIENCE = { timeout: 90_000, interval: 200 }
 
 let fleet: ChaosFleet
 beforeAll(async () => {
@@ -36,15 +36,15 @@ const lapsed = async (of: ChaosMember): Promise<boolean> => (await of.told())?.l
 const standing = async (by: ChaosMember, of: ChaosMember): Promise<string | undefined> =>
   (await by.told())?.members.find(({ member }) => member === of.name)?.standing
 
-beforeEach(() => expect.poll(inUse, PATIENCE).toBe(true), 60_000)
+beforeEach(() => expect.poll(inUse, PATIENCE).toBe(true), 100_000)
 afterEach(async () => {
   await expect.poll(inUse, PATIENCE).toBe(true)
   await expect.poll(() => fleet.ledger.inflight(), PATIENCE).toBeGreaterThan(LIMIT - 10)
   expect(fleet.ledger.excesses).toEqual([])
   expect(fleet.ledger.most()).toBeLessThanOrEqual(LIMIT)
-}, 120_000)
+}, 200_000)
 
-test('the record is deleted', { timeout: 60_000 }, async () => {
+test('the record is deleted', { timeout: 100_000 }, async () => {
   const before = await fleet.record()
   expect(before).not.toBeNull()
   await fleet.cluster.deleteStream(SHARES)
@@ -86,7 +86,7 @@ test(
   },
 )
 
-test('one is killed and starts again', { timeout: 60_000 }, async () => {
+test('one is killed and starts again', { timeout: 100_000 }, async () => {
   const [, , killed] = fleet.members as [ChaosMember, ChaosMember, ChaosMember]
   await killed.kill()
   await killed.start()
