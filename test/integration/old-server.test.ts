@@ -1,5 +1,6 @@
 /** A nats-server 2.10: requests are served, and durable jobs say which server they need. It runs where such a server is
- *  found: `HEADGATE_NATS_210` names the program, or `.ci/run` has fetched one. */
+ *  found: `HEADGATE_NATS_210` names the program, or it stands in `node_modules/.cache/headgate-nats/2.10`. To compile one
+ *  takes minutes, which every run of the checks would pay. */
 import { existsSync } from 'node:fs'
 import { delimiter, dirname } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
