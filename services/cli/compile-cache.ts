@@ -1,5 +1,5 @@
-/** What Node made of our files is kept beside the packages, so that the next start does not make it again: half of a
- *  start from the source tree is taking types out. A folder that cannot be written is done without. */
+/** What Node made of our files is kept beside the packages, so that the next start does not make it again: a third of
+ *  a start from the source tree is taking types out. A folder that cannot be written is done without. */
 // Not by its name: an older Node has none, and is to hear so in words (`#contracts/engine`).
 import module from 'node:module'
 import { fileURLToPath } from 'node:url'
