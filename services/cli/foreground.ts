@@ -1,11 +1,11 @@
 /** Programs that run until they are told to stop. */
-import { InvalidArgumentError } from 'commander'
-import { sleep } from '#platform/system'
+import type { Millis } from '#contracts/units'
+import { guestClock } from '#platform/system'
 import { GATEWAY_PORT } from './default-ports.ts'
 import { isFree } from './free-port.ts'
 import { sayEnd, startProgram, type Program } from './program.ts'
 import { onStop } from './signals.ts'
-import { env, Failure, messageOf, tell } from './terminal.ts'
+import { env, Failure, messageOf, tell, whole } from './terminal.ts'
 
 type Started = Parameters<typeof startProgram>[0]
 type Ready = Record<string, unknown>
@@ -16,11 +16,8 @@ export const WORKERS_HELP = `serve the HTTP door by so many processes at one por
 /** A door that ended is started again after so long, doubling up to the second. */
 const AGAIN_MS = { first: 250, most: 30_000 }
 
-export function workers(text: string): number {
-  const count = Number(text)
-  if (/^\d+$/.test(text) && count >= 1 && count <= WORKERS_MAX) return count
-  throw new InvalidArgumentError(`expected a whole number from 1 to ${WORKERS_MAX}`)
-}
+export const workers = (text: string): number =>
+  whole({ text, min: 1, max: WORKERS_MAX, what: `a whole number from 1 to ${WORKERS_MAX}` })
 
 /** One program, until it ends or is told to. Answers with what we should end with. */
 export async function inForeground(
@@ -43,40 +40,49 @@ export async function withDoors(of: {
   return run(async (begin, isStopping) => {
     if (scheduler !== null) await begin(scheduler).ready
     let at = port
-    for (let i = 0; i < doors && !isStopping(); i++) at = (await keep(at)) ?? at
-
-    /** Where it listens, once it does. */
-    async function keep(where: string): Promise<string | undefined> {
-      const door = begin(
-        {
-          name: 'gateway',
-          env: {
-            HEADGATE_CONFIG: config,
-            HEADGATE_GATEWAY_PORT: where,
-            HEADGATE_GATEWAY_SHARED: doors > 1 ? 'on' : undefined,
-          },
-        },
-        doors > 1,
-      )
+    for (let i = 0; i < doors && !isStopping(); i++) {
+      const door = open(at)
       const { gateway } = await door.ready
-      const own = typeof gateway === 'string' ? new URL(gateway).port : undefined
-      if (doors > 1) void again(door, own ?? where, AGAIN_MS.first)
-      return own
+      if (typeof gateway === 'string') at = new URL(gateway).port
+      if (doors > 1) void again(door, at)
     }
 
-    async function again(door: Program<Ready>, where: string, waitMs: number): Promise<void> {
-      const end = await door.ended
-      if (isStopping()) return
-      tell(`headgate: the ${door.name} ${sayEnd(end)}; another is started`)
-      await sleep(waitMs)
-      if (isStopping()) return
-      await keep(where).catch((error: unknown) => {
-        tell(`headgate: ${messageOf(error)}`)
-        return again(door, where, Math.min(2 * waitMs, AGAIN_MS.most))
-      })
+    function open(where: string): Program<Ready> {
+      const of: Started = {
+        name: 'gateway',
+        env: {
+          HEADGATE_CONFIG: config,
+          HEADGATE_GATEWAY_PORT: where,
+          HEADGATE_GATEWAY_SHARED: doors > 1 ? 'on' : undefined,
+        },
+      }
+      return begin(of, doors > 1)
+    }
+
+    async function again(first: Program<Ready>, where: string): Promise<void> {
+      let waitMs: Millis = AGAIN_MS.first
+      for (let door = first; ;) {
+        const end = await door.ended
+        if (isStopping()) return
+        tell(`headgate: the ${door.name} ${sayEnd(end)}; another is started`)
+        await pause(waitMs)
+        if (isStopping()) return
+        door = open(where)
+        try {
+          await door.ready
+          waitMs = AGAIN_MS.first
+        } catch (error) {
+          tell(`headgate: ${messageOf(error)}`)
+          waitMs = Math.min(2 * waitMs, AGAIN_MS.most)
+        }
+      }
     }
   })
 }
+
+/** It holds up no stop. */
+const pause = (ms: Millis): Promise<void> =>
+  new Promise((resolve) => void guestClock.after(ms, resolve))
 
 /** Doors that share a port would let any other program in that does so too. */
 async function takenByNobody(port: number): Promise<void> {

@@ -60,7 +60,7 @@ export const wholeNumber = (text: string): number =>
 export const seed = (text: string): number =>
   whole({ text, min: 0, max: 4_294_967_295, what: 'a whole number from 0 to 4294967295' })
 
-function whole(of: { text: string; min: number; max: number; what: string }): number {
+export function whole(of: { text: string; min: number; max: number; what: string }): number {
   const value = Number(of.text)
   if (/^\d+$/.test(of.text) && value >= of.min && value <= of.max) return value
   throw new InvalidArgumentError(`expected ${of.what}`)

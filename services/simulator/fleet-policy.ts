@@ -4,6 +4,7 @@
  *  from outside. */
 import type { Config } from '#contracts/config'
 import type { Millis, Seconds } from '#contracts/units'
+import { holdsOver, type LimitWord } from '#core/model/share'
 import { readRecord } from '#scheduler/fleet/record'
 import type { FleetNews } from '#scheduler/loop/fleet-news'
 import { Asking, NO_ANSWER } from './asking.ts'
@@ -249,13 +250,11 @@ export class FleetPolicy implements SchedulingPolicy {
     this.#count()
     const living = this.#living
     const usable = living.reduce((sum, one) => sum + one.usable, 0)
-    const words = new Map<string, { epoch: number; limit: number }>()
+    const words = new Map<string, LimitWord>()
     for (const one of living)
       for (const [route, word] of one.words()) {
         const known = words.get(route)
-        const newer = known === undefined || word.epoch > known.epoch
-        if (newer || (word.epoch === known.epoch && word.limit > known.limit))
-          words.set(route, word)
+        if (known === undefined || holdsOver(word, known)) words.set(route, word)
       }
     const { initial } = this.#config.routeDefaults
     const learned = [...words.values()].reduce((sum, { limit }) => sum + limit, 0)

@@ -21,4 +21,7 @@ test('no more wait for a token of the retry budget than may wait in the lane', (
       e.type === 'settled' && e.ending.kind === 'refused' && e.ending.reason === 'RETRY_BUDGET',
   )
   expect(refused.length).toBeGreaterThan(0)
+  for (const { key } of owing) world.input({ type: 'cancel', key })
+  const budgets = [...world.state.routes.values()].flatMap((route) => route.budgets)
+  expect(budgets.map((budget) => budget.owing.size)).toEqual([0, 0])
 })

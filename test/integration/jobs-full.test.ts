@@ -8,6 +8,7 @@ import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { afterEach, expect, test, vi } from 'vitest'
 import { HeadgateError } from '#client'
 import type { Snapshot } from '#contracts/snapshot'
+import { heardResults } from '../support/heard-results.ts'
 import { body, openHouse, type House } from '../support/house.ts'
 
 const open: (() => Promise<unknown>)[] = []
@@ -34,16 +35,8 @@ async function submitted(
 
 /** Every result that is published, by id. */
 async function results(house: House): Promise<Map<string, number>> {
-  const nc = await connect({ servers: house.nats.url })
+  const { nc, heard } = await heardResults(house.nats.url)
   open.push(() => nc.close())
-  const heard = new Map<string, number>()
-  nc.subscribe('llm.v1.result.>', {
-    callback: (_, { subject }) => {
-      const id = subject.split('.').at(-1) ?? ''
-      heard.set(id, (heard.get(id) ?? 0) + 1)
-    },
-  })
-  await nc.flush()
   return heard
 }
 

@@ -4,9 +4,9 @@ import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { jetstreamManager, type JetStreamManager } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
 import { afterEach, expect, test, vi } from 'vitest'
 import type { Snapshot } from '#contracts/snapshot'
+import { heardResults } from '../support/heard-results.ts'
 import { body, endOf, openHouse, type House, type HouseOptions } from '../support/house.ts'
 
 const JOBS = 'HEADGATE_JOBS_llm'
@@ -20,16 +20,8 @@ afterEach(async () => {
 async function place(options: HouseOptions = {}) {
   const house = await openHouse({ jobs: true, ...options })
   open.push(() => house.close())
-  const nc = await connect({ servers: house.nats.url, maxReconnectAttempts: -1 })
+  const { nc, heard } = await heardResults(house.nats.url)
   open.push(() => nc.close())
-  const heard = new Map<string, number>()
-  nc.subscribe('llm.v1.result.>', {
-    callback: (_, { subject }) => {
-      const id = subject.split('.').at(-1) ?? ''
-      heard.set(id, (heard.get(id) ?? 0) + 1)
-    },
-  })
-  await nc.flush()
   return { house, heard, manager: await jetstreamManager(nc) }
 }
 

@@ -16,7 +16,7 @@ import { doomed } from './laws/deadlines.ts'
 import { kept } from './laws/backfill.ts'
 import type { LaneRoute, Lane, Request, Route, State } from './model/state.ts'
 import { readyAt } from './laws/token-buckets.ts'
-import { attemptOf, waits } from './model/place.ts'
+import { attemptOf, owes, waits } from './model/place.ts'
 
 type Finding = string | null
 
@@ -134,6 +134,16 @@ export function firmAddsUp(state: State): Finding {
   for (const request of state.requests.values()) if (attemptOf(request)?.firm === true) all++
   const { inflight } = state.firm
   return all === inflight ? null : `${all} firm attempts in flight, ${inflight} counted`
+}
+
+/** Who waits for a token of a retry budget is noted there, and nobody else is. */
+export function owingAddsUp(state: State): Finding {
+  const noted = new Set<Request>()
+  for (const { budgets } of state.routes.values())
+    for (const { owing } of budgets) for (const request of owing) noted.add(request)
+  const owing = [...state.requests.values()].filter(({ place }) => owes(place))
+  if (noted.size === owing.length && owing.every((one) => noted.has(one))) return null
+  return `${owing.length} wait for a token of the retry budget, ${noted.size} noted`
 }
 
 /** What routes lack is counted as they come and go. */
@@ -283,6 +293,7 @@ const always = [
   onePlaceEach,
   permitsAddUp,
   firmAddsUp,
+  owingAddsUp,
   lackingAddsUp,
   parkedAtCap,
   nothingLeftToStart,

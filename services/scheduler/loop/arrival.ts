@@ -1,10 +1,10 @@
 /** A request as it comes in. */
 import { traceContext } from '#contracts/events'
 import { TOP } from '#core/laws/degradation'
+import { speedAndTier } from '#core/laws/speed-and-tier'
 import type { Carried } from '#core/model/inputs'
 import type { State } from '#core/model/state'
 import type { Incoming, Millis } from '#ports'
-import { capacityOf } from './capacity.ts'
 import { weightOf, type KeptParts, type LiveRequest } from './live.ts'
 import { Timer } from './timer-heap.ts'
 
@@ -48,7 +48,7 @@ export function arrived(
     stream: incoming.stream,
     maxTokens: incoming.maxTokens,
     ...weightOf(incoming),
-    ...capacityOf(of.state, incoming, incoming.model),
+    ...speedAndTier(of.state, incoming, incoming.model),
     deadlineMs: incoming.deadlineMs,
     maxAttempts: incoming.maxAttempts ?? null,
     cell: of.cell,

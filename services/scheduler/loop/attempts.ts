@@ -1,5 +1,7 @@
 /** Attempts on their way: sent through the provider's port, heard, and ended. */
+import type { UpstreamHeaders } from '#contracts/messages'
 import type { Effect } from '#core/model/effects'
+import { attemptOf } from '#core/model/place'
 import type { Attempt, Request } from '#core/model/state'
 import { slotsOf } from '#core/model/share'
 import { judge } from '#core/laws/judgement'
@@ -12,10 +14,8 @@ import type { RequestEvents } from './request-events.ts'
 import type { RouteControllers } from './route-controllers.ts'
 import type { Spine } from './spine.ts'
 import { Timer } from './timer-heap.ts'
+import { FAST_BETA, withBeta, withFields } from './with-fields.ts'
 import { withModel } from './with-model.ts'
-import { FAST_BETA, withBeta, withFields } from './capacity.ts'
-import type { UpstreamHeaders } from '#contracts/messages'
-import { attemptOf } from '#core/model/place'
 
 /** A transport that has not confirmed an abort by then is reported. */
 export const ABORT_ALARM: Millis = 1_000

@@ -14,7 +14,7 @@ import type { Inspection } from '#machines/inspection'
 import type { After } from '#machines/run'
 import type { Config, RouteConfig } from '#contracts/config'
 import { verdicts } from '#contracts/verdict'
-import { portionOf, WHOLE, type LimitWord, type Portion } from '#core/model/share'
+import { holdsOver, portionOf, WHOLE, type LimitWord, type Portion } from '#core/model/share'
 import type { Gate, RouteControl } from '#core/model/inputs'
 import type { HeadgateEvent, Millis, Verdict } from '#ports'
 import { cellOf, type Machine } from './machine-cell.ts'
@@ -190,13 +190,11 @@ export class Controllers {
 
   /** Another instance's word on it. */
   hear(word: LimitWord): void {
-    const { limit } = this.#limit.get().context.aimd
-    if (word.epoch < this.#fleetEpoch) return
-    const news = word.epoch > this.#fleetEpoch
-    if (!news && word.limit <= limit) return
+    const known = this.word
+    if (!holdsOver(word, known)) return
     this.#fleetEpoch = word.epoch
     const [at, inflight] = [this.#options.now(), this.#ofAll(this.#options.inflight())]
-    const cut = news && word.limit < limit
+    const cut = word.limit < known.limit
     this.#hearing = true
     this.#limit.send({ type: 'fleet.heard', limit: word.limit, cut, at, inflight })
     this.#review()

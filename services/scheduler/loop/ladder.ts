@@ -3,10 +3,10 @@
 import { carriedFrom, chainOf } from '#core/laws/admission'
 import { refuse } from '#core/laws/refusal'
 import { nextStep, saysMore, type Lesser } from '#core/laws/degradation'
+import { speedAndTier } from '#core/laws/speed-and-tier'
 import type { Refused } from '#core/model/effects'
 import type { CachedAnswer, Deferrals, Deferred, Millis } from '#ports'
 import type { Answers } from './answers.ts'
-import { capacityOf } from './capacity.ts'
 import type { KeptAnswers } from './kept-answers.ts'
 import { spentBy, type LiveRequest } from './live.ts'
 import type { Spine } from './spine.ts'
@@ -89,7 +89,7 @@ export class Ladder {
     switch (next.step) {
       case 'fallback':
         live.model = next.model
-        Object.assign(live, capacityOf(this.#spine.state, live.incoming, next.model))
+        Object.assign(live, speedAndTier(this.#spine.state, live.incoming, next.model))
         // After the effects of the present step: they are about a world without it.
         return this.#spine.enter(() => {
           if (!live.answered) this.#spine.step({ type: 'request', request: live })

@@ -8,6 +8,7 @@ import type { RequestState } from '#contracts/outcome'
 import type { Expected } from '#core/estimators/cost'
 import { waitOfQueued } from '#core/laws/prediction'
 import type { Rung } from '#core/laws/degradation'
+import type { LaneAdds } from '#core/laws/speed-and-tier'
 import type { Refused } from '#core/model/effects'
 import type { Carried, NewRequest } from '#core/model/inputs'
 import type { Request, State } from '#core/model/state'
@@ -15,7 +16,6 @@ import { whyWaits } from '#core/laws/waiting'
 import { waitWords } from '#contracts/waiting'
 import type { Cell } from '#machines/compile'
 import type { Incoming, Millis, RunningAttempt } from '#ports'
-import type { Capacity } from './capacity.ts'
 import type { Timer } from './timer-heap.ts'
 import { retryAtOf, waits } from '#core/model/place'
 
@@ -25,7 +25,7 @@ export interface LiveRequest extends NewRequest {
   readonly timer: Timer
   readonly arrivedWall: Millis
   /** What its lane adds to the body; null: nothing. */
-  adds: Capacity['adds']
+  adds: LaneAdds | null
   readonly trace: TraceContext | null
   /** Set when the core has accepted it. */
   request: Request | null

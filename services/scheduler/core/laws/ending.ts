@@ -5,6 +5,7 @@ import type { Effect, Ending, Refused } from '#core/model/effects'
 import { attemptOf, HAND, waits } from '#core/model/place'
 import type { Request, State } from '#core/model/state'
 import { dequeue } from './queueing.ts'
+import { owesNoMore } from './retry.ts'
 import { reviewActive } from './slots.ts'
 
 /** Ends a live request with a refusal, wherever it stands. */
@@ -40,6 +41,7 @@ export function leave(state: State, request: Request): void {
   request.tenant.bytes -= request.asked.bytes
   request.route.live--
   request.place = HAND
+  owesNoMore(request)
   reviewActive(state, request.tenant)
   request.laneRoute.queue.leave(request.flow, state.config.file.scheduling.idle_tenants_max)
 }

@@ -6,7 +6,6 @@ import type { Reason } from '#contracts/refusals'
 import type { Millis } from '#contracts/units'
 import { verdicts, type Verdict } from '#contracts/verdict'
 import type { Dice } from '#core/estimators/dice'
-import { owes } from '#core/model/place'
 import type { Request, RetryBudget, State } from '#core/model/state'
 
 /** Share of the estimated service that must still fit before the deadline for a retry to make sense. */
@@ -106,7 +105,7 @@ export function payRetry(state: State, request: Request, now: Millis): boolean {
   if (budget.tokens < 1 || (scarce && own.tokens < 1)) return false
   budget.tokens -= 1
   own.tokens = Math.max(0, own.tokens - 1)
-  budget.owing.delete(request)
+  owesNoMore(request)
   return true
 }
 
@@ -153,11 +152,14 @@ export function waitForToken(
 /** As many may wait for a token as may wait in the lane's queue. Notes that it does. */
 function mayOwe(request: Request): boolean {
   const { owing } = budgetAt(request)
-  if (!owing.has(request) && owing.size >= Math.max(1, request.lane.config.queueMax))
-    for (const one of owing) if (!owes(one.place)) owing.delete(one)
   if (!owing.has(request) && owing.size >= Math.max(1, request.lane.config.queueMax)) return false
   owing.add(request)
   return true
+}
+
+/** It has its token, or leaves. Its lane may be of the other class since it began to wait. */
+export function owesNoMore(request: Request): void {
+  for (const { owing } of request.route.budgets) owing.delete(request)
 }
 
 /** How long the last try waits at least: the ones before it come soon, since most faults are over in a moment;

@@ -61,3 +61,7 @@ export interface LimitWord {
   readonly epoch: number
   readonly limit: number
 }
+
+/** The later word on a limit holds; of words of one epoch the larger, which has probed further. */
+export const holdsOver = (word: LimitWord, known: LimitWord): boolean =>
+  word.epoch > known.epoch || (word.epoch === known.epoch && word.limit > known.limit)

@@ -236,7 +236,7 @@ export interface RetryBudget {
   at: Millis
   /** Each tenant's part of it; at most `scheduling.idle_tenants_max`. */
   readonly byTenant: Lately<{ tokens: number; at: Millis }>
-  /** Those who wait for a token, and some who did; at most `queue_max` of their lane. */
+  /** Those who wait for a token; at most `queue_max` of their lane. */
   readonly owing: Set<Request>
 }
 

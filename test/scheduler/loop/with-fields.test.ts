@@ -1,7 +1,7 @@
 /** What a lane adds to a body, and what it leaves alone. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { withBeta, withFields } from '#scheduler/loop/capacity'
+import { withBeta, withFields } from '#scheduler/loop/with-fields'
 import { LoopWorld } from '../../support/loop-world.ts'
 
 const ok = { firstByteMs: 1, end: { kind: 'ok' as const, status: 200 } }
