@@ -49,6 +49,9 @@ export interface GatewayOptions {
   requestBytesBy: 'limits.request_bytes' | "the NATS server's max_payload"
   /** Why it should get no work; none: it should. */
   ready: () => readonly string[]
+  /** Where schedulers go on while this door closes: calls under way may end within `drainMs` (ms), then `say` ends
+   *  each in words. Absent: the scheduler has ended them all before. */
+  lastWords?: { drainMs: () => number; say: () => void }
   system: ClientSystem & { now(): number }
   /** Hears of faults of ours, answered as 500. */
   onFault: (error: Error) => void
@@ -92,7 +95,10 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
       return waiting.bytes
     },
     async close() {
-      await answered(calls, of.system)
+      const { lastWords } = of
+      if (lastWords !== undefined && !(await answered(calls, of.system, lastWords.drainMs())))
+        lastWords.say()
+      await answered(calls, of.system, CLOSING_MS)
       forget()
       await app.close()
       waiting.close()
@@ -104,14 +110,14 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
  *  seconds; but not for ever. */
 const CLOSING_MS = 8_000
 
-/** Resolves when nobody waits for an answer any more. */
-function answered(calls: OpenCalls, system: ClientSystem): Promise<void> {
-  if (calls.open === 0) return Promise.resolve()
+/** Whether, within so many ms, nobody waits for an answer any more. */
+function answered(calls: OpenCalls, system: ClientSystem, mostMs: number): Promise<boolean> {
+  if (calls.open === 0) return Promise.resolve(true)
   return new Promise((resolve) => {
-    const stop = system.after(CLOSING_MS, resolve)
+    const stop = system.after(mostMs, () => resolve(false))
     calls.onNone = () => {
       stop()
-      resolve()
+      resolve(true)
     }
   })
 }

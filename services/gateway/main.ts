@@ -62,6 +62,11 @@ async function main(): Promise<void> {
       ...(transport.isReady?.() !== false ? [] : ['NATS is not connected']),
       ...(draining ? ['draining'] : []),
     ],
+    lastWords: {
+      drainMs: () => loaded.config.file.drain_ms,
+      // Every call that is open is answered that it is over.
+      say: () => void client.close(),
+    },
     system: clientSystem,
     onFault: (error) => log.error('a fault of the door: this is a bug', { error: error.name }),
   })
@@ -82,7 +87,6 @@ async function main(): Promise<void> {
       await client.close()
       await transport.close()
     },
-    // Every call that is open is answered that it is over.
     hurry: () => void client.close(),
   })
   process.send?.({ type: 'ready', gateway: gateway.url } satisfies ToParent)

@@ -25,7 +25,8 @@ afterAll(async () => {
   await client.close()
 })
 
-const open = (of: Headgate, system: Parameters<typeof startGateway>[0]['system']) =>
+type Options = Parameters<typeof startGateway>[0]
+const open = (of: Headgate, system: Options['system'], more: Partial<Options> = {}) =>
   startGateway({
     host: '127.0.0.1',
     port: 0,
@@ -43,6 +44,7 @@ const open = (of: Headgate, system: Parameters<typeof startGateway>[0]['system']
     onFault: (error) => {
       throw error
     },
+    ...more,
   })
 
 const ask = (more: object, headers: Record<string, string>) =>
@@ -105,4 +107,29 @@ test('a stream that nobody feeds any more hears a ping every 5 s, and then that 
   expect(all).toMatch(/"retryable":false/)
   await silent.close()
   await own.close()
+})
+
+test('a door that closes lets calls end, and says to what takes longer that it is over', async () => {
+  const clock = manualClock()
+  const system = { ...clock, random: clientSystem.random }
+  const own = await connectDoor(file, { bus, system })
+  let said = false
+  const lastWords = {
+    drainMs: () => 30_000,
+    say() {
+      said = true
+      void own.close()
+    },
+  }
+  const closing = await open(own, system, { lastWords })
+  const heard = new Promise<void>((resolve) => (say = () => resolve()))
+  const headers = { 'headgate-deadline-ms': '600000' }
+  const call = rawCall(closing.url, post('/v1/messages', JSON.stringify(body()), headers))
+  await heard
+  const closed = closing.close()
+  clock.advance(29_999)
+  expect(said).toBe(false)
+  clock.advance(1)
+  expect(await call.closed).toMatch(/^HTTP\/1.1 503 /)
+  await closed
 })

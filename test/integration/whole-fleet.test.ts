@@ -57,6 +57,10 @@ test('one member shows what waits at the other, and its open breaker', async () 
 })
 
 test('sums are those of the parts, and no prompt or key is in them', async () => {
+  // A portion that one gave up is on its way to the other for a moment.
+  await expect
+    .poll(async () => (await told(fleet.whole.url)).whole.sums, PATIENCE)
+    .toMatchObject({ heard: 2, usable: 16 })
   const { whole, text } = await told(fleet.whole.url)
   expect(whole.members.map(({ member, current }) => [member, current])).toEqual([
     ['whole', true],
@@ -67,7 +71,7 @@ test('sums are those of the parts, and no prompt or key is in them', async () =>
     expect(one.queued).toBe(one.parts.reduce((sum, part) => sum + part.queued, 0))
     expect(one.inflight).toBe(one.parts.reduce((sum, part) => sum + part.inflight, 0))
   }
-  expect(whole.sums).toMatchObject({ heard: 2, usable: 16 })
+  expect(whole.sums.heard).toBe(2)
   expect(whole.tenants.map(({ tenant }) => tenant)).toEqual(['acme'])
   expect(text).not.toMatch(/planted|sk-torn/)
 })

@@ -46,6 +46,10 @@ async function allReady(program: Program, count: number): Promise<URL[]> {
   return doorsIn(program.output())
 }
 
+/** Each has heard its first signal, so that the next one is its second. */
+const allStop = (program: Program, count: number): Promise<unknown> =>
+  program.until((output) => output.split('"stopping"').length - 1 === count, `${count} stopping`)
+
 /** On a connection of its own. */
 const ask = (door: URL): Promise<number | undefined> =>
   new Promise((resolve, reject) => {
@@ -116,10 +120,12 @@ test('a door that is hurried while its scheduler goes on says that it ends', asy
   const asked = Promise.all(Array.from({ length: 10 }, () => ask(at!)))
   await expect.poll(() => provider.stats().inFlight, { timeout: 15_000 }).toBe(10)
   door.child.kill('SIGTERM')
-  await door.saw('"stopping"')
+  await allStop(door, 2)
   for (const pid of doorsOf(door)) process.kill(pid, 'SIGTERM')
   expect(await asked).toEqual(Array.from({ length: 10 }, () => 503))
-  await scheduler.kill()
+  // It would let the calls end, that nobody waits for any more.
+  for (const pid of childrenOf(scheduler, 'scheduler/main')) process.kill(pid, 'SIGKILL')
+  await scheduler.exit
 })
 
 test('who is hurried leaves callers a last word', async () => {
@@ -129,7 +135,8 @@ test('who is hurried leaves callers a last word', async () => {
   const asked = Promise.all(Array.from({ length: 10 }, () => ask(door!)))
   await expect.poll(() => provider.stats().inFlight, { timeout: 15_000 }).toBe(10)
   program.child.kill('SIGTERM')
-  await program.saw('"stopping"')
+  await program.saw('"draining"')
+  await allStop(program, 2)
   // The second one, past the command that takes two within a moment for one.
   for (const pid of childrenOf(program, '/main')) process.kill(pid, 'SIGTERM')
   expect(await asked).toEqual(Array.from({ length: 10 }, () => 503))
