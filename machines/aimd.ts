@@ -29,7 +29,7 @@ export const SLOW_WINDOW: Millis = 60_000
 export const FIND_WINDOW: Millis = 2_000
 export const FACTOR = 0.7
 export const RECOVERED = 0.9
-/** Of the limit, what may be kept free and still counts as used where it is waited for. */
+/** Of the limit, what may be kept free and still counts as used where it is waited for; at least one slot. */
 export const KEPT = 0.2
 export const HEALTHY = { throttled: 0.03, minSamples: 10, used: 0.8 }
 /** Where calls are long, few end in a window: it stays open for more, no longer than this. */
@@ -269,7 +269,7 @@ export function tick(
   }
   const gain = finding ? fifthOf(peak) : inRecovery ? regain(a, peak) : 1
   // What is kept free for others while somebody waits for it counts as used, up to a part: else it could never grow.
-  const kept = eager ? Math.min(KEPT * a.limit, Math.max(0, a.limit - peak)) : 0
+  const kept = eager ? Math.min(Math.max(1, KEPT * a.limit), Math.max(0, a.limit - peak)) : 0
   const limit = Math.max(a.limit, Math.min(ceilingOf(most + kept, settings), a.limit + gain))
   const reason = limit === a.limit ? 'at_ceiling' : inRecovery ? 'regaining' : 'healthy_window'
   // A raise that was not used yet is not proven: what was proven before it stays known.

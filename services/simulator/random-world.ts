@@ -6,7 +6,7 @@ import { seeded } from './chance.ts'
 import { FAULTS, type Fault, type ProviderSettings } from './provider-model.ts'
 import type { PerMinute } from './quota-bucket.ts'
 import { randomConfig, type Needs } from './random-config.ts'
-import { outputOf, reachOf, type Given } from './reach.ts'
+import { outputOf, reachOf, tenantMay, type Given } from './reach.ts'
 import { Throws } from './throws.ts'
 
 /** Calls of one kind. */
@@ -181,7 +181,10 @@ function calmOf(dice: Throws, ask: Ask, of: After): Calls[] {
   const all = kinds.map((one) => ({ ...one, deadline: unhurried(of.last, one) }))
   const most = all.map((one) => {
     const { slots, perSecond } = reachOf(of.last, one, of.given)
-    return CALM * Math.min(slots / one.service, perSecond, BUSY.asks)
+    // They come from its tenants in equal parts, and one of them may have less than another.
+    const least = Math.min(...one.tenants.map((name) => tenantMay(of.last, name)))
+    const evenly = Math.min(slots, one.tenants.length * least)
+    return CALM * Math.min(evenly / one.service, perSecond, BUSY.asks)
   })
   if (dice.chance(0.3)) return inTurn(all, Math.max(QUIET, 1 / Math.min(...most)))
   return all.map((one, i) => ({ ...one, come: { perSecond: most[i]! / kinds.length } }))

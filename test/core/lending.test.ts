@@ -1,6 +1,6 @@
 /** What is kept free is learned from recent need, and given back within seconds. */
 import { describe, expect, test } from 'vitest'
-import { RecentNeed } from '../../services/scheduler/core/estimators/lending.ts'
+import { RECENT, RecentNeed } from '../../services/scheduler/core/estimators/lending.ts'
 
 /** So many seconds in which the most was so much. */
 function had(need: RecentNeed, most: number, seconds: number): void {
@@ -18,10 +18,10 @@ describe('recent need', () => {
     expect(need.value).toBe(7)
   })
 
-  test('is given back once the last five seconds did without it', () => {
+  test('is given back once the last two seconds did without it', () => {
     const need = new RecentNeed()
     had(need, 20, 30)
-    had(need, 4, 4)
+    had(need, 4, RECENT - 1)
     expect(need.value).toBe(20)
     had(need, 4, 1)
     expect(need.value).toBe(4)

@@ -47,9 +47,9 @@ function live(
 }
 const start = (): Aimd => aimd.begin(settings, 0)
 
-/** Ten minutes of a limit that starts at 10, of which so many slots are kept free while work waits for them. */
-function keepingFree(kept: (limit: number) => number): number {
-  const small = { ...settings, initial: 10, floor: 1 }
+/** Ten minutes of a limit that starts at `initial`, of which so many slots are kept free while work waits for them. */
+function keepingFree(kept: (limit: number) => number, initial = 10): number {
+  const small = { ...settings, initial, floor: 1 }
   let a = aimd.begin(small, 0)
   for (let at = 0; at < 600_000; at += 1_000) {
     const inflight = a.limit - kept(a.limit)
@@ -69,6 +69,8 @@ describe('the concurrency limit', () => {
     // A fifth of the limit, which is what is proven and a little, would else be the end.
     expect(keepingFree((limit) => Math.ceil(limit / 6))).toBe(settings.ceiling)
     expect(keepingFree(() => 1)).toBe(settings.ceiling)
+    // One slot of two is more than a fifth, and nothing smaller can be kept.
+    expect(keepingFree((limit) => Math.min(1, limit - 1), 1)).toBe(settings.ceiling)
   })
 
   test('but not on what is far from being used', () => {

@@ -10,7 +10,7 @@ import { configOf } from '../support/core-world.ts'
 
 const WORLDS = 60
 /** Of many more: those that showed something that the first ones do not. */
-const FURTHER = [105, 772, 5054, 5136, 5390]
+const FURTHER = [105, 772, 1622, 5054, 5136, 5390]
 /** Worlds that do not come to life again as they should. There may only be fewer of them. */
 const TROUBLED: readonly number[] = []
 

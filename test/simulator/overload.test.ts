@@ -132,3 +132,26 @@ test('the scenario gives the SDK alone what it gets on real parts', async () => 
   expect(figures['in_time_storm']).toBeCloseTo(1 - 0.9 ** 3, 1)
   expect(figures['attempts_per_started']).toBeGreaterThan(2)
 })
+
+describe('with Headgate', () => {
+  const job = { label: '', policy: 'headgate', config: null } as const
+  const ran = async (name: string, seed: number) => {
+    const what = { name, part: 1, load: null, reserved: null, noise: null }
+    return (await simulateScenario(job, what, [seed])).figures
+  }
+
+  test('a raise of the limit that the provider refuses opens no breaker', async () => {
+    // After 14 s 45 slots become 53 of 48, while 40 are in use.
+    const figures = await ran('overload-from-20', 1)
+    expect(figures['in_time_before']).toBeGreaterThan(0.9)
+  })
+
+  test('what nobody is about to need any more is used, and the quiet ones miss nothing', async () => {
+    const all = await Promise.all([1, 2, 3].map((seed) => ran('overload', seed)))
+    for (const figures of all) {
+      expect(figures['of_capacity_and_quota']).toBeGreaterThan(0.9)
+      expect(figures['quiet_in_time']).toBeGreaterThan(0.97)
+      expect(figures['refused_upstream']).toBeLessThan(0.06)
+    }
+  })
+})

@@ -127,7 +127,9 @@ export class Controllers {
     const classic429 = this.#settings.mode === 'classic' && is429(verdict)
     const rule = verdicts[verdict.kind]
     const vote = classic429 ? 'throttle' : rule.limit
-    const limitBefore = this.#ours(this.#limit.get().context.aimd.limit)
+    const { limit: before, raisedFrom } = this.#limit.get().context.aimd
+    // What no healthy window has confirmed may be more than the provider has.
+    const proven = this.#ours(Math.min(before, raisedFrom ?? before))
     if (vote === 'ok') this.#limit.send({ type: 'attempt.ok', at, traits })
     else if (vote === 'throttle')
       this.#limit.send({
@@ -146,7 +148,7 @@ export class Controllers {
       vote === 'throttle' &&
       this.#breaker.get().value === 'closed' &&
       attempt.accepted > 0 &&
-      (attempt.accepted > limitBefore * SERVING || attempt.accepted >= limitBefore - 1)
+      (attempt.accepted > proven * SERVING || attempt.accepted >= proven - 1)
     const health = classic429 ? 'fail' : full ? 'neutral' : rule.breaker
     if (health !== 'neutral')
       this.#breaker.send({

@@ -5,7 +5,7 @@ import type { Millis } from '#contracts/units'
 
 /** Samples of one second each: how long a need is remembered, and how soon a need that is gone is noticed. */
 export const WINDOW = 30
-export const RECENT = 5
+export const RECENT = 2
 /** Of the seconds of the window: a rarer peak waits a moment instead of keeping slots idle all the time. */
 export const USUAL = 0.9
 /** Slots that come back within so long need not be kept: whoever comes waits no longer than that. */
