@@ -40,26 +40,29 @@ export async function withDoors(of: {
   return run(async (begin, isStopping) => {
     if (scheduler !== null) await begin(scheduler).ready
     let at = port
-    for (let i = 0; i < doors && !isStopping(); i++) {
-      const door = open(at)
+    for (let worker = 1; worker <= doors && !isStopping(); worker++) {
+      const door = open(worker, at)
       const { gateway } = await door.ready
       if (typeof gateway === 'string') at = new URL(gateway).port
-      if (doors > 1) void again(door, at)
+      if (doors > 1) void again(door, { worker, where: at })
     }
 
-    function open(where: string): Program<Ready> {
+    function open(worker: number, where: string): Program<Ready> {
       const of: Started = {
         name: 'gateway',
         env: {
           HEADGATE_CONFIG: config,
           HEADGATE_GATEWAY_PORT: where,
-          HEADGATE_GATEWAY_SHARED: doors > 1 ? 'on' : undefined,
+          HEADGATE_GATEWAY_WORKER: doors > 1 ? String(worker) : undefined,
         },
       }
       return begin(of, doors > 1)
     }
 
-    async function again(first: Program<Ready>, where: string): Promise<void> {
+    async function again(
+      first: Program<Ready>,
+      { worker, where }: { worker: number; where: string },
+    ): Promise<void> {
       let waitMs: Millis = AGAIN_MS.first
       for (let door = first; ;) {
         const end = await door.ended
@@ -67,7 +70,7 @@ export async function withDoors(of: {
         tell(`headgate: the ${door.name} ${sayEnd(end)}; another is started`)
         await pause(waitMs)
         if (isStopping()) return
-        door = open(where)
+        door = open(worker, where)
         try {
           await door.ready
           waitMs = AGAIN_MS.first

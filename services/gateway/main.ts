@@ -24,27 +24,20 @@ try {
 async function main(): Promise<void> {
   const path = env('HEADGATE_CONFIG') ?? null
   let loaded = loadConfig({ path, emergency: false })
-  const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: clientSystem })
+  const worker = workerOf(env('HEADGATE_GATEWAY_WORKER'))
+  const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: clientSystem, worker })
   for (const warning of loaded.warnings) log.warn(warning)
   const { file } = loaded.config
   // What is wrong here is told before anybody is called.
   const tls = httpTls()
-  const transport = await natsTransport({
-    servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
-    user: env('NATS_USER'),
-    password: env('NATS_PASSWORD'),
-    creds: natsCreds(),
-    tls: natsTls(),
-    name: 'headgate gateway',
-    system: clientSystem,
-  })
+  const transport = await dial()
   const client = await connectDoor(file, { transport })
   let draining = false
   const carried = transport.maxPayload - HEADER_BYTES_MAX
   const gateway = await startGateway({
     host: env('HEADGATE_HOST') ?? '127.0.0.1',
     port: portOf('HEADGATE_GATEWAY_PORT', 8781),
-    shared: env('HEADGATE_GATEWAY_SHARED') === 'on',
+    shared: worker !== undefined,
     tls,
     client,
     keyless: () => loaded.keys.size === 0,
@@ -90,6 +83,24 @@ async function main(): Promise<void> {
     hurry: () => void client.close(),
   })
   process.send?.({ type: 'ready', gateway: gateway.url } satisfies ToParent)
+}
+
+function dial(): ReturnType<typeof natsTransport> {
+  return natsTransport({
+    servers: env('NATS_URL') ?? 'nats://127.0.0.1:4222',
+    user: env('NATS_USER'),
+    password: env('NATS_PASSWORD'),
+    creds: natsCreds(),
+    tls: natsTls(),
+    name: 'headgate gateway',
+    system: clientSystem,
+  })
+}
+
+/** Which of the doors at one port it is, as `headgate` counts them; undefined: it is alone there. */
+function workerOf(text: string | undefined): number | undefined {
+  const worker = Number(text)
+  return Number.isInteger(worker) && worker > 0 ? worker : undefined
 }
 
 const end = (gateway: Gateway): Promise<void> => gateway.close()

@@ -75,6 +75,8 @@ export function createLog(of: {
   level: LogLevel
   clock: Clock
   instance?: string
+  /** Which of several at one port it is. */
+  worker?: number | undefined
   to?: { write(text: string): void }
 }): Log {
   const stream =
@@ -82,7 +84,7 @@ export function createLog(of: {
   const logger = pino(
     {
       level: of.level,
-      base: of.instance === undefined ? null : { instance: of.instance },
+      base: { instance: of.instance, worker: of.worker },
       timestamp: () => `,"time":"${new Date(of.clock.wall()).toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
       messageKey: 'msg',

@@ -83,6 +83,10 @@ test('one that dies is followed by another, and nobody else is touched', async (
   await program.until((output) => doorsIn(output).length === 3, 'another door')
   expect(doorsOf(program)).toEqual(expect.arrayContaining(others))
   expect(new Set(doorsIn(program.output()).map(({ host }) => host)).size).toBe(1)
+  // Each says which it is; who takes another's place, takes its number.
+  const numbers = [...program.output().matchAll(/"worker":(\d)[^\n]*"ready"/g)].map(([, n]) => n)
+  expect(numbers.toSorted()).toEqual(expect.arrayContaining(['1', '2']))
+  expect(numbers).toHaveLength(3)
   expect(await ask(door!)).toBe(200)
   program.child.kill('SIGTERM')
   expect(await program.exit).toBe(0)
