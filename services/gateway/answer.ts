@@ -113,6 +113,10 @@ export function errorAnswer(
   return { status: known ? status : 502, headers, body: told.body }
 }
 
+/** To who asks a door that stops. */
+export const doorStops = (): Refusal =>
+  refusal('draining', 'this door is stopping; others may serve')
+
 /** A refusal of the door's own. */
 export function refusalAnswer(refused: Refusal, id: string): HttpAnswer & { body: string } {
   const body = errorBody({ refusal: refused, requestId: id, attempts: 0 })
@@ -163,13 +167,18 @@ function ourOwn(error: HeadgateError, id: string): { status: number; body: strin
   }
 }
 
+/** Where the client's own words would tell of our side: its client is closed when the door is, and at no other time. */
+const DOOR_WORDS: Partial<Record<ClientCode, string>> = {
+  closed: 'the door has stopped, and waits for the call no more; it may have run',
+}
+
 /** What a caller is told of it. What the client found out by itself has details of our side of the door. */
 export function inWords(error: HeadgateError): { status: number; type: string; message: string } {
   const { code } = error
   const own = isClientCode(code)
   const status = own ? STATUS[code] : (error.status ?? 502)
   const type = error.type ?? (status === 504 ? 'timeout_error' : 'api_error')
-  if (own) return { status, type, message: clientRefusals[code].means }
+  if (own) return { status, type, message: DOOR_WORDS[code] ?? clientRefusals[code].means }
   const plain = code === 'forbidden' || code === 'unauthenticated'
   return { status, type, message: plain ? refusals[code].means : error.message }
 }

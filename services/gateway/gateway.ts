@@ -8,7 +8,7 @@ import { refusal, type Refusal } from '#contracts/messages'
 import { readyzAnswer } from '#contracts/readiness'
 import type { ClientSystem, Headgate } from '#client'
 import { createListener, isLoopback, listen, type Denial, type Tls } from '#platform/http/listener'
-import { refusalAnswer, type HttpAnswer } from './answer.ts'
+import { doorStops, refusalAnswer, type HttpAnswer } from './answer.ts'
 import { askAux } from './aux-call.ts'
 import { BATCH_PATHS, serveBatches } from './serve-batches.ts'
 import { callers, type Caller } from './callers.ts'
@@ -87,7 +87,13 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
   })
   health(app, of.ready)
   let forget = () => {}
-  void app.register(async (scope) => void (forget = serveApi(scope, of, waiting)))
+  void app.register(async (scope) => {
+    scope.addHook('onRequest', (_request, reply, done) => {
+      if (calls.closing) return void send(reply, refusalAnswer(doorStops(), newId(of)))
+      done()
+    })
+    forget = serveApi(scope, of, waiting)
+  })
   const url = await listen(app, facing)
   return {
     url,
@@ -95,6 +101,8 @@ export async function startGateway(of: GatewayOptions): Promise<Gateway> {
       return waiting.bytes
     },
     async close() {
+      calls.lastOfTheirConnections()
+      app.server.closeIdleConnections()
       const { lastWords } = of
       if (lastWords !== undefined && !(await answered(calls, of.system, lastWords.drainMs())))
         lastWords.say()
@@ -112,7 +120,7 @@ const CLOSING_MS = 8_000
 
 /** Whether, within so many ms, nobody waits for an answer any more. */
 function answered(calls: OpenCalls, system: ClientSystem, mostMs: number): Promise<boolean> {
-  if (calls.open === 0) return Promise.resolve(true)
+  if (calls.open.size === 0) return Promise.resolve(true)
   return new Promise((resolve) => {
     const stop = system.after(mostMs, () => resolve(false))
     calls.onNone = () => {
@@ -123,18 +131,31 @@ function answered(calls: OpenCalls, system: ClientSystem, mostMs: number): Promi
 }
 
 /** Requests whose answer has not left yet. */
-interface OpenCalls {
-  open: number
-  onNone: () => void
+class OpenCalls {
+  readonly open = new Set<FastifyReply['raw']>()
+  closing = false
+  onNone: () => void = () => {}
+
+  add(answer: FastifyReply['raw']): void {
+    this.open.add(answer)
+    if (this.closing) answer.shouldKeepAlive = false
+    answer.once('close', () => {
+      this.open.delete(answer)
+      if (this.open.size === 0) this.onNone()
+    })
+  }
+
+  /** Who keeps a connection hears with the next answer to ask the next thing on another one. */
+  lastOfTheirConnections(): void {
+    this.closing = true
+    for (const answer of this.open) answer.shouldKeepAlive = false
+  }
 }
 
 function countCalls(app: FastifyInstance): OpenCalls {
-  const calls: OpenCalls = { open: 0, onNone: () => {} }
+  const calls = new OpenCalls()
   app.addHook('onRequest', (_request, reply, done) => {
-    calls.open++
-    reply.raw.once('close', () => {
-      if (--calls.open === 0) calls.onNone()
-    })
+    calls.add(reply.raw)
     done()
   })
   return calls

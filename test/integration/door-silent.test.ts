@@ -127,9 +127,13 @@ test('a door that closes lets calls end, and says to what takes longer that it i
   const call = rawCall(closing.url, post('/v1/messages', JSON.stringify(body()), headers))
   await heard
   const closed = closing.close()
+  const words = (code: string) =>
+    new RegExp(`^HTTP/1.1 503 [^]*connection: close[^]*"${code}"`, 'i')
+  const late = rawCall(closing.url, post('/v1/messages', JSON.stringify(body()), headers))
+  expect(await late.closed).toMatch(words('draining'))
   clock.advance(29_999)
   expect(said).toBe(false)
   clock.advance(1)
-  expect(await call.closed).toMatch(/^HTTP\/1.1 503 /)
+  expect(await call.closed).toMatch(words('closed'))
   await closed
 })
