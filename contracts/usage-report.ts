@@ -47,6 +47,8 @@ export interface UsageCounts {
   output: Tokens
   /** Of the output, what was guessed from what was delivered. */
   guessed: Tokens
+  /** Of the input, what was guessed from the size of the prompt. */
+  guessedInput: Tokens
   webSearches: number
   /** Of the tokens that have a price. */
   cost: MicroUsd
@@ -57,7 +59,7 @@ export type UsageRow = UsageName & UsageCounts
 
 export const noCounts = (): UsageCounts => ({
   ...{ calls: 0, input: 0, cacheWrite5m: 0, cacheWrite1h: 0, cacheRead: 0, output: 0 },
-  ...{ guessed: 0, webSearches: 0, cost: 0, unpriced: 0 },
+  ...{ guessed: 0, guessedInput: 0, webSearches: 0, cost: 0, unpriced: 0 },
 })
 
 export function addCounts(to: UsageCounts, more: UsageCounts): void {
@@ -68,6 +70,7 @@ export function addCounts(to: UsageCounts, more: UsageCounts): void {
   to.cacheRead += more.cacheRead
   to.output += more.output
   to.guessed += more.guessed
+  to.guessedInput += more.guessedInput
   to.webSearches += more.webSearches
   to.cost += more.cost
   to.unpriced += more.unpriced
@@ -90,6 +93,7 @@ const kept = z.object({
       cacheRead: counted.default(0),
       output: counted.default(0),
       guessed: counted.default(0),
+      guessedInput: counted.default(0),
       webSearches: counted.default(0),
       cost: counted.default(0),
       unpriced: counted.default(0),
@@ -179,6 +183,9 @@ const reportRow = z.object({
   output_tokens: tokens,
   guessed_output_tokens: tokens.describe(
     'Of the output, what the upstream did not count: guessed from what was delivered of answers that broke.',
+  ),
+  guessed_input_tokens: tokens.describe(
+    'Of the input, what the upstream did not count: guessed from the prompts of calls that ended without a word of it.',
   ),
   web_searches: z.number().min(0).describe('Counted; their price is in no cost.'),
   cost_usd: z

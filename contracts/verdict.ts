@@ -103,6 +103,8 @@ export interface TokenCounts {
 export interface Usage extends TokenCounts {
   /** Of the output, what nobody counted: guessed from what was delivered of an answer that broke; absent: none. */
   guessedTokens?: Tokens
+  /** Of the input, what nobody counted: as it was expected of a call that may have run; absent: none. */
+  guessedInputTokens?: Tokens
   /** How it was served, as the answer names it (`service_tier`, `speed`, `inference_geo`); absent: it does not. */
   tier?: string
   speed?: string

@@ -66,6 +66,7 @@ const COUNTED = [
   'cache_read_tokens',
   'output_tokens',
   'guessed_output_tokens',
+  'guessed_input_tokens',
   'web_searches',
   'unpriced_tokens',
 ] as const satisfies readonly (keyof UsageReportRow)[]

@@ -6,8 +6,8 @@ import { csvOf, tableOf } from '../../services/cli/usage.ts'
 const row = (more: Partial<UsageReportRow> = {}): UsageReportRow => ({
   ...{ tenant: 'acme', model: null, lane: null, day: null, billed: true, calls: 2 },
   ...{ input_tokens: 12_345, cache_write_5m_tokens: 0, cache_write_1h_tokens: 7 },
-  ...{ cache_read_tokens: 0, output_tokens: 5, guessed_output_tokens: 1, web_searches: 0 },
-  ...{ cost_usd: 1.5, unpriced_tokens: 0 },
+  ...{ cache_read_tokens: 0, output_tokens: 5, guessed_output_tokens: 1 },
+  ...{ guessed_input_tokens: 3, web_searches: 0, cost_usd: 1.5, unpriced_tokens: 0 },
   ...more,
 })
 const report = (rows: UsageReportRow[], more: Partial<UsageReport> = {}): UsageReport => ({
@@ -38,7 +38,7 @@ test('a table of nothing says so', () => {
 test('values with commas have every figure, and no name is a formula', () => {
   const odd = row({ tenant: '=HYPERLINK("x"),1', cost_usd: null })
   expect(csvOf(report([odd])).split('\r\n')).toEqual([
-    'tenant,billed,calls,input_tokens,cache_write_5m_tokens,cache_write_1h_tokens,cache_read_tokens,output_tokens,guessed_output_tokens,web_searches,unpriced_tokens,cost_usd',
-    `"'=HYPERLINK(""x""),1",true,2,12345,0,7,0,5,1,0,0,`,
+    'tenant,billed,calls,input_tokens,cache_write_5m_tokens,cache_write_1h_tokens,cache_read_tokens,output_tokens,guessed_output_tokens,guessed_input_tokens,web_searches,unpriced_tokens,cost_usd',
+    `"'=HYPERLINK(""x""),1",true,2,12345,0,7,0,5,1,3,0,0,`,
   ])
 })

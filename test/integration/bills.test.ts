@@ -83,7 +83,7 @@ test('is what the provider said, with calls that broke, were cancelled or came t
     const sum = (kind: 'input' | 'output') =>
       theirs.reduce((all, entry) => all + said(entry)[kind], 0)
     expect({
-      input: row.input_tokens,
+      input: row.input_tokens - row.guessed_input_tokens,
       output: row.output_tokens - row.guessed_output_tokens,
     }).toEqual({ input: sum('input'), output: sum('output') })
     expect(row.calls).toBe(theirs.length)
@@ -97,6 +97,26 @@ test('is what the provider said, with calls that broke, were cancelled or came t
     expect(row.cost_usd === null).toBe(!priced)
   }
   expect(entries.filter(({ aborted }) => aborted)).toHaveLength(6 * 4)
+})
+
+test('a call of which nothing was said when it ended counts its input, as a guess', async () => {
+  const [model = ''] = MODELS
+  const mine = house.client.as('hasty')
+  house.provider.fault({ kind: 'slow_headers', waitMs: 30_000 })
+  const late = mine.request(of('hasty', model), { deadlineMs: 300 })
+  await expect(late).rejects.toMatchObject({ code: 'deadline_exceeded' })
+  const left = mine.request(of('hasty', model), { id: 'left' })
+  await expect.poll(() => house.provider.stats().inFlight, { timeout: 15_000 }).toBe(1)
+  await mine.cancel('left')
+  await expect(left).rejects.toMatchObject({ code: 'cancelled' })
+  await house.rest()
+  house.provider.clear()
+  const { rows } = await report(['tenant'])
+  const row = rows.find(({ tenant }) => tenant === 'hasty')
+  expect(row).toMatchObject({ calls: 2, output_tokens: 0 })
+  expect(row?.guessed_input_tokens).toBeGreaterThan(0)
+  expect(row?.guessed_input_tokens).toBe(row?.input_tokens)
+  expect(row?.cost_usd).toBeGreaterThan(0)
 })
 
 test('is the same at the operator port, and each settled request says its own cost', async () => {

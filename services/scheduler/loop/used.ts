@@ -1,7 +1,9 @@
 /** What a request's attempts used, in the words of a bill. */
 import { costOfAnswer } from '#contracts/cost'
 import type { MicroUsd, Prices } from '#contracts/prices'
+import type { Tokens } from '#contracts/units'
 import type { UsageKind } from '#contracts/usage-report'
+import type { Usage } from '#contracts/verdict'
 import type { Effect } from '#core/model/effects'
 import type { Used } from '#ports'
 import type { LiveRequest } from './live.ts'
@@ -14,9 +16,25 @@ export const usedOf = (live: LiveRequest, { request, attempt, verdict }: Ended):
   // Its own may be another by now: that of the answer which the caller got instead.
   model: request.route.config.model,
   kind: kindOf({ attempt, verdict }),
-  usage: verdict.usage,
+  usage: verdict.usage ?? unseen(request, verdict),
   ...(request.asideMs > 0 ? { waitedForPrefix: true } : {}),
 })
+
+/** What nobody counted of a call that may have run: its input, as it was expected. An error that the upstream answers
+ *  with costs nothing. */
+const unseen = (
+  { expected }: Pick<Ended['request'], 'expected'>,
+  { mayHaveRun, status }: Pick<Ended['verdict'], 'mayHaveRun' | 'status'>,
+): Usage | null =>
+  mayHaveRun && (status === null || status < 400) ? guessedInput(expected.inputTokens) : null
+
+function guessedInput(expected: Tokens): Usage {
+  const inputTokens = Math.round(expected)
+  return {
+    ...{ inputTokens, guessedInputTokens: inputTokens, outputTokens: 0 },
+    ...{ cacheCreationTokens: 0, cacheReadTokens: 0 },
+  }
+}
 
 function kindOf({ attempt, verdict }: Pick<Ended, 'attempt' | 'verdict'>): UsageKind {
   if (verdict.kind === 'ok') return 'answered'

@@ -67,7 +67,10 @@ export class UsageLedger implements Meter {
     const paid = usage === null ? [] : paidFor(usage, { ...used, prices: this.#of.prices() })
     const first: UsageCounts = {
       ...(paid[0] === undefined ? noCounts() : countsOf(paid[0])),
-      ...{ calls: 1, guessed: usage?.guessedTokens ?? 0, webSearches: usage?.webSearches ?? 0 },
+      calls: 1,
+      guessed: usage?.guessedTokens ?? 0,
+      guessedInput: usage?.guessedInputTokens ?? 0,
+      webSearches: usage?.webSearches ?? 0,
     }
     this.#add({ day, tenant, lane, kind, model: paid[0]?.model ?? model }, first)
     for (const hop of paid.slice(1))

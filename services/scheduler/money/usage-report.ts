@@ -101,6 +101,7 @@ const shown = ({ name, billed, counts }: Group): UsageReportRow => ({
   cache_read_tokens: counts.cacheRead,
   output_tokens: counts.output,
   guessed_output_tokens: counts.guessed,
+  guessed_input_tokens: counts.guessedInput,
   web_searches: counts.webSearches,
   cost_usd: counts.unpriced > 0 && counts.cost === 0 ? null : usdOf(counts.cost),
   unpriced_tokens: counts.unpriced,
