@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import type { ConfigFile } from '#contracts/config'
 import { bridge } from './memory/bridge.ts'
 import {
+  checkUpstreamAddress,
   env,
   fleetMember,
   httpTls,
@@ -75,6 +76,7 @@ async function main(): Promise<void> {
   const log = createLog({ level: logLevel(env('LOG_LEVEL')), clock: systemClock })
   for (const warning of [...loaded.warnings, ...misspelt()]) log.warn(warning)
   const { file } = loaded.config
+  checkUpstreamAddress()
   const { bus, settings, connection, nats } = await connect(loaded.config.file, log)
   const { cache } = await openCache({
     settings: file.cache,

@@ -41,7 +41,8 @@ const HEAD = `# Configuration
 One YAML file, \`headgate.yaml\`, named with \`--config\` or \`HEADGATE_CONFIG\`. Every knob is optional: an empty
 file, or none, runs on the defaults below. An unknown key, a key that stands twice, a value out of range or two
 settings that contradict each other stop the start, with line, column, path, value and what is allowed. A changed
-file is applied while requests run; a bad one is refused whole and the old one stays in force.
+file is applied while requests run; a bad one, or one that is empty now, is refused whole and the old one stays in
+force.
 
 What wins: \`lanes.<name>\` over \`llm_gateway\` over the defaults, and the emergency switch over all of them.
 

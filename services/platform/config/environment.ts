@@ -31,6 +31,16 @@ export function fleetMember(): string | undefined {
   return name
 }
 
+/** Where the environment puts an upstream, it is an address that calls can be sent to. */
+export function checkUpstreamAddress(): void {
+  const address = env('ANTHROPIC_BASE_URL')
+  if (address === undefined) return
+  // It may hold a password, so what it is is not told.
+  const url = URL.canParse(address) ? new URL(address) : null
+  if (url === null || !['http:', 'https:'].includes(url.protocol) || url.hostname === '')
+    throw new Error('ANTHROPIC_BASE_URL: expected an address that begins with http:// or https://')
+}
+
 /** The text of the file that a variable names; undefined where it names none. */
 export function fileOf(name: string): string | undefined {
   const path = env(name)

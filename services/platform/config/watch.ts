@@ -74,8 +74,15 @@ export function watchConfig(of: {
   }
 }
 
+const EMPTIED = {
+  ...{ line: 0, column: 0, path: '' },
+  message: 'the file is empty now; where all defaults are meant, write {}',
+}
+
 function change(path: string, text: string | null, emergency: boolean): ConfigChange {
   try {
+    // Who writes a file anew has emptied it first, and what took limits and keys away was no one's will.
+    if (text !== null && text.trim() === '') throw new ConfigError(path, [EMPTIED])
     const given = text === null ? {} : { text }
     return { ok: true, loaded: loadConfig({ path, ...given, emergency }) }
   } catch (error) {

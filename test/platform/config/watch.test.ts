@@ -143,3 +143,18 @@ test('what a listener throws is heard, and the next change is told all the same'
   clock.advance(LOOK_MS * 2)
   expect(drains()).toEqual([33])
 })
+
+test('a file that is emptied while it is followed is refused; {} means all defaults', () => {
+  writeFileSync(path, 'drain_ms: 1\n')
+  watch('drain_ms: 1\n')
+  writeFileSync(path, '')
+  clock.advance(LOOK_MS)
+  writeFileSync(path, '{}\n')
+  clock.advance(LOOK_MS)
+  const [emptied, defaults] = changes.all
+  expect(emptied).toMatchObject({
+    ok: false,
+    error: { message: expect.stringMatching(/headgate\.yaml: the file is empty now/) as string },
+  })
+  expect(defaults?.ok).toBe(true)
+})
