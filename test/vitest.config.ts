@@ -11,7 +11,7 @@ process.env['NODE_COMPILE_CACHE'] ??= join(root, 'node_modules', '.cache', 'head
 /** Files that only compute, or all but. */
 const INSIDE = [
   'test/{client,contracts,core,dashboard,gateway,machines,platform,scheduler,simulated-provider,simulator}/**/*.test.ts',
-  'test/cli/{dialing,doctor-jetstream,recorder,replay-*,submit-lines,top}.test.ts',
+  'test/cli/{dialing,doctor-jetstream,job-lines,recorder,replay-*,submit-lines,top}.test.ts',
   'test/{docs-laws,lock,quick-expect}.test.ts',
   'test/browser/words.test.ts',
   'test/clients/*.test.ts',

@@ -18,7 +18,7 @@ import {
 import { readNatsAuth, renderNatsAuth, TENANTS_MAX, type NatsAuth } from './nats-auth.ts'
 import { variableOf, withoutPassword, withPassword } from './password-lines.ts'
 import { secret } from '#platform/system'
-import { CALL, env, Failure, json, Misuse, say, token } from './terminal.ts'
+import { CALL, env, Failure, fileName, json, Misuse, say, token } from './terminal.ts'
 import { alone, readWhole, writeWhole, type WholeFile } from './whole-files.ts'
 
 interface AuthFlags {
@@ -89,7 +89,11 @@ const removeTenant = (): Command =>
 const authOptions = (command: Command): Command =>
   command
     .option('--out <folder>', 'where nats-auth.conf and nats-passwords.env are', '.')
-    .option('--config <file>', 'headgate.yaml, edited in place (default: HEADGATE_CONFIG)')
+    .option(
+      '--config <file>',
+      'headgate.yaml, edited in place (default: HEADGATE_CONFIG)',
+      fileName,
+    )
     .option('--json', 'print what was done as JSON')
 
 /** What was done. `printed` goes to the terminal and nowhere else. */

@@ -12,7 +12,7 @@ import { readNatsInfo } from './nats-info.ts'
 import { findNatsServer } from './nats-server.ts'
 import { startProgram } from './program.ts'
 import { secret, sleep, wall } from '#platform/system'
-import { env, json, messageOf, Misuse, MODEL, say, token } from './terminal.ts'
+import { env, fileName, json, messageOf, Misuse, MODEL, say, token } from './terminal.ts'
 
 interface DoctorFlags extends DialFlags {
   config?: string
@@ -37,7 +37,7 @@ export const doctor = (): Command =>
     .description(
       'Checks everything a Headgate needs and says what to do. Status 1 when something is broken.',
     )
-    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
+    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)', fileName)
     .option(
       '--tenant <tenant>',
       'a tenant of yours, whose permissions are tried (default: NATS_USER)',

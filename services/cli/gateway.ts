@@ -1,7 +1,7 @@
 /** `headgate gateway`: the HTTP door alone, before any Headgate that serves NATS_URL. */
 import { Command } from 'commander'
 import { withDoors, workers, WORKERS_HELP } from './foreground.ts'
-import { env } from './terminal.ts'
+import { env, fileName } from './terminal.ts'
 
 export const gateway = (): Command =>
   new Command('gateway')
@@ -14,7 +14,7 @@ export const gateway = (): Command =>
         'NATS_CREDS, NATS_CA, NATS_CERT, NATS_KEY, HEADGATE_CONFIG, HEADGATE_HOST, HEADGATE_GATEWAY_PORT, HEADGATE_TLS_CERT, ' +
         'HEADGATE_TLS_KEY, LOG_LEVEL.',
     )
-    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
+    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)', fileName)
     .option('--workers <count>', WORKERS_HELP, workers, 1)
     .action(async (flags: { config?: string; workers: number }) => {
       const config = flags.config ?? env('HEADGATE_CONFIG')

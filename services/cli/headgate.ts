@@ -73,8 +73,11 @@ async function statusOf(error: unknown): Promise<number> {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
   tell(`headgate: ${messageOf(error)}`)
   if (error instanceof Misuse) return 2
-  if (error instanceof Failure) return 1
   const { HeadgateError } = await import('#client')
-  if (!(error instanceof HeadgateError)) console.error(error)
+  if (!(error instanceof Failure) && !(error instanceof HeadgateError)) console.error(error)
+  if (process.argv.includes('--json')) {
+    const { jsonError } = await import('./said-answer.ts')
+    jsonError(error instanceof HeadgateError ? error : { message: messageOf(error) })
+  }
   return 1
 }

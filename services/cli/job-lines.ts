@@ -3,6 +3,7 @@
 import { createReadStream } from 'node:fs'
 import { basename } from 'node:path'
 import { createInterface } from 'node:readline'
+import { Readable } from 'node:stream'
 import { isToken, TOKEN_SHAPE } from '#contracts/ids'
 import { Failure, Misuse } from './terminal.ts'
 
@@ -22,7 +23,7 @@ export interface BadLine {
  *  begin with. `path`: `-` for standard input. */
 export async function* jobLines(path: string, name: string): AsyncGenerator<JobLine | BadLine> {
   const input = path === '-' ? process.stdin : createReadStream(path)
-  const lines = createInterface({ input, crlfDelay: Infinity })
+  const lines = createInterface({ input: Readable.from(textIn(input)), crlfDelay: Infinity })
   let line = 0
   try {
     for await (const text of lines) {
@@ -32,12 +33,21 @@ export async function* jobLines(path: string, name: string): AsyncGenerator<JobL
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === undefined) throw error
+    if (code === NO_UTF8) throw new Failure(`${path}: after line ${line} its bytes are no UTF-8`)
     throw new Failure(`${path}: cannot be read (${code})`)
   } finally {
     lines.close()
     input.destroy()
   }
 }
+
+/** Without a byte order mark. Throws where its bytes are no UTF-8. */
+async function* textIn(input: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  for await (const chunk of input) yield decoder.decode(chunk, { stream: true })
+  yield decoder.decode()
+}
+const NO_UTF8 = 'ERR_ENCODING_INVALID_ENCODED_DATA'
 
 /** What the ids of a file's lines begin with: its name, as far as an id may hold it. */
 export function idsName(path: string, given: string | undefined): string {

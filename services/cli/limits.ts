@@ -3,7 +3,7 @@
 import { Command } from 'commander'
 import { configIn, withLimits } from './config-edit.ts'
 import { readRateLimits } from './rate-limits.ts'
-import { env, Failure, json, Misuse, say, tell } from './terminal.ts'
+import { env, Failure, fileName, json, Misuse, say, tell } from './terminal.ts'
 import { alone, readWhole, writeWhole } from './whole-files.ts'
 
 interface Flags {
@@ -27,7 +27,7 @@ export const limits = (): Command =>
             'and one quota for routes whose models share theirs. Comments and everything else in the file stay. ' +
             'It takes an admin key, which no scheduler has or needs.',
         )
-        .requiredOption('--config <file>', 'the headgate.yaml')
+        .requiredOption('--config <file>', 'the headgate.yaml', fileName)
         .option('--upstream <name>', 'whose routes', 'default')
         .option('--workspace <id>', "a workspace's limits, where they are other ones")
         .option('--key-env <name>', 'the variable that holds the admin key', 'ANTHROPIC_ADMIN_KEY')

@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 import { HeadgateError, type AnswerAccounting, type CallOptions, type Headgate } from '#client'
 import { readCall, type BodyFlags, type CallBody } from './call-body.ts'
+import { deadlineMs } from './call-times.ts'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
 import { sayAnswer, tellAccounting, tellError } from './said-answer.ts'
 import { onStop } from './signals.ts'
@@ -30,7 +31,7 @@ export const request = (): Command =>
     .option('--model <model>', `the model (default: the body's, else ${MODEL})`)
     .option('--max-tokens <n>', `longest answer (default: the body's, else 1024)`, positiveWhole)
     .option('--stream', 'print the answer as it comes')
-    .option('--deadline <ms>', 'most milliseconds that it may take, queue included', positiveWhole)
+    .option('--deadline <ms>', 'most milliseconds that it may take, queue included', deadlineMs)
     .option('--json', "print the upstream's JSON as it is; of a stream one event per line")
     .action(async (body: string | undefined, flags: RequestFlags) => {
       const call = readCall('request', body, flags)

@@ -12,10 +12,22 @@ export function sayAnswer(answer: Answer, flags: AnswerFlags): void {
 }
 
 export function tellError(error: HeadgateError, flags: AnswerFlags): void {
-  if (flags.json === true && error.body !== null) json(error.body)
-  const again = error.retryable ? `; the same may work in ${error.retryAfterMs ?? 0} ms` : ''
+  if (flags.json === true) jsonError(error)
+  const waitMs = error.retryAfterMs ?? 0
+  const again = !error.retryable
+    ? ''
+    : `; the same may work ${waitMs === 0 ? 'now' : `in ${waitMs} ms`}`
   tell(`headgate: ${error.code}: ${error.message}${again}`)
   if (error.accounting !== null) tellAccounting(error.accounting)
+}
+
+/** An error on stdout: as it came, else in the same form. */
+export function jsonError(error: HeadgateError | { message: string }): void {
+  if ('body' in error && error.body !== null) return json(error.body)
+  const said = { type: 'error', error: { type: 'api_error', message: error.message } }
+  if (!('code' in error)) return json(said)
+  const { code, retryable, retryAfterMs } = error
+  json({ ...said, headgate: { code, retryable, retry_after_ms: retryAfterMs } })
 }
 
 export function tellAccounting(of: AnswerAccounting): void {

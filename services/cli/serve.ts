@@ -2,7 +2,7 @@
  *  to the scheduler, and its end is ours. */
 import { Command } from 'commander'
 import { inForeground, withDoors, workers, WORKERS_HELP } from './foreground.ts'
-import { env, INSPECT_HELP, inspectOf, Misuse, port } from './terminal.ts'
+import { env, fileName, INSPECT_HELP, inspectOf, Misuse, port } from './terminal.ts'
 
 export const serve = (): Command =>
   new Command('serve')
@@ -15,7 +15,7 @@ export const serve = (): Command =>
         'HEADGATE_HTTP_PORT, HEADGATE_GATEWAY_PORT, HEADGATE_ADMIN_TOKEN, HEADGATE_TLS_CERT, ' +
         'HEADGATE_TLS_KEY, LOG_LEVEL.',
     )
-    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
+    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)', fileName)
     .option('--gateway', 'open the Anthropic-compatible HTTP door beside it, in the same process')
     .option('--workers <count>', WORKERS_HELP, workers)
     .option('--inspect [port]', INSPECT_HELP, port)

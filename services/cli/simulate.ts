@@ -32,7 +32,17 @@ import {
   type LaneShare,
   type Storm,
 } from './simulate-options.ts'
-import { Failure, json, messageOf, Misuse, positive, say, seed, tell } from './terminal.ts'
+import {
+  Failure,
+  fileName,
+  json,
+  messageOf,
+  Misuse,
+  positive,
+  say,
+  seed,
+  tell,
+} from './terminal.ts'
 
 export interface SimulateFlags {
   scenario?: string
@@ -94,7 +104,7 @@ export const simulate = (): Command => {
     .option('--trace <file>', 'columns, JSON lines of Mooncake, or of `headgate record`')
     .option('--list', 'list the scenarios and what each may be given')
     .option('--seed <n>', 'every choice follows from it', seed, 1)
-    .option('--config <file>', "headgate.yaml (default: the scenario's own, or defaults)")
+    .option('--config <file>', "headgate.yaml (default: the scenario's own, or defaults)", fileName)
     .addOption(new Option('--policy <name>', policy.words).argParser(policy).default('headgate'))
     .option('--json', 'print one JSON object')
     .option('--report <file>', 'write one self-contained HTML page with plots')

@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { HeadgateError, type Headgate, type SubmitOptions } from '#client'
 import { after, now } from '#platform/system'
 import { readCall, type BodyFlags } from './call-body.ts'
+import { deadlineMs, notBeforeMs } from './call-times.ts'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
 import { idsName, jobLines, NAME_CHARS_MAX } from './job-lines.ts'
 import { tellError } from './said-answer.ts'
@@ -29,7 +30,8 @@ export const submit = (): Command =>
     .description(
       'Stores one job, or each line of a file as one, and prints the receipt: from then on it survives crashes of ' +
         'Headgate and of the NATS server. headgate result prints its answer. The same id with the same body again ' +
-        'is a duplicate and stored once: a file whose run was ended goes on when the same is run again.',
+        'is a duplicate and stored once: a file whose run was ended goes on when the same is run again. A line that ' +
+        'nobody takes is tried again for five minutes.',
     )
     .argument('[body]', "the call's JSON, or @FILE, or - for standard input")
     .option('--message <text>', 'what to say, instead of a body')
@@ -47,13 +49,9 @@ export const submit = (): Command =>
     )
     .option('--model <model>', `of one job (default: the body's, else ${MODEL})`)
     .option('--max-tokens <n>', `of one job (default: the body's, else 1024)`, positiveWhole)
-    .option(
-      '--deadline <ms>',
-      "most milliseconds until its end (default: the lane's)",
-      positiveWhole,
-    )
-    .option('--not-before <ms>', 'milliseconds in which it does not start', positiveWhole)
-    .option('--json', 'print receipts as they came; of a file one a line')
+    .option('--deadline <ms>', "most milliseconds until its end (default: the lane's)", deadlineMs)
+    .option('--not-before <ms>', 'milliseconds in which it does not start', notBeforeMs)
+    .option('--json', 'print receipts as they came; of a file one a line, and what was refused')
     .action(async (body: string | undefined, flags: SubmitFlags) => {
       const options = optionsOf(flags)
       const run = flags.file === undefined ? one(body, flags, options) : many(body, flags, options)
@@ -109,7 +107,10 @@ function many(body: string | undefined, flags: SubmitFlags, options: SubmitOptio
           ...{ headgate, options, atOnce, now, signal: leaving.signal },
           sleep: (ms) => sleepUntil(ms, leaving.signal),
           stored: (receipt) => flags.json === true && say(JSON.stringify(receipt)),
-          failed: ({ line, problem }) => progress.tell(`${file}:${line}: ${problem}`),
+          failed(bad) {
+            if (flags.json === true) say(JSON.stringify(bad))
+            progress.tell(`${file}:${bad.line}: ${bad.problem}`)
+          },
           again: (error) => progress.trouble(error),
         },
         counts,
@@ -121,7 +122,8 @@ function many(body: string | undefined, flags: SubmitFlags, options: SubmitOptio
     const { accepted, duplicates, failed } = counts
     const ended = leaving.signal.aborted
     tell(`${accepted} stored, ${duplicates} there already, ${failed} not stored`)
-    if (ended || failed > 0) tell(`run the same again to go on: what is stored is stored once`)
+    if (ended || failed > 0)
+      tell(`run the same again to go on, with its bad lines mended: what is stored is stored once`)
     return ended || failed > 0 ? 1 : 0
   }
 }

@@ -56,6 +56,11 @@ export const positiveWhole = (text: string): number =>
   whole({ text, min: 1, max: 1_000_000_000, what: 'a whole number from 1 to 1000000000' })
 export const wholeNumber = (text: string): number =>
   whole({ text, min: 0, max: Number.MAX_SAFE_INTEGER, what: 'a whole number of at least 0' })
+/** Empty is what a variable that is not set leaves, and never a file. */
+export function fileName(text: string): string {
+  if (text !== '') return text
+  throw new InvalidArgumentError('expected the name of a file, and it is empty')
+}
 /** The dice know 32 bits. */
 export const seed = (text: string): number =>
   whole({ text, min: 0, max: 4_294_967_295, what: 'a whole number from 0 to 4294967295' })

@@ -96,12 +96,18 @@ function header({ snapshot, width, paint, live, trouble }: Drawing): string[] {
     ...(live ? [sentence('q ends', 'faint')] : []),
   ]
   const totals = [
-    sentence(`in flight ${number(global.inflight)} of ${number(global.limit)}`),
+    sentence(`in flight ${number(global.inflight)} of ${mostOf(snapshot)}`),
     sentence(`queued ${number(global.queued)}`),
     sentence(`back-off ${number(global.backoff)}`),
     sentence(`up ${duration(snapshot.uptime_ms)}`, 'faint'),
   ]
   return [who, state, totals].flatMap((sentences) => packed(sentences, width, paint))
+}
+
+/** Of a fleet it is a part, and of several configured limits the smallest holds. */
+function mostOf({ global, fleet }: Snapshot): string {
+  if (fleet === null || fleet.members.length < 2) return number(global.limit)
+  return `${number(fleet.usable)}, its part of ${number(fleet.whole)}`
 }
 
 // ---- guardrails ----

@@ -18,6 +18,7 @@ import {
   CALL,
   env,
   Failure,
+  fileName,
   INSPECT_HELP,
   inspectOf,
   Misuse,
@@ -54,7 +55,7 @@ const command = (): Command =>
         'ANTHROPIC_API_KEY, and the scheduler; says where to look; makes a first request. ' +
         'Ctrl-C lets running requests end and stops everything; a second Ctrl-C hurries.',
     )
-    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)')
+    .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)', fileName)
     .option(
       '--nats-port <port>',
       'port of the nats-server (default: 4222 or the next free one)',

@@ -145,7 +145,7 @@ const submitBy =
       signal: options.signal,
       // Who hears no receipt in time may submit the same again, and so it stays.
       left: (why) => why === 'aborted' && forget(call.id),
-      nobody: `nobody listens to ${subject}: this server keeps no durable jobs`,
+      nobody: `nobody listens to ${subject}: no Headgate runs there, or none that keeps durable jobs`,
     })
     return shaped(jobReceipt, message)
   }

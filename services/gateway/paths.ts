@@ -45,7 +45,7 @@ const INSTEAD: readonly (readonly [readonly string[], string])[] = [
 
 function endpoints(path: string): string {
   const served =
-    'there are POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models and GET /v1/models/<id>'
+    'there are POST /v1/messages, POST /v1/messages/count_tokens, /v1/messages/batches, GET /v1/models and GET /v1/models/<id>'
   // Such a base URL has something before the path.
   return /.\/(messages|models)(\/|$)/.test(path.replace(/^\/v1(?=\/)/, ''))
     ? `${served}; the base URL is the address of this door alone`

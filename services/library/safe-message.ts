@@ -64,6 +64,8 @@ export async function safeMessageCreate(
 ): Promise<Anthropic.Message> {
   const settings = settle(options)
   const { retries, signal, log } = settings
+  if (typeof client?.messages?.create !== 'function')
+    throw new TypeError('safeMessageCreate: expected a client of @anthropic-ai/sdk first')
   if ((params as { stream?: unknown }).stream === true)
     throw new TypeError(
       'safeMessageCreate: `stream` must not be true: half a stream cannot be retried',

@@ -13,7 +13,7 @@ import { finite, judged, resultOf } from './run-result.ts'
 import type { Part, Scenario, ScenarioParameters } from './scenario.ts'
 import { SCENARIOS, scenarioOf } from './scenarios.ts'
 import { readTraceFile } from './trace-file.ts'
-import { traced, type Source } from './workload.ts'
+import { MODEL, traced, type Source } from './workload.ts'
 
 export interface SimulateOptions {
   /** Gets the first run as the dashboard would show it, line by line; null: nobody looks. */
@@ -143,6 +143,7 @@ async function simulateTrace(
   const rows = await readTraceFile({ path: what.path, untilMs })
   const config = run.config === null ? resolve(configFile.parse({})).config : fileConfig(run.config)
   checkLanes(config, what.lanes, rows)
+  checkModels(config, new Set(rows.map((row) => row.model ?? what.model ?? MODEL)))
   const { storm, capacity } = what
   const until: Seconds = what.forS ?? Math.ceil((rows.at(-1)?.atMs ?? 0) / 1_000 / what.scale) + 1
   if (until > LONGEST)
@@ -195,6 +196,15 @@ function checkLanes(
   for (const name of new Set([...named, ...rows.map((row) => row.lane ?? '')]))
     if (name !== '' && !known.has(name))
       throw new JobError(`no lane ${name} in the configuration; there are ${[...known].join(', ')}`)
+}
+
+/** Where it serves none of them, every call would be refused, and the figures would be of nothing. */
+function checkModels({ routes }: Config, asked: ReadonlySet<string>): void {
+  const served = routes?.map(({ model }) => model) ?? null
+  if (served === null || asked.size === 0 || served.some((model) => asked.has(model))) return
+  throw new JobError(
+    `no route for ${[...asked].join(', ')} in the configuration; there are ${served.join(', ')}: --model names what all ask for`,
+  )
 }
 
 // ---- configuration ----

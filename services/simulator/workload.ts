@@ -94,7 +94,7 @@ function askedOf(of: Stream, tenant: string): Asked {
   return {
     tenant,
     lane: of.lane,
-    model: of.model ?? 'claude',
+    model: of.model ?? MODEL,
     stream: of.ttft !== undefined,
     maxTokens: Math.ceil(of.service * TOKENS_PER_SECOND * MAX_OVER_MEAN),
     deadlineMs: of.deadline === undefined || of.deadline === null ? null : of.deadline * 1_000,
@@ -139,6 +139,8 @@ const TRACE_TTFT = { mean: 0.4 * Math.exp(0.4 ** 2 / 2), cv: Math.sqrt(Math.exp(
 /** Room over the answer that was given, in steps that callers choose. */
 const MAX_TOKENS = [256, 1_024, 4_096, 16_384, 65_536]
 export const ZIPF_EXPONENT = 1.1
+/** That all ask for where nothing says another. */
+export const MODEL = 'claude'
 
 /** A trace's arrivals, `scale` times as dense. A row without tenant or lane gets them by dice, every second
  *  call is streamed, and a call holds its slot for a time to first token and 60 tokens a second. Rows that mark the same
@@ -182,7 +184,7 @@ export function traced(
         asked: {
           tenant: one.tenant ?? tenant,
           lane: one.lane ?? lane,
-          model: one.model ?? of.model ?? 'claude',
+          model: one.model ?? of.model ?? MODEL,
           stream: one.stream ?? stream,
           maxTokens:
             one.maxTokens ?? MAX_TOKENS.find((most) => most >= outputTokens) ?? outputTokens,

@@ -34,6 +34,17 @@ describe('headgate', () => {
   })
 
   test.each([
+    [['status', 'acme', 'x', '--json']],
+    [['submit', '--message', 'x', '--json']],
+    [['usage', '--json']],
+  ])('what failed is an error in JSON where a script asked for that: %j', (args) => {
+    const { status, stdout, stderr } = run(...args)
+    expect(status).toBe(1)
+    expect(JSON.parse(stdout)).toMatchObject({ type: 'error', error: { type: 'api_error' } })
+    expect(stderr).toContain((JSON.parse(stdout) as { error: { message: string } }).error.message)
+  })
+
+  test.each([
     [['fly'], "unknown command 'fly'"],
     [['up', '--fly'], "unknown option '--fly'"],
     [['up', '--nats-port', '70000'], 'expected a port from 0 to 65535'],
@@ -59,6 +70,9 @@ describe('headgate', () => {
     [['jobs', '--dead', '--state', 'queued'], 'leave out --state queued'],
     [['jobs', '--state', 'lost'], 'Allowed choices are queued, running, delayed, dead'],
     [['jobs', 'requeue', 'acme'], "missing required argument 'id'"],
+    [['submit', '{}', '--deadline', '604800001'], 'expected milliseconds from 1 to 604800000'],
+    [['submit', '{}', '--not-before', '-1'], 'expected milliseconds from 0 to 604800000'],
+    [['serve', '--config', ''], 'expected the name of a file, and it is empty'],
     [['cancel', 'acme'], "missing required argument 'id'"],
     [['cancel', 'a.b', 'x'], 'expected 1 to 64 characters'],
   ])('called wrong ends with status 2: %j', (args, said) => {

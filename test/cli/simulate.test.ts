@@ -28,6 +28,8 @@ const tight = join(dir, 'tight.yaml')
 writeFileSync(tight, 'concurrency_limit: { initial: 8, ceiling: 8 }\n')
 const mooncake = join(dir, 'mooncake.jsonl')
 writeFileSync(mooncake, mooncakeLines({ seed: 1, seconds: 30 }).join('\n'))
+const haiku = join(dir, 'haiku.yaml')
+writeFileSync(haiku, 'routes: [{ model: claude-haiku-4-5 }]\n')
 const of = { scale: 1, capacity: 60 }
 const fleet = (...more: string[]): string[] => ['--trace', trace, '--instances', '2', ...more]
 
@@ -94,6 +96,10 @@ describe('headgate simulate', () => {
     [['--trace', trace, '--report', 'a', '--record', 'a'], 'expected two files'],
     [['--trace', trace, '--report', trace], 'is what is read; give another file'],
     [['--trace', trace, '--record', trace], 'is what is read; give another file'],
+    [
+      ['--trace', trace, '--config', haiku],
+      'no route for claude in the configuration; there are claude-haiku-4-5: --model names what',
+    ],
     [['--trace', apart, '--scale', '0.01'], 's of virtual time; at most 2678400'],
     [['--trace', recorded, '--tenants', '3'], `--tenants: ${recorded} is a recording`],
     [

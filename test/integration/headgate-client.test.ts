@@ -253,7 +253,7 @@ for (const kind of ['memory', 'nats'] as const) {
         await expect(other.submit(params, { lane: 'batch' })).rejects.toMatchObject({
           code: 'unreachable',
           message: expect.stringMatching(
-            /llm\.v1\.submit\.acme\.batch: this server keeps no durable jobs$/,
+            /llm\.v1\.submit\.acme\.batch: no Headgate runs there, or none that keeps durable jobs$/,
           ),
         })
         await other.close()

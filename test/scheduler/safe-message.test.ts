@@ -700,3 +700,12 @@ test('without options it lives on the real clock and real dice', async () => {
   expect(message.id).toBe('msg_1')
   expect(Number(/next in (\d+) ms/.exec(warn.all[0] ?? '')?.[1])).toBeLessThanOrEqual(20)
 })
+
+test.each([[undefined], [{}], [{ messages: {} }]])(
+  '%j is no client, and told so',
+  async (client) => {
+    await expect(safeMessageCreate(client as unknown as MessagesClient, params)).rejects.toThrow(
+      'safeMessageCreate: expected a client of @anthropic-ai/sdk first',
+    )
+  },
+)
