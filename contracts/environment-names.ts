@@ -9,7 +9,7 @@ const READ = [
   'FLEET_MEMBER',
   'GATEWAY',
   'GATEWAY_PORT',
-  'GATEWAY_SHARED',
+  'GATEWAY_WORKER',
   'HOST',
   'HTTP_PORT',
   'INSPECT',
