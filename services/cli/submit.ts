@@ -51,7 +51,7 @@ export const submit = (): Command =>
     .option('--max-tokens <n>', `of one job (default: the body's, else 1024)`, positiveWhole)
     .option('--deadline <ms>', "most milliseconds until its end (default: the lane's)", deadlineMs)
     .option('--not-before <ms>', 'milliseconds in which it does not start', notBeforeMs)
-    .option('--json', 'print receipts as they came; of a file one a line, and what was refused')
+    .option('--json', 'print receipts as they came; of a file one a line')
     .action(async (body: string | undefined, flags: SubmitFlags) => {
       const options = optionsOf(flags)
       const run = flags.file === undefined ? one(body, flags, options) : many(body, flags, options)
@@ -107,10 +107,7 @@ function many(body: string | undefined, flags: SubmitFlags, options: SubmitOptio
           ...{ headgate, options, atOnce, now, signal: leaving.signal },
           sleep: (ms) => sleepUntil(ms, leaving.signal),
           stored: (receipt) => flags.json === true && say(JSON.stringify(receipt)),
-          failed(bad) {
-            if (flags.json === true) say(JSON.stringify(bad))
-            progress.tell(`${file}:${bad.line}: ${bad.problem}`)
-          },
+          failed: ({ line, problem }) => progress.tell(`${file}:${line}: ${problem}`),
           again: (error) => progress.trouble(error),
         },
         counts,
