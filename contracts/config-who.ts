@@ -43,9 +43,12 @@ export const tenantsFile = z
   .prefault({})
 
 /** A name and a password in it would be a secret in a file. */
-const baseUrl = z.url({ protocol: /^https?$/ }).refine((address) => !address.includes('@'), {
-  error: 'expected an address without a user or password in it',
-})
+const baseUrl = z
+  .url({ protocol: /^https?$/ })
+  .refine((address) => !address.includes('@'), {
+    error: 'expected an address without a user or password in it',
+  })
+  .meta({ pattern: '^[^@]*$' })
 
 export const upstreamFile = z.strictObject({
   base_url: knob(baseUrl.default('https://api.anthropic.com'), {
