@@ -117,6 +117,12 @@ export const fleetNow = z.object({
       share: z.int().describe('Slots that it holds.'),
       want: z.int().describe('Slots that it could use.'),
       inflight: z.int(),
+      routes: z
+        .record(z.string(), z.object({ share: z.number(), want: z.number() }))
+        .optional()
+        .describe(
+          'Routes of which it does not have what it has of the whole, by id: its part of the limit, and what it could use of it; 1 is all.',
+        ),
       heard_ms: z.int().describe('Since its last write was seen.'),
       config_differs: z
         .boolean()

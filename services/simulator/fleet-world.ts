@@ -3,38 +3,14 @@
  *  flight together is counted from outside. */
 import { seededDice } from '#core/estimators/dice'
 import { OUTLIVES } from '#core/laws/shares'
-import { ALONE, slotsOf, type Share } from '#core/model/share'
+import { PARTS } from '#core/laws/route-shares'
+import { ALONE, portionOf, portionOn, slotsOf, type Share } from '#core/model/share'
 import type { Clock, Dice, FleetStore, Millis } from '#ports'
 import { Membership } from '#scheduler/fleet/membership'
 import { readRecord } from '#scheduler/fleet/record'
+import { baseOf } from '#scheduler/fleet/route-parts'
 import { TimerHeap } from '#scheduler/loop/timer-heap'
-
-export interface FleetWorldOptions {
-  seed: number
-  whole: number
-  members: number
-  membersMax: number
-  seconds: number
-  /** Chances of each member or of the store, per 100 ms. */
-  chances: {
-    join: number
-    crash: number
-    leave: number
-    /** Cut off from the store; each step 0.01 to heal. */
-    cutOff: number
-    /** Stands still, for up to 45 s. */
-    freeze: number
-    redraw: number
-    /** The store is away for all, for up to 60 s. */
-    away: number
-    /** The store loses the record. */
-    lose: number
-  }
-  /** Of one leg to the store and back, most. */
-  delayMs: Millis
-  /** The store is away for all, once; absent: only by chance. */
-  awayFor?: { from: Millis; ms: Millis }
-}
+import type { FleetWorldOptions } from './fleet-worlds.ts'
 
 export interface FleetWorldResult {
   /** Most in flight together. */
@@ -90,14 +66,14 @@ class World {
       await this.advance(STEP)
       this.chances()
       const inflight = this.members.reduce((sum, one) => sum + one.inflight, 0)
-      const wanted = this.members.reduce((sum, one) => sum + one.demand, 0)
       most = Math.max(most, inflight)
       if (inflight > this.of.whole) this.violations.push(`${this.now} ms: ${inflight} in flight`)
+      const possible = this.onRoutes()
       this.sums()
       this.looksWhileAway(inflight)
       if (step * STEP < 30_000) continue
       used += Math.min(inflight, this.of.whole)
-      could += Math.min(this.of.whole, wanted)
+      could += Math.min(this.of.whole, possible)
     }
     const score = could === 0 ? 1 : used / could
     const { violations, writes } = this
@@ -127,6 +103,20 @@ class World {
     this.members = this.members.filter((one) => one.alive || one.inflight > 0)
   }
 
+  /** Holds each route to its limit. Gives what could be in flight of all that is wanted of them. */
+  onRoutes(): number {
+    let possible = 0
+    for (const [route, limit] of this.of.routes) {
+      const inflight = this.members.reduce((sum, one) => sum + one.on(route).inflight, 0)
+      const wanted = this.members.reduce((sum, one) => sum + one.demand(route), 0)
+      // Cuts between portions move with every record: one slot each of those whose record is a write old.
+      if (inflight > limit + this.members.length)
+        this.violations.push(`${this.now} ms: ${inflight} of ${limit} in flight on ${route}`)
+      possible += Math.min(limit, wanted)
+    }
+    return possible
+  }
+
   looksWhileAway(inflight: number): void {
     const { awayFor } = this.of
     if (awayFor === undefined || this.now < awayFor.from) return
@@ -151,6 +141,14 @@ class World {
     if (record === null) return
     const held = Object.values(record.members).reduce((sum, line) => sum + line.held, 0)
     if (held > this.of.whole) this.violations.push(`${this.now} ms: the record gives ${held}`)
+    for (const [route] of this.of.routes) {
+      const parts = Object.values(record.members).reduce(
+        (sum, line) => sum + (line.routes?.[route]?.held ?? baseOf(line.held, this.of.whole)),
+        0,
+      )
+      if (parts > PARTS + 1e-6)
+        this.violations.push(`${this.now} ms: the record gives ${parts} parts of ${route}`)
+    }
   }
 }
 
@@ -160,14 +158,14 @@ class Member {
   alive = true
   cutOff = false
   frozenUntil = 0
-  wants = 0
-  inflight = 0
-  share: Share = { ...ALONE, slots: 0, until: 0, safe: 0, safeUntil: 0 }
+  readonly routes: ReadonlyMap<string, OnRoute>
+  share: Share = NOTHING
   readonly rate: number
   readonly held: (() => void)[] = []
 
   constructor(world: World, name: string) {
     this.world = world
+    this.routes = new Map([...world.of.routes.keys()].map((id) => [id, new OnRoute()]))
     this.rate = 1 + 0.01 * (2 * world.dice.next() - 1)
     this.redraw()
     this.membership = new Membership({
@@ -179,9 +177,10 @@ class Member {
         inflight: this.inflight,
         queued: Math.max(0, this.wants - this.inflight),
         whole: world.of.whole,
-        capacity: world.of.whole,
+        capacity: [...world.of.routes.values()].reduce((a, b) => a + b, 0),
         config: 'same',
-        limits: new Map(),
+        limits: new Map([...world.of.routes].map(([id, limit]) => [id, { epoch: 0, limit }])),
+        routes: this.routes,
       }),
       onShare: (share) => {
         this.share = share
@@ -202,14 +201,37 @@ class Member {
     return this.world.now * this.rate
   }
 
-  /** What it wants, and what still runs of what it wanted. */
-  get demand(): number {
-    return this.alive ? Math.max(this.wants, this.inflight) : this.inflight
+  get inflight(): number {
+    return this.#sum(({ inflight }) => inflight)
   }
 
+  get wants(): number {
+    return this.#sum(({ wants }) => wants)
+  }
+
+  on(route: string): OnRoute {
+    return this.routes.get(route)!
+  }
+
+  /** What it wants, and what still runs of what it wanted. */
+  demand(route: string): number {
+    const { wants, inflight } = this.on(route)
+    return this.alive ? Math.max(wants, inflight) : inflight
+  }
+
+  #sum(of: (one: OnRoute) => number): number {
+    return [...this.routes.values()].reduce((sum, one) => sum + of(one), 0)
+  }
+
+  /** Nothing, or something of each route, or of one alone. */
   redraw(): void {
     const { dice } = this.world
-    this.wants = dice.next() < 0.3 ? 0 : 5 + Math.floor(30 * dice.next())
+    const wants = dice.next() < 0.3 ? 0 : 5 + Math.floor(30 * dice.next())
+    const routes = [...this.routes.values()]
+    const [first, second] = routes.length < 2 || dice.next() < 0.5 ? routes : routes.toReversed()
+    const ofSecond = second === undefined || dice.next() < 0.5 ? 0 : dice.next()
+    first!.wants = Math.ceil(wants * (1 - ofSecond))
+    if (second !== undefined) second.wants = wants - first!.wants
   }
 
   chances(): void {
@@ -223,11 +245,11 @@ class Member {
     if (world.happens(chances.crash)) {
       // Its connections die with it.
       this.alive = false
-      this.inflight = 0
+      for (const route of this.routes.values()) route.inflight = 0
       world.lapses += this.membership.view.lapses
       this.membership.close()
     } else if (world.happens(chances.leave)) {
-      this.wants = 0
+      for (const route of this.routes.values()) route.wants = 0
       this.membership.drain()
     }
     this.fill()
@@ -257,25 +279,43 @@ class Member {
   /** What the core does once a second (`laws/share-in-force`). */
   second(): void {
     const late = this.now >= this.share.until + OUTLIVES
-    const most = slotsOf(this.share, this.now)
-    if (late && this.inflight > most) this.inflight = most
+    if (late) {
+      for (const [id, route] of this.routes)
+        route.inflight = Math.min(route.inflight, this.slotsOn(id))
+      for (const route of this.routes.values()) {
+        const excess = Math.max(0, this.inflight - slotsOf(this.share, this.now))
+        route.inflight -= Math.min(excess, route.inflight)
+      }
+    }
     this.fill()
     this.tick()
+  }
+
+  slotsOn(id: string): number {
+    return portionOf(this.world.of.routes.get(id)!, portionOn(this.share, id))
   }
 
   fill(): void {
     const { world } = this
     if (!this.alive || world.now < this.frozenUntil) return
-    while (this.inflight < Math.min(this.wants, slotsOf(this.share, this.now))) {
-      this.inflight++
-      const mean = 8_000
-      const lasts = Math.min(30_000, 1_000 - mean * Math.log(1 - world.dice.next()))
-      // The provider ends a call whether its caller stands still or not.
-      world.after(lasts, () => {
-        if (this.inflight > 0) this.inflight--
-        this.fill()
-      })
-    }
+    for (const [id, route] of this.routes)
+      while (
+        this.inflight < slotsOf(this.share, this.now) &&
+        route.inflight < Math.min(route.wants, this.slotsOn(id))
+      )
+        this.#start(route)
+  }
+
+  #start(route: OnRoute): void {
+    const { world } = this
+    route.inflight++
+    const mean = 8_000
+    const lasts = Math.min(30_000, 1_000 - mean * Math.log(1 - world.dice.next()))
+    // The provider ends a call whether its caller stands still or not.
+    world.after(lasts, () => {
+      if (route.inflight > 0) route.inflight--
+      this.fill()
+    })
   }
 
   store(): FleetStore {
@@ -325,30 +365,21 @@ class Member {
   }
 }
 
+class OnRoute {
+  wants = 0
+  inflight = 0
+
+  get live(): number {
+    return Math.max(this.wants, this.inflight)
+  }
+}
+
+const NOTHING: Share = {
+  ...ALONE,
+  ...{ slots: 0, until: 0, safe: 0, safeUntil: 0, portion: { from: 0, to: 0 } },
+}
+
 /** All that waits for what has just happened has run. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 12; i++) await Promise.resolve()
 }
-
-const NONE = { join: 0, crash: 0, leave: 0, cutOff: 0, freeze: 0, redraw: 0, away: 0, lose: 0 }
-const S9 = { whole: 60, members: 3, membersMax: 6, seconds: 400 }
-
-/** S9 of the control laws. */
-export const calmFleet = (seed: number): FleetWorldOptions => ({
-  ...{ ...S9, seed, delayMs: 50 },
-  chances: { ...NONE, join: 0.0005, redraw: 0.0005 },
-})
-export const slowFleet = (seed: number): FleetWorldOptions => ({ ...calmFleet(seed), delayMs: 500 })
-/** As S9 says. */
-export const chaosFleet = (seed: number): FleetWorldOptions => ({
-  ...{ ...S9, seed, delayMs: 50 },
-  chances: { ...NONE, join: 0.002, crash: 0.0004, cutOff: 0.001, redraw: 0.003 },
-})
-/** And beyond: members stand still and leave, the store goes away for everybody and loses the record. */
-export const stormyFleet = (seed: number): FleetWorldOptions => ({
-  ...chaosFleet(seed),
-  chances: {
-    ...chaosFleet(seed).chances,
-    ...{ leave: 0.0002, freeze: 0.0003, away: 0.0002, lose: 0.0001 },
-  },
-})

@@ -1,9 +1,24 @@
 /** `npm run sim -- fleet [--worlds 1000] [--from 1]`: S9 of the control laws, so many seeds of each kind of world. Ends with
  *  status 1 when members ever had more than the whole. */
 import { parseArgs } from 'node:util'
-import { calmFleet, chaosFleet, fleetWorld, slowFleet, stormyFleet } from '#simulator/fleet-world'
+import { fleetWorld } from '#simulator/fleet-world'
+import {
+  calmFleet,
+  calmRoutes,
+  chaosFleet,
+  slowFleet,
+  stormyFleet,
+  stormyRoutes,
+} from '#simulator/fleet-worlds'
 
-const KINDS = { calm: calmFleet, 'slow store': slowFleet, chaos: chaosFleet, stormy: stormyFleet }
+const KINDS = {
+  calm: calmFleet,
+  'slow store': slowFleet,
+  chaos: chaosFleet,
+  stormy: stormyFleet,
+  'calm, two routes': calmRoutes,
+  'stormy, two routes': stormyRoutes,
+}
 
 export async function fleetCommand(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({

@@ -9,11 +9,13 @@ import type { WholeFleet } from '#contracts/whole-fleet'
 import type { Bus, Clock, Dice, FleetStore, HeadgateEvent, Millis } from '#ports'
 import { demandOf } from '#scheduler/fleet/demand'
 import { FleetLooks } from '#scheduler/fleet/looks'
+import type { FleetLine } from '#scheduler/fleet/record'
 import { Membership } from '#scheduler/fleet/membership'
 import type { MembershipNews } from '#scheduler/fleet/view'
 import { newsIn } from '#scheduler/fleet/news'
 import type { FleetNews } from '#scheduler/loop/fleet-news'
 import type { Loop } from '#scheduler/loop/loop'
+import { PARTS } from '#core/laws/route-shares'
 import { NONE } from '#core/model/share'
 import { within } from './within.ts'
 
@@ -182,9 +184,18 @@ function nowOf(membership: Membership, clock: Clock): FleetNow {
       share: line.held,
       want: line.want,
       inflight: line.inflight,
+      routes: routesOf(line),
       heard_ms: Math.round(mine ? 0 : silentFor),
       config_differs: own !== undefined && line.config !== own.line.config,
     })),
     at: Math.round(clock.wall()),
   }
 }
+
+const routesOf = ({ routes = {} }: FleetLine): NonNullable<FleetNow['members'][number]['routes']> =>
+  Object.fromEntries(
+    Object.entries(routes).map(([route, { held, want }]) => [
+      route,
+      { share: Number((held / PARTS).toFixed(3)), want: Number((want / PARTS).toFixed(3)) },
+    ]),
+  )

@@ -15,5 +15,9 @@ export function demandOf(of: {
   const whole = state.config.maxInflight
   const allowed = [...limits.values()].reduce((sum, { limit }) => sum + limit, 0)
   // Before any route is open nothing is known of what they allow.
-  return { inflight, queued, whole, capacity: allowed === 0 ? whole : allowed, config, limits }
+  return {
+    ...{ inflight, queued, whole, config, limits },
+    capacity: allowed === 0 ? whole : allowed,
+    routes: state.routes,
+  }
 }

@@ -1,11 +1,14 @@
 /** One instance's part in a fleet (control-laws §14): reads the record, runs the law on it, writes its own line by
  *  compare-and-set, and says what may be used. What shrinks is obeyed before it is written, what grows after. */
 import type { Clock, Dice, FleetStore, Millis } from '#ports'
-import { LEASE, MOVE, safePart, SAFE_FOR, WANT_HALVES } from '#core/laws/shares'
+import { LEASE, MOVE, safePart, SAFE_FOR } from '#core/laws/shares'
 import { slotsOf, type LimitWord, type Portion, type Share } from '#core/model/share'
+import { Fading } from './fading.ts'
+import { Living } from './living.ts'
 import { Observed } from './observed.ts'
 import { planOf, wantOf, type Demand, type Plan } from './plan.ts'
 import { viewOf, type FleetView, type MembershipNews } from './view.ts'
+import { linesOf, RouteParts, routesMoved } from './route-parts.ts'
 import { newRecord, readRecord, type FleetLine, type FleetRecord } from './record.ts'
 
 /** A lease is renewed about so often; the jitter keeps members apart. */
@@ -15,6 +18,8 @@ export const RENEW_JITTER = 0.4
 export const POLL: Millis = 500
 /** Between two writes that are not the first answer to something new. */
 export const SPACING: Millis = 200
+/** The name of what is divided by slots, among what is wanted. */
+const WHOLE = 'whole'
 /** After somebody was faster, and before everybody answers one write: up to so long, by chance. */
 export const APART: Millis = 40
 
@@ -45,8 +50,8 @@ export class Membership {
   #name: string
   #seen: { record: FleetRecord; revision: number; since: Millis } | null = null
   #seq = 0
-  #want = 0
-  #wantAt: Millis
+  readonly #wants = new Fading()
+  readonly #parts = new RouteParts()
   readonly #bornAt: Millis
   /** Of the last confirmed write: when it was sent, its lease, and what we may use under it. */
   #sentAt: Millis = -Infinity
@@ -65,14 +70,13 @@ export class Membership {
   #lapsed = false
   #lapses = 0
   #trouble: string | null = null
-  #alive = new Set<string>()
+  readonly #living = new Living()
   #stops: (() => void)[] = []
 
   constructor(of: MembershipOptions) {
     this.#of = of
     this.#observed = new Observed(of.isGone)
     this.#name = of.name
-    this.#wantAt = of.clock.now()
     this.#bornAt = of.clock.now()
     this.#whole = of.demand().whole
     this.#renewIn = this.#jittered()
@@ -155,14 +159,13 @@ export class Membership {
   }
 
   #jittered = (): Millis => RENEW * (1 + RENEW_JITTER * (this.#of.dice.next() - 0.5))
-  /** Rises at once, falls by half in `WANT_HALVES`. */
+  /** Units of the whole. */
   #wanted(): number {
     const now = this.#of.clock.now()
-    const wanted = this.#leaving ? 0 : wantOf(this.#of.demand())
-    const faded = this.#want * 2 ** -((now - this.#wantAt) / WANT_HALVES)
-    this.#want = Math.max(wanted, faded)
-    this.#wantAt = now
-    return Math.ceil(this.#want)
+    const demand = this.#of.demand()
+    this.#wants.note(WHOLE, this.#leaving ? 0 : wantOf(demand), now)
+    this.#parts.note(demand.routes, now)
+    return Math.ceil(this.#wants.of(WHOLE, now))
   }
 
   get #valid(): boolean {
@@ -174,24 +177,16 @@ export class Membership {
     const lapsed = this.#sentAt > -Infinity && !this.#valid
     if (lapsed !== this.#lapsed) {
       this.#lapsed = lapsed
-      if (lapsed) this.#lapses++
+      if (lapsed) {
+        this.#lapses++
+        this.#give()
+      }
       this.#of.news({ kind: lapsed ? 'lapsed' : 'renewed', member: this.#name })
     }
     if (this.#seen === null) return
-    const alive = new Set<string>()
-    for (const { name, standing } of this.#observed.others(
-      this.#seen.record,
-      this.#name,
-      this.#of.clock.now(),
-    ))
-      if (standing === 'alive') alive.add(name)
-      else if (this.#alive.has(name)) this.#of.news({ kind: 'dead', member: name })
-    for (const name of alive)
-      if (!this.#alive.has(name)) this.#of.news({ kind: 'joined', member: name })
-    for (const name of this.#alive)
-      if (this.#seen.record.members[name] === undefined)
-        this.#of.news({ kind: 'left', member: name })
-    this.#alive = alive
+    const { record } = this.#seen
+    const others = this.#observed.others(record, this.#name, this.#of.clock.now())
+    for (const news of this.#living.review(record, others)) this.#of.news(news)
   }
 
   #found(found: { text: string; revision: number }): void {
@@ -228,6 +223,7 @@ export class Membership {
     if (plan === null) return
     // What we hold under a lease that is valid may be used again without a word.
     this.#use = this.#valid ? plan.use : Math.min(this.#use, plan.use)
+    this.#parts.obey(plan.routes, this.#valid)
     this.#give()
   }
 
@@ -244,6 +240,7 @@ export class Membership {
       leaving: this.#leaving,
       demand: this.#of.demand(),
       want: this.#wanted(),
+      parts: this.#parts,
     })
     this.#whole = plan.whole
     return plan
@@ -275,18 +272,18 @@ export class Membership {
     if (plan === null) return
     const now = this.#of.clock.now()
     const line = plan.record.members[this.#name]
-    if (!this.#due(line, plan.write, now)) return
+    if (!this.#due(line, plan, now)) return
     if (now - this.#triedAt < SPACING && line !== undefined && plan.write >= line.held)
       return this.#soon()
     this.#triedAt = now
-    const next = this.#line(plan.write, LEASE)
+    const next = this.#line(plan, LEASE)
     const record = { ...plan.record, members: { ...plan.record.members, [this.#name]: next } }
     const revision = await this.#of.store.write(JSON.stringify(record), this.#seen!.revision)
     if (revision === null) return this.#slower()
-    this.#confirmed({ record, revision, sentAt: now, use: plan.later })
+    this.#confirmed({ record, revision, sentAt: now, plan })
   }
 
-  #confirmed(of: { record: FleetRecord; revision: number; sentAt: Millis; use: number }): void {
+  #confirmed(of: { record: FleetRecord; revision: number; sentAt: Millis; plan: Plan }): void {
     const since = this.#seen?.record.id === of.record.id ? this.#seen.since : of.sentAt
     const older =
       this.#seen !== null &&
@@ -297,7 +294,8 @@ export class Membership {
     this.#sentAt = of.sentAt
     this.#lease = of.record.members[this.#name]!.lease
     this.#renewIn = this.#jittered()
-    this.#use = of.use
+    this.#use = of.plan.later
+    this.#parts.confirmed(of.plan.routes)
     if (older) this.#obey()
     this.#review()
     this.#give()
@@ -343,19 +341,21 @@ export class Membership {
     this.#of.news({ kind: 'superseded', member: this.#name })
     this.#name = `${this.#of.name}-${this.#of.incarnation}`
     this.#use = 0
+    this.#parts.forget()
     this.#lease = 0
     this.#give()
   }
 
-  #due(line: FleetLine | undefined, write: number, now: Millis): boolean {
+  #due(line: FleetLine | undefined, { write, routes }: Plan, now: Millis): boolean {
     if (line === undefined || line.incarnation !== this.#of.incarnation) return true
     if (write !== line.held || now - this.#sentAt >= this.#renewIn) return true
     if (line.leaving !== this.#leaving) return true
+    if (routesMoved(line.routes ?? {}, linesOf(routes))) return true
     const want = this.#wanted()
     return Math.abs(want - line.want) > Math.max(MOVE.slots, MOVE.part * line.want)
   }
 
-  #line(held: number, lease: Millis): FleetLine {
+  #line({ write: held, routes }: Plan, lease: Millis): FleetLine {
     const { inflight, whole, config, limits } = this.#of.demand()
     return {
       incarnation: this.#of.incarnation,
@@ -366,29 +366,31 @@ export class Membership {
       ...(this.#of.process === undefined ? {} : { process: this.#of.process }),
       leaving: this.#leaving,
       limits: Object.fromEntries(limits),
+      routes: linesOf(routes),
     }
   }
 
   #give(): void {
     if (this.#sentAt === -Infinity || this.#seen === null) return
     const until = this.#sentAt + this.#lease
+    const whole = this.#whole
+    const safe = Math.min(this.#use, safePart(whole))
+    const slots = this.#valid ? this.#use : safe
     const share: Share = {
-      slots: this.#use,
-      until,
-      safe: Math.min(this.#use, safePart(this.#whole)),
-      safeUntil: until + SAFE_FOR,
-      portion: this.#portion(this.#whole),
+      ...{ slots, until, safe, safeUntil: until + SAFE_FOR },
+      portion: this.#portion(slots),
+      routes: this.#parts.portions(this.#seen.record, this.#name, whole, !this.#valid),
     }
     this.#given = share
     this.#of.onShare(share)
   }
 
   /** Parts lie side by side in the order of names. */
-  #portion(whole: number): Portion {
+  #portion(slots: number): Portion {
     let from = 0
     for (const [name, { held }] of Object.entries(this.#seen!.record.members))
       if (name < this.#name) from += held
-    return { from: from / whole, to: (from + this.#use) / whole }
+    return { from: from / this.#whole, to: (from + slots) / this.#whole }
   }
 
   #troubled(reason: string): void {

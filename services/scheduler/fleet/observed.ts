@@ -1,5 +1,6 @@
 /** Who of the members lives, as this instance saw their writes on its own clock. Wall clocks are never compared. */
 import type { Millis } from '#contracts/units'
+import { safeRoute } from '#core/laws/route-shares'
 import { heldBy, safePart, standingOf, type Holder, type Standing } from '#core/laws/shares'
 import type { FleetLine, FleetRecord } from './record.ts'
 
@@ -61,7 +62,7 @@ export class Observed {
       if (name === own) continue
       const held = Math.min(line.held, safePart(whole), Math.max(0, left))
       left -= held
-      members[name] = { ...line, held }
+      members[name] = safeLine(line, held)
     }
     return { ...record, members }
   }
@@ -98,7 +99,20 @@ export function swept(
   for (const other of others) {
     if (other.standing === 'gone') delete members[other.name]
     else if (other.standing === 'safe')
-      members[other.name] = { ...other.line, held: heldBy(holderOf(other), whole) }
+      members[other.name] = safeLine(other.line, heldBy(holderOf(other), whole))
   }
   return { ...record, members }
 }
+
+/** Of a member that may still use its safe part. */
+const safeLine = ({ routes, ...line }: FleetLine, held: number): FleetLine => ({
+  ...line,
+  held,
+  ...(routes === undefined
+    ? {}
+    : {
+        routes: Object.fromEntries(
+          Object.entries(routes).map(([name, of]) => [name, safeRoute(of)]),
+        ),
+      }),
+})

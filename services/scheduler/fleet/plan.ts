@@ -4,6 +4,7 @@ import type { LimitWord } from '#core/model/share'
 import type { Millis } from '#ports'
 import { holderOf, swept, type Observed, type SeenMember } from './observed.ts'
 import type { FleetRecord } from './record.ts'
+import type { RouteDemand, RouteParts, RoutePlans } from './route-parts.ts'
 
 /** What this instance could use now. */
 export interface Demand {
@@ -15,6 +16,8 @@ export interface Demand {
   readonly capacity: number
   readonly config: string
   readonly limits: ReadonlyMap<string, LimitWord>
+  /** By route; those that are open here. */
+  readonly routes: ReadonlyMap<string, RouteDemand>
 }
 
 /** What to do next, on a record in which the dead hold less. */
@@ -22,6 +25,7 @@ export interface Plan extends Decision {
   readonly record: FleetRecord
   /** What is divided: of several configurations the smallest. */
   readonly whole: number
+  readonly routes: RoutePlans
 }
 
 export function planOf(of: {
@@ -39,6 +43,7 @@ export function planOf(of: {
   leaving: boolean
   demand: Demand
   want: number
+  parts: RouteParts
 }): Plan {
   const { since, now, demand, name, observed } = of
   const whole = wholeOf(demand.whole, observed.others(of.record, name, now))
@@ -59,10 +64,17 @@ export function planOf(of: {
     inUse: demand.inflight,
     others: others.map(holderOf),
   })
-  const base = { whole, record: swept({ ...record, settled }, others, whole) }
-  if (of.leaving) return { ...base, use: 0, later: 0, write: Math.min(held, demand.inflight) }
-  if (settled || decided.write <= held) return { ...base, ...decided }
-  return { ...base, use: held, write: held, later: held }
+  const plan = of.leaving
+    ? { use: 0, later: 0, write: Math.min(held, demand.inflight) }
+    : settled || decided.write <= held
+      ? decided
+      : { use: held, write: held, later: held }
+  const routes = of.parts.plan({
+    ...{ name, others, whole, held, settled, now, leaving: of.leaving },
+    ...{ next: plan.write, line: ours ? line : undefined },
+    ...{ routes: demand.routes, limits: demand.limits },
+  })
+  return { ...plan, whole, routes, record: swept({ ...record, settled }, others, whole) }
 }
 
 /** In units of the whole: what can be used is divided, and not what the routes would not take. */

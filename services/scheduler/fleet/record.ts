@@ -28,6 +28,11 @@ const line = z.looseObject({
   leaving: z.boolean(),
   /** What it knows of the routes' limits. */
   limits: z.record(z.string(), z.object({ epoch: z.int().min(0), limit: z.number().min(0) })),
+  /** Of the routes of which it does not hold what it holds of the whole: parts of a thousand of the route's limit that
+   *  it holds and could use. Absent: its version divides the whole only. */
+  routes: z
+    .record(z.string(), z.object({ held: z.number().min(0), want: z.number().min(0) }))
+    .optional(),
 })
 
 const record = z.looseObject({

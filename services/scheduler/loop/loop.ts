@@ -209,7 +209,7 @@ export class Loop implements Scheduler {
   /** What we may use of a fleet's limits, from now on. */
   share(share: Share): void {
     this.#entrance.enter(() => {
-      this.#step({ type: 'share', share, controls: this.#routes.divide(share.portion) })
+      this.#step({ type: 'share', share, controls: this.#routes.divide(share) })
     })
   }
 

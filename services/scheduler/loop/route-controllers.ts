@@ -8,7 +8,7 @@ import { traitsOf } from '#core/estimators/witness'
 import { acceptedOf, wanted } from '#core/laws/capacity'
 import type { Attempt, Request, Route } from '#core/model/state'
 import type { Inspection } from '#machines/inspection'
-import { WHOLE, type LimitWord, type Portion } from '#core/model/share'
+import { ALONE, portionOn, type LimitWord, type Share } from '#core/model/share'
 import { Controllers, type MachineView } from './controllers.ts'
 import type { HeadgateEvent, Millis, Verdict } from '#ports'
 import { Timer, type TimerHeap } from './timer-heap.ts'
@@ -43,7 +43,7 @@ export class RouteControllers {
   readonly #options: RouteControllersOptions
   readonly #entries = new Map<string, Entry>()
   #machineTimers = 0
-  #portion: Portion = WHOLE
+  #share: Share = ALONE
   /** What the fleet said of routes that are not open here. */
   readonly #heard = new Lately<{ word: LimitWord }>()
 
@@ -64,7 +64,7 @@ export class RouteControllers {
       inflight: () => route.inflight,
       onMoved: () => step({ type: 'control', control: controllers.control() }),
     })
-    controllers.divide(this.#portion)
+    controllers.divide(portionOn(this.#share, route.id))
     const heard = this.#heard.get(route.id)
     if (heard !== undefined) controllers.hear(heard.word)
     const wake = new Timer(() => step({ type: 'route-wake', route: route.id }))
@@ -116,9 +116,9 @@ export class RouteControllers {
   }
 
   /** Our part of every limit from now on. */
-  divide(portion: Portion): RouteControl[] {
-    this.#portion = portion
-    for (const { controllers } of this.#entries.values()) controllers.divide(portion)
+  divide(share: Share): RouteControl[] {
+    this.#share = share
+    for (const [id, { controllers }] of this.#entries) controllers.divide(portionOn(share, id))
     return this.#controls()
   }
 

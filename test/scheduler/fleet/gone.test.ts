@@ -43,7 +43,15 @@ test.each([
     ...{ name: 'new', incarnation: 'new', version: '0' },
     isGone: () => gone,
     demand: () => ({
-      ...{ inflight: 0, queued: 60, whole: 60, capacity: 60, config: 'c', limits: new Map() },
+      ...{
+        inflight: 0,
+        queued: 60,
+        whole: 60,
+        capacity: 60,
+        config: 'c',
+        limits: new Map(),
+        routes: new Map(),
+      },
     }),
     onShare: (given) => (share = given),
     onLimit: () => {},

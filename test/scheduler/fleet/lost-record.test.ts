@@ -34,7 +34,7 @@ async function members(names: readonly string[]) {
       ...{ name, incarnation: name, version: '0' },
       demand: () => ({
         ...{ inflight: slotsOf(shares.get(name) ?? NOTHING, clock.now()), queued: WHOLE },
-        ...{ whole: WHOLE, capacity: WHOLE, config: 'same', limits: new Map() },
+        ...{ whole: WHOLE, capacity: WHOLE, config: 'same', limits: new Map(), routes: new Map() },
       }),
       onShare: (share) => shares.set(name, share),
       onLimit: () => {},

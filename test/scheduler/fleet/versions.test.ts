@@ -4,12 +4,16 @@ import { seededDice } from '#core/estimators/dice'
 import type { Share } from '#core/model/share'
 import { Membership } from '#scheduler/fleet/membership'
 import { newRecord, RECORD_VERSION } from '#scheduler/fleet/record'
+import type { RouteDemand } from '#scheduler/fleet/route-parts'
 import { memoryFleetStore } from '#scheduler/memory/fleet-store'
 import { manualClock } from '../../support/manual-clock.ts'
 
 const WHOLE = 60
 
-async function join(store: ReturnType<typeof memoryFleetStore>) {
+async function join(
+  store: ReturnType<typeof memoryFleetStore>,
+  routes: ReadonlyMap<string, RouteDemand> = new Map(),
+) {
   const shares: Share[] = []
   const troubles: string[] = []
   const clock = manualClock()
@@ -17,7 +21,7 @@ async function join(store: ReturnType<typeof memoryFleetStore>) {
     ...{ store, clock, dice: seededDice(1), name: 'older', incarnation: 'o', version: '0.1.0' },
     demand: () => ({
       ...{ inflight: 0, queued: WHOLE, whole: WHOLE, capacity: WHOLE },
-      ...{ config: 'c', limits: new Map() },
+      ...{ config: 'c', limits: new Map(), routes },
     }),
     onShare: (given) => shares.push(given),
     onLimit: () => {},
@@ -29,6 +33,21 @@ async function join(store: ReturnType<typeof memoryFleetStore>) {
   await member.open()
   return { member, clock, troubles, slots: () => shares.at(-1)?.slots ?? 0 }
 }
+
+/** It shares the whole only, and would not know that more is wanted of a route. */
+test('a member of the version before this one is asked for no route', async () => {
+  const store = memoryFleetStore()
+  const before = { ...newer, limits: { x: { epoch: 0, limit: 30 } } }
+  const record = { ...newRecord('r', true), members: { before } }
+  await store.write(JSON.stringify(record), 0)
+  const routes = new Map([['x', { inflight: 10, live: 40 }]])
+  const { member, clock } = await join(store, routes)
+  clock.advance(600)
+  await Promise.resolve()
+  const kept = JSON.parse((await store.read())!.text) as { members: { older: object } }
+  expect(kept.members.older).toMatchObject({ routes: {} })
+  member.close()
+})
 
 const newer = {
   ...{ incarnation: 'n', seq: 4, lease: 10_000, held: 20, want: 20, inflight: 3, whole: WHOLE },

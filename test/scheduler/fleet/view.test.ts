@@ -14,7 +14,7 @@ function memberOn(store: FleetStore, clock: ManualClock, life: string): Membersh
     ...{ store, clock, dice: seededDice(1), name: 'one', incarnation: life, version: '0' },
     demand: () => ({
       ...{ inflight: 0, queued: WHOLE, whole: WHOLE, capacity: WHOLE },
-      ...{ config: 'c', limits: new Map() },
+      ...{ config: 'c', limits: new Map(), routes: new Map() },
     }),
     onShare: () => {},
     onLimit: () => {},

@@ -77,18 +77,19 @@ export interface Decision {
 }
 
 /** A part that shrinks is not used any more at once, and is held for as long as attempts still run on it; one that
- *  grows is used when it is written. */
-export function decideShare(of: ShareCase): Decision {
+ *  grows is used when it is written. `wished`: what it should hold. */
+export function decideShare(of: ShareCase, wished = targetOf(of)): Decision {
   const { whole, own, inUse, others } = of
   const taken = others.reduce((sum, other) => sum + heldBy(other, whole), 0)
   const free = Math.max(0, whole - taken)
   // A whole that has become smaller binds at once.
-  const target = Math.min(targetOf(of), free)
+  const target = Math.min(wished, free)
   if (target > own.held) return { use: own.held, write: target, later: target }
   return { use: target, write: Math.min(own.held, Math.max(target, inUse)), later: target }
 }
 
-function targetOf({ whole, unit, own, others }: ShareCase): number {
+/** What it should hold by what all want. */
+export function targetOf({ whole, unit, own, others }: ShareCase): number {
   const alive = [
     { ...own, standing: 'alive' as const },
     ...others.filter((one) => one.standing === 'alive'),
@@ -100,7 +101,7 @@ function targetOf({ whole, unit, own, others }: ShareCase): number {
   const floorOf = (want: number): number =>
     Math.max(safePart(whole), Math.min(want, Math.ceil(FLOOR * unit)))
   const filled = waterFill(
-    Math.max(0, whole - kept),
+    Math.floor(Math.max(0, whole - kept)),
     alive.map(({ name, want }) => ({ name, want, floor: floorOf(want) })),
   )
   const target = filled.get(own.name) ?? 0
@@ -110,7 +111,7 @@ function targetOf({ whole, unit, own, others }: ShareCase): number {
 }
 
 /** Divides a whole: everybody's floor first, then the least served first up to what each wants, then what is left to
- *  all alike. Integers that sum to the whole; odd units by name. Source: max-min fairness (Bertsekas, Gallager 1992). */
+ *  all alike. Of a whole number, integers that sum to it; odd units by name. Source: max-min fairness (Bertsekas, Gallager 1992). */
 export function waterFill(
   whole: number,
   members: readonly { name: string; want: number; floor: number }[],

@@ -10,11 +10,11 @@ import { verdicts, type RateHeaders, type Usage, type Verdict } from '#contracts
 import type { Estimate } from '#core/estimators/cost'
 import type { Dice } from '#core/estimators/dice'
 import { hold } from './held.ts'
+import { quotaPart } from './quota-part.ts'
 import { fullJitter } from './retry.ts'
 import { newPriority } from '#core/model/make'
 import type { Limits, Priority } from '#core/model/limits'
 import type { Attempt, Quota, Request, Reservation, State } from '#core/model/state'
-import { partOf } from '#core/model/share'
 import { traitsOf } from '#core/estimators/witness'
 import type { TokenBucket } from '#core/estimators/token-bucket'
 
@@ -235,7 +235,7 @@ function priorityOf(state: State, quota: Quota, rate: RateHeaders, now: Millis):
   if (priority === undefined || !(priority.inputTokens.limit ?? 0)) return quota.priority
   if (quota.priority === null) {
     quota.priority = newPriority(now)
-    for (const bucket of allBuckets(quota)) bucket.divide(partOf(state.share, now), now)
+    for (const bucket of allBuckets(quota)) bucket.divide(quotaPart(state, quota, now), now)
   }
   return quota.priority
 }
@@ -299,7 +299,7 @@ export function configureQuota(state: State, quota: Quota, now: Millis): void {
     itpm = Math.min(itpm, route.itpm ?? Infinity)
     otpm = Math.min(otpm, route.otpm ?? Infinity)
   }
-  const part = partOf(state.share, now)
+  const part = quotaPart(state, quota, now)
   for (const bucket of allBuckets(quota)) bucket.divide(part, now)
   const orNull = (limit: number): number | null => (limit === Infinity ? null : limit)
   quota.requests.configure(orNull(rpm), now)

@@ -24,6 +24,8 @@ export interface Share {
   readonly safeUntil: Millis
   /** Of every limit that the fleet divides. */
   readonly portion: Portion
+  /** Of the limits of these routes instead, by id: those that somebody wants more of. */
+  readonly routes: ReadonlyMap<string, Portion>
 }
 
 export const ALONE: Share = {
@@ -32,6 +34,7 @@ export const ALONE: Share = {
   safe: Infinity,
   safeUntil: Infinity,
   portion: WHOLE,
+  routes: new Map(),
 }
 
 /** Of a member that has not been given any. */
@@ -50,11 +53,16 @@ export function slotsOf(share: Share, now: Millis): number {
 }
 
 /** Our part of what is continuous, as rates are; it shrinks with a lapsed lease as the slots do. */
-export function partOf(share: Share, now: Millis): number {
-  const whole = share.portion.to - share.portion.from
-  if (now < share.until || share.slots === 0) return whole
-  return (whole * slotsOf(share, now)) / share.slots
-}
+export const partOf = (share: Share, now: Millis): number =>
+  (share.portion.to - share.portion.from) * inForce(share, now)
+
+/** How much of our part is left to us: all of it while the lease holds. */
+export const inForce = (share: Share, now: Millis): number =>
+  now < share.until || share.slots === 0 ? 1 : slotsOf(share, now) / share.slots
+
+/** Our portion of a route's limit. */
+export const portionOn = (share: Share, route: string): Portion =>
+  share.routes.get(route) ?? share.portion
 
 /** What one instance says of a route's limit. */
 export interface LimitWord {
