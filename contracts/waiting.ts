@@ -13,6 +13,7 @@ const row = (means: string, act: string | null): Row => ({ means, act })
 
 /** In the order in which they are asked: the first that holds a request is its reason. */
 export const waitReasons = {
+  not_before: row('its caller asked that it start later (Headgate-Not-Before-Ms)', null),
   retry: row('it was tried and comes back after a back-off', null),
   prefix: row(
     'another call is writing the prefix that both share to the cache, and has not begun to answer',

@@ -1,5 +1,5 @@
-/** `npm run sim -- fleet [--worlds 1000] [--from 1]`: S9 of the control laws, so many seeds of each kind of world. Ends with
- *  status 1 when members ever had more than the whole. */
+/** `npm run sim -- fleet [--worlds 1000] [--from 1] [--kind chaos] [--seconds 3600] [--members 4]`: S9 of the control laws,
+ *  so many seeds of each kind of world. Ends with status 1 when members ever had more than the whole. */
 import { parseArgs } from 'node:util'
 import { fleetWorld } from '#simulator/fleet-world'
 import {
@@ -26,19 +26,32 @@ export async function fleetCommand(args: readonly string[]): Promise<void> {
     options: {
       worlds: { type: 'string', default: '100' },
       from: { type: 'string', default: '1' },
+      kind: { type: 'string' },
+      seconds: { type: 'string' },
+      members: { type: 'string' },
     },
   })
   const [worlds, from] = [whole('--worlds', values.worlds), whole('--from', values.from)]
+  const { kind, seconds: long, members } = values
+  if (kind !== undefined && !Object.hasOwn(KINDS, kind)) {
+    console.error(`--kind: ${kind}; there are ${Object.keys(KINDS).join(', ')}`)
+    process.exit(2)
+  }
+  const changed = {
+    ...(long === undefined ? {} : { seconds: whole('--seconds', long) }),
+    ...(members === undefined ? {} : { members: whole('--members', members) }),
+  }
   console.log(
-    '| world | seeds | with more than the whole | most in flight of 60 | score | writes a second | lapses |',
+    '| world | seeds | with more than the whole | most in flight | score | writes a second | lapses |',
   )
   console.log('|---|---|---|---|---|---|---|')
   for (const [name, world] of Object.entries(KINDS)) {
+    if (kind !== undefined && name !== kind) continue
     let [bad, most, score, writes, lapses] = [0, 0, 0, 0, 0]
     const told: string[] = []
     let seconds = 0
     for (let seed = from; seed < from + worlds; seed++) {
-      const options = world(seed)
+      const options = { ...world(seed), ...changed }
       const result = await fleetWorld(options)
       seconds += options.seconds
       most = Math.max(most, result.most)

@@ -177,7 +177,7 @@ export class JobsDesk implements Jobs, Deferrals {
       model: modelOf(job.body),
       attempts: claim?.claim.attempts ?? 0,
       ...{ position: null, estimated_wait_ms: null },
-      waits_for: waitsFor(room.backlog.known(job)),
+      waits_for: claim?.claim.calling === true ? null : waitsFor(job, this.#of.room),
       enqueued_at: new Date(job.acceptedAt).toISOString(),
     }
   }
@@ -353,8 +353,10 @@ function modelOf(body: Uint8Array): string {
 }
 
 /** What its flow was last turned away for. */
-function waitsFor(flow: Flow | null): StatusAnswer['waits_for'] {
-  const reason = flow?.waitsFor ?? null
-  if (reason === null) return null
-  return { reason, text: waitWords({ reason, bound: null, untilMs: null }) }
+/** Of a job that waits in the store. */
+function waitsFor(job: JobHead, { backlog, of }: JobsRoom): StatusAnswer['waits_for'] {
+  const untilMs = Math.ceil(job.acceptedAt + job.notBeforeMs - of.clock.wall())
+  const early = job.notBeforeMs > 0 && untilMs > 0
+  const reason = early ? 'not_before' : (backlog.known(job)?.waitsFor ?? 'turn')
+  return { reason, text: waitWords({ reason, bound: null, untilMs: early ? untilMs : null }) }
 }
