@@ -37,18 +37,18 @@ const S9 = {
 }
 
 /** S9 of the control laws. */
-export const calmFleet = (seed: number): FleetWorldOptions => ({
+const calmFleet = (seed: number): FleetWorldOptions => ({
   ...{ ...S9, seed, delayMs: 50 },
   chances: { ...NONE, join: 0.0005, redraw: 0.0005 },
 })
-export const slowFleet = (seed: number): FleetWorldOptions => ({ ...calmFleet(seed), delayMs: 500 })
+const slowFleet = (seed: number): FleetWorldOptions => ({ ...calmFleet(seed), delayMs: 500 })
 /** As S9 says. */
-export const chaosFleet = (seed: number): FleetWorldOptions => ({
+const chaosFleet = (seed: number): FleetWorldOptions => ({
   ...{ ...S9, seed, delayMs: 50 },
   chances: { ...NONE, join: 0.002, crash: 0.0004, cutOff: 0.001, redraw: 0.003 },
 })
 /** And beyond: members stand still and leave, the store goes away for everybody and loses the record. */
-export const stormyFleet = (seed: number): FleetWorldOptions => ({
+const stormyFleet = (seed: number): FleetWorldOptions => ({
   ...chaosFleet(seed),
   chances: {
     ...chaosFleet(seed).chances,
@@ -64,5 +64,14 @@ const TWO = {
   ]),
 }
 /** The same with two routes, of which members want one alone, or the other, or some of each. */
-export const calmRoutes = (seed: number): FleetWorldOptions => ({ ...calmFleet(seed), ...TWO })
-export const stormyRoutes = (seed: number): FleetWorldOptions => ({ ...stormyFleet(seed), ...TWO })
+const calmRoutes = (seed: number): FleetWorldOptions => ({ ...calmFleet(seed), ...TWO })
+const stormyRoutes = (seed: number): FleetWorldOptions => ({ ...stormyFleet(seed), ...TWO })
+
+export const FLEET_WORLDS = {
+  calm: calmFleet,
+  'slow store': slowFleet,
+  chaos: chaosFleet,
+  stormy: stormyFleet,
+  'calm, two routes': calmRoutes,
+  'stormy, two routes': stormyRoutes,
+}

@@ -2,23 +2,7 @@
  *  so many seeds of each kind of world. Ends with status 1 when members ever had more than the whole. */
 import { parseArgs } from 'node:util'
 import { fleetWorld } from '#simulator/fleet-world'
-import {
-  calmFleet,
-  calmRoutes,
-  chaosFleet,
-  slowFleet,
-  stormyFleet,
-  stormyRoutes,
-} from '#simulator/fleet-worlds'
-
-const KINDS = {
-  calm: calmFleet,
-  'slow store': slowFleet,
-  chaos: chaosFleet,
-  stormy: stormyFleet,
-  'calm, two routes': calmRoutes,
-  'stormy, two routes': stormyRoutes,
-}
+import { FLEET_WORLDS } from '#simulator/fleet-worlds'
 
 export async function fleetCommand(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
@@ -33,8 +17,8 @@ export async function fleetCommand(args: readonly string[]): Promise<void> {
   })
   const [worlds, from] = [whole('--worlds', values.worlds), whole('--from', values.from)]
   const { kind, seconds: long, members } = values
-  if (kind !== undefined && !Object.hasOwn(KINDS, kind)) {
-    console.error(`--kind: ${kind}; there are ${Object.keys(KINDS).join(', ')}`)
+  if (kind !== undefined && !Object.hasOwn(FLEET_WORLDS, kind)) {
+    console.error(`--kind: ${kind}; there are ${Object.keys(FLEET_WORLDS).join(', ')}`)
     process.exit(2)
   }
   const changed = {
@@ -45,7 +29,7 @@ export async function fleetCommand(args: readonly string[]): Promise<void> {
     '| world | seeds | with more than the whole | most in flight | score | writes a second | lapses |',
   )
   console.log('|---|---|---|---|---|---|---|')
-  for (const [name, world] of Object.entries(KINDS)) {
+  for (const [name, world] of Object.entries(FLEET_WORLDS)) {
     if (kind !== undefined && name !== kind) continue
     let [bad, most, score, writes, lapses] = [0, 0, 0, 0, 0]
     const told: string[] = []

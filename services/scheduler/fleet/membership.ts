@@ -3,7 +3,7 @@
 import type { Clock, Dice, FleetStore, Millis } from '#ports'
 import { LEASE, MOVE, safePart, SAFE_FOR } from '#core/laws/shares'
 import { slotsOf, type LimitWord, type Portion, type Share } from '#core/model/share'
-import { Fading } from './fading.ts'
+import { DecayingPeak } from './decaying-peak.ts'
 import { Living } from './living.ts'
 import { Observed } from './observed.ts'
 import { planOf, wantOf, type Demand, type Plan } from './plan.ts'
@@ -50,7 +50,7 @@ export class Membership {
   #name: string
   #seen: { record: FleetRecord; revision: number; since: Millis } | null = null
   #seq = 0
-  readonly #wants = new Fading()
+  readonly #wants = new DecayingPeak()
   readonly #parts = new RouteParts()
   readonly #bornAt: Millis
   /** Of the last confirmed write: when it was sent, its lease, and what we may use under it. */

@@ -12,7 +12,7 @@ import {
 import { safePart } from '#core/laws/shares'
 import type { LimitWord, Portion } from '#core/model/share'
 import type { Millis } from '#ports'
-import { Fading } from './fading.ts'
+import { DecayingPeak } from './decaying-peak.ts'
 import { holderOf, type SeenMember } from './observed.ts'
 import type { FleetLine, FleetRecord } from './record.ts'
 
@@ -43,7 +43,7 @@ export interface RoutesCase {
 }
 
 export class RouteParts {
-  readonly #wants = new Fading()
+  readonly #wants = new DecayingPeak()
   /** Parts that we may use, of the routes of which lines speak. */
   #uses = new Map<string, number>()
 

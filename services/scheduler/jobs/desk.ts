@@ -352,8 +352,7 @@ function modelOf(body: Uint8Array): string {
   }
 }
 
-/** What its flow was last turned away for. */
-/** Of a job that waits in the store. */
+/** Of a job that waits in the store: that it may not start yet, or what its flow was last turned away for. */
 function waitsFor(job: JobHead, { backlog, of }: JobsRoom): StatusAnswer['waits_for'] {
   const untilMs = Math.ceil(job.acceptedAt + job.notBeforeMs - of.clock.wall())
   const early = job.notBeforeMs > 0 && untilMs > 0

@@ -5,7 +5,7 @@ import type { Millis } from '#ports'
 /** Below this nothing is wanted any more. */
 const NOTHING = 0.5
 
-export class Fading {
+export class DecayingPeak {
   readonly #wants = new Map<string, { want: number; at: Millis }>()
 
   note(name: string, wanted: number, now: Millis): void {
