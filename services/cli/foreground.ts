@@ -16,6 +16,8 @@ export const WORKERS_HELP = `serve the HTTP door by so many processes at one por
 /** A door that ended is started again after so long, doubling up to the second. */
 const AGAIN_MS = { first: 250, most: 30_000 }
 
+export const LESS_MEMORY_HELP = 'take less memory under load, for more CPU'
+
 export const workers = (text: string): number =>
   whole({ text, min: 1, max: WORKERS_MAX, what: `a whole number from 1 to ${WORKERS_MAX}` })
 
@@ -33,8 +35,9 @@ export async function withDoors(of: {
   scheduler: Started | null
   doors: number
   config: string | undefined
+  lessMemory: boolean
 }): Promise<number> {
-  const { scheduler, doors, config } = of
+  const { scheduler, doors, config, lessMemory } = of
   const port = env('HEADGATE_GATEWAY_PORT') ?? String(GATEWAY_PORT)
   if (doors > 1 && Number(port) > 0) await takenByNobody(Number(port))
   return run(async (begin, isStopping) => {
@@ -50,6 +53,7 @@ export async function withDoors(of: {
     function open(worker: number, where: string): Program<Ready> {
       const of: Started = {
         name: 'gateway',
+        lessMemory,
         env: {
           HEADGATE_CONFIG: config,
           HEADGATE_GATEWAY_PORT: where,

@@ -1,6 +1,6 @@
 /** `headgate gateway`: the HTTP door alone, before any Headgate that serves NATS_URL. */
 import { Command } from 'commander'
-import { withDoors, workers, WORKERS_HELP } from './foreground.ts'
+import { LESS_MEMORY_HELP, withDoors, workers, WORKERS_HELP } from './foreground.ts'
 import { env, fileName } from './terminal.ts'
 
 export const gateway = (): Command =>
@@ -16,7 +16,12 @@ export const gateway = (): Command =>
     )
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)', fileName)
     .option('--workers <count>', WORKERS_HELP, workers, 1)
-    .action(async (flags: { config?: string; workers: number }) => {
-      const config = flags.config ?? env('HEADGATE_CONFIG')
-      process.exitCode = await withDoors({ scheduler: null, doors: flags.workers, config })
+    .option('--less-memory', LESS_MEMORY_HELP)
+    .action(async (flags: { config?: string; workers: number; lessMemory?: true }) => {
+      process.exitCode = await withDoors({
+        scheduler: null,
+        doors: flags.workers,
+        config: flags.config ?? env('HEADGATE_CONFIG'),
+        lessMemory: flags.lessMemory === true,
+      })
     })

@@ -4,6 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { compileCache } from './compile-cache.ts'
 import { Misuse } from './terminal.ts'
+import { v8Flags } from './v8-flags.ts'
 
 /** From the source tree and from `dist/`. */
 const EXTENSION = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
@@ -15,9 +16,6 @@ export const PROGRAMS = {
   'upstream check': new URL(`../scheduler/compose/upstream-check${EXTENSION}`, import.meta.url),
   simulator: new URL(`../simulator/main${EXTENSION}`, import.meta.url),
 } as const
-
-/** A simulation makes and drops many small things; with room for them, few are looked at twice. */
-const YOUNG = ['--max-semi-space-size=64']
 
 export interface Program<Ready> {
   readonly name: string
@@ -45,9 +43,11 @@ export function startProgram<Ready extends object>(of: {
   env?: Record<string, string | undefined>
   /** Where its standard output goes: ours, or our standard error. */
   output?: 'stdout' | 'stderr'
+  /** It takes less of it under load, for more CPU. */
+  lessMemory?: boolean
 }): Program<Ready> {
   const { name } = of
-  const flags = name === 'simulator' ? YOUNG : []
+  const flags = v8Flags({ simulator: name === 'simulator', lessMemory: of.lessMemory === true })
   const path = fileURLToPath(PROGRAMS[name])
   const child = spawn(process.execPath, [...flags, path, ...(of.args ?? [])], {
     stdio: ['ignore', of.output === 'stdout' ? 1 : 2, 2, 'ipc'],

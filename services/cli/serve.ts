@@ -1,7 +1,7 @@
 /** `headgate serve`: the scheduler alone, against NATS_URL. Good as process 1 of a container: signals go on
  *  to the scheduler, and its end is ours. */
 import { Command } from 'commander'
-import { inForeground, withDoors, workers, WORKERS_HELP } from './foreground.ts'
+import { inForeground, LESS_MEMORY_HELP, withDoors, workers, WORKERS_HELP } from './foreground.ts'
 import { env, fileName, INSPECT_HELP, inspectOf, Misuse, port } from './terminal.ts'
 
 export const serve = (): Command =>
@@ -18,6 +18,7 @@ export const serve = (): Command =>
     .option('--config <file>', 'configuration (default: HEADGATE_CONFIG, else defaults)', fileName)
     .option('--gateway', 'open the Anthropic-compatible HTTP door beside it, in the same process')
     .option('--workers <count>', WORKERS_HELP, workers)
+    .option('--less-memory', LESS_MEMORY_HELP)
     .option('--inspect [port]', INSPECT_HELP, port)
     .action(async (flags: Flags) => {
       const config = flags.config ?? env('HEADGATE_CONFIG')
@@ -25,8 +26,10 @@ export const serve = (): Command =>
       const apart = flags.workers !== undefined
       if (apart && door === undefined)
         throw new Misuse('--workers: they serve the HTTP door; add --gateway')
+      const lessMemory = flags.lessMemory === true
       const scheduler = {
         name: 'scheduler' as const,
+        lessMemory,
         env: {
           HEADGATE_CONFIG: config,
           HEADGATE_INSPECT: inspectOf(flags.inspect),
@@ -34,7 +37,7 @@ export const serve = (): Command =>
         },
       }
       process.exitCode = apart
-        ? await withDoors({ scheduler, doors: flags.workers ?? 1, config })
+        ? await withDoors({ scheduler, doors: flags.workers ?? 1, config, lessMemory })
         : await inForeground(scheduler)
     })
 
@@ -42,5 +45,6 @@ interface Flags {
   config?: string
   gateway?: true
   workers?: number
+  lessMemory?: true
   inspect?: number | true
 }

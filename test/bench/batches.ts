@@ -1,6 +1,7 @@
-/** `npm run bench -- batches [10000]`: so many entries in and their results out through the HTTP door beside the
+/** `npm run bench -- batches [10000] [--less-memory]`: so many entries in and their results out through the HTTP door beside the
  *  scheduler, and by how much its process grows meanwhile. */
 import { readFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
 import Anthropic from '@anthropic-ai/sdk'
 import { startNatsServer } from '../../services/cli/nats-server.ts'
 import { sayTable } from './report.ts'
@@ -20,11 +21,16 @@ export interface BatchFigures {
 }
 
 export async function benchBatches(options: readonly string[]): Promise<BatchFigures> {
-  const entries = Number(options[0] ?? 10_000)
+  const { values, positionals } = parseArgs({
+    args: [...options],
+    options: { 'less-memory': { type: 'boolean', default: false } },
+    allowPositionals: true,
+  })
+  const entries = Number(positionals[0] ?? 10_000)
   const { server: nats, reason } = await startNatsServer()
   if (nats === null) throw new Error(reason)
   const upstream = await start('./upstream.ts', [], {})
-  const house = await start('../../services/scheduler/main.ts', [], {
+  const env = {
     NATS_URL: nats.url,
     ANTHROPIC_BASE_URL: String(upstream.told['url']),
     ANTHROPIC_API_KEY: 'sk-bench',
@@ -33,7 +39,8 @@ export async function benchBatches(options: readonly string[]): Promise<BatchFig
     HEADGATE_GATEWAY: 'on',
     LOG_LEVEL: 'warn',
     HEADGATE_CONFIG: new URL('./door.yaml', import.meta.url).pathname,
-  })
+  }
+  const house = await start('../../services/scheduler/main.ts', [], env, values['less-memory'])
   const client = new Anthropic({
     ...{ baseURL: String(house.told['gateway']), apiKey: 'any', maxRetries: 0, logLevel: 'off' },
   })

@@ -2,6 +2,7 @@
  *  one run and in turns. In one process with the scheduler (`serve --gateway`), and apart over NATS. CPU is the
  *  serving processes' own, from the kernel's account of it. */
 import type { ChildProcess } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { Pool } from 'undici'
 import { startNatsServer } from '../../services/cli/nats-server.ts'
 import { median, quantile, sayTable } from './report.ts'
@@ -30,6 +31,8 @@ export interface DoorFigures {
   stream: Record<string, Sample>
   /** CPU per request over the bare proxy's, by width; streamed ones at 64. */
   ratio: Record<string, Record<string, number>>
+  /** Resident at most, of all processes that serve. */
+  memoryMb: Record<string, number>
 }
 
 export async function benchDoor(): Promise<DoorFigures> {
@@ -77,7 +80,10 @@ export async function benchDoor(): Promise<DoorFigures> {
     for (const one of served) await load(one, { body: prompt(true), count: 1_500, width: 64 })
     const streamed = await rounds(served, { body: prompt(true), count: 5_000, width: 64 })
     ratio['streamed'] = ratios(streamed)
-    const figures = { whole, stream: middle(streamed), ratio }
+    const memoryMb = Object.fromEntries(
+      served.slice(1).map(({ name, children }) => [name, mostMb(children)]),
+    )
+    const figures = { whole, stream: middle(streamed), ratio, memoryMb }
     report(figures)
     return figures
   } finally {
@@ -135,6 +141,13 @@ export async function load(
 const cpuOf = ({ children }: Served): number =>
   children.reduce((sum, child) => sum + cpuSeconds(child.pid!), 0)
 
+/** As the kernel counts it, since each began. */
+const mostMb = (children: readonly ChildProcess[]): number =>
+  children.reduce((sum, { pid }) => {
+    const [, kb] = /^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? []
+    return sum + Number(kb) / 1_024
+  }, 0)
+
 const middle = (samples: Samples): Record<string, Sample> =>
   Object.fromEntries(
     Object.entries(samples).map(([name, all]) => [
@@ -156,7 +169,7 @@ const ratios = (samples: Samples): Record<string, number> =>
     ]),
   )
 
-function report({ whole, stream, ratio }: DoorFigures): void {
+function report({ whole, stream, ratio, memoryMb }: DoorFigures): void {
   const added = (of: Record<string, Sample>, name: string, what: 'p50Ms' | 'p99Ms'): string => {
     const ms = of[name]![what]
     const more = (beside: string): string => `${(ms - of[beside]![what]).toFixed(2)}`
@@ -176,5 +189,9 @@ function report({ whole, stream, ratio }: DoorFigures): void {
   sayTable('the HTTP door: ms (added to direct, to the proxy), CPU µs per request', [
     ['connections', '', 'P50', 'P99', 'CPU', 'of the proxy (door: <= 3x)'],
     ...rows.flat(),
+  ])
+  sayTable('memory of what serves, resident at most', [
+    ['', 'MB'],
+    ...Object.entries(memoryMb).map(([name, mb]) => [name, mb.toFixed(0)]),
   ])
 }

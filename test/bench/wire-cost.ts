@@ -4,6 +4,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { connect, type NatsConnection } from '@nats-io/transport-node'
 import { startNatsServer } from '../../services/cli/nats-server.ts'
+import { v8Flags } from '../../services/cli/v8-flags.ts'
 import { median, quantile, sayTable } from './report.ts'
 
 const TICKS_PER_SECOND = 100
@@ -141,10 +142,13 @@ export async function start(
   file: string,
   args: string[],
   env: Record<string, string>,
+  lessMemory = false,
 ): Promise<{ child: ChildProcess; told: Record<string, unknown> }> {
   const child = fork(new URL(file, import.meta.url), args, {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    // As `headgate serve` starts it.
+    execArgv: file.includes('/services/') ? v8Flags({ simulator: false, lessMemory }) : [],
   })
   const told = await new Promise<Record<string, unknown>>((resolve, reject) => {
     child.once('message', (message) => resolve(message as Record<string, unknown>))

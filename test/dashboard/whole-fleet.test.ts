@@ -8,6 +8,7 @@ import {
   memberRows,
   partsOf,
   pausedOf,
+  routesOf,
   saidOf,
   silenceOf,
   waitersOf,
@@ -70,6 +71,19 @@ describe('of the members', () => {
       '▲ no answer',
     ])
     expect(rows.map(({ seen }) => waitingOf(seen))).toEqual(['2', '–', '–'])
+  })
+
+  test('what one has of routes that are divided by themselves is told, and nothing else', () => {
+    const routes = { large: { share: 0.93, want: 1 }, small: { share: 0.05, want: 0 } }
+    const members = [stillMember({ routes }), stillMember({ routes: {} }), stillMember({})]
+    expect(memberRows({ ...FLEET, members }, null).map(routesOf)).toEqual([
+      'large: 93 %, could use 100 %; small: 5 %, could use 0 %',
+      '',
+      '',
+    ])
+    const many = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [`r${i}`, routes.small]))
+    const [told] = memberRows({ ...FLEET, members: [stillMember({ routes: many })] }, null)
+    expect(routesOf(told!)).toMatch(/^r0: .* r9: .*; 2 more$/)
   })
 
   test('who is no member any more stands after those who are', () => {

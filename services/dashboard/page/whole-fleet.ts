@@ -1,7 +1,7 @@
 /** What the members of a fleet do together, and which of them does what, in words. Pure. */
 import type { FleetNow } from '#contracts/snapshot'
 import type { FleetLaneNow, FleetRouteNow, MemberNow, WholeFleet } from '#contracts/whole-fleet'
-import { clock, listed, number, plain, plural, shortened } from './words.ts'
+import { clock, listed, number, percent, plain, plural, shortened } from './words.ts'
 
 /** Beyond so many the rest is a number. */
 const NAMED_MAX = 10
@@ -45,6 +45,20 @@ export function silenceOf(seen: MemberNow | null): string {
 /** What waits there, if that is known of now. */
 export const waitingOf = (seen: MemberNow | null): string =>
   seen?.current === true ? number(seen.last?.queued) : '–'
+
+/** Routes of which it does not have what it has of the whole, and what it has of them. Absent from older recordings. */
+export function routesOf({ line }: MemberRow): string {
+  const routes = Object.entries(line?.routes ?? {}).map(([id, of]) => ({ id, ...of }))
+  const more = routes.length - NAMED_MAX
+  return [
+    ...routes
+      .slice(0, NAMED_MAX)
+      .map(
+        ({ id, share, want }) => `${shortened(id)}: ${percent(share)}, could use ${percent(want)}`,
+      ),
+    ...(more > 0 ? [`${number(more)} more`] : []),
+  ].join('; ')
+}
 
 export function saidOf(whole: WholeFleet): string {
   const { members, sums } = whole
