@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { connect, headers, type NatsConnection } from '@nats-io/transport-node'
 import { HEADER } from '#contracts/messages'
+import { v8Flags } from '../../services/cli/v8-flags.ts'
 import {
   startSimulatedProvider,
   type SimulatedProvider,
@@ -192,7 +193,7 @@ class House {
 
   static async start(of: { nats: string; provider: string; config: string }): Promise<House> {
     const child = fork(new URL('./weighed.ts', import.meta.url), [], {
-      execArgv: ['--expose-gc'],
+      execArgv: ['--expose-gc', ...v8Flags({ simulator: false, lessMemory: false })],
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       env: {
         ...process.env,
