@@ -5,7 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { connect, headers } from '@nats-io/transport-node'
+import { connect, headers, type MsgHdrs } from '@nats-io/transport-node'
 import { seededDice } from '#core/estimators/dice'
 import { HEADER } from '#contracts/messages'
 import { startSimulatedProvider } from '../../services/simulated-provider/listener.ts'
@@ -20,6 +20,8 @@ const SUBMITTERS = 24
 const DAY = '86400000'
 /** A kill of the server for so many of schedulers. */
 const SERVER_EVERY = 5
+/** What a fetch says of a job that has no result yet. */
+const NOT_YET = 'refused pending'
 
 interface Result {
   /** Times that it was heard on its subject; 0: it was asked for first. */
@@ -47,12 +49,12 @@ export async function benchJobsSoak(args: readonly string[]): Promise<boolean> {
   const nc = await connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 })
   const results = new Map<string, Result>()
   nc.subscribe('llm.v1.result.>', {
-    callback: (_, { subject, headers: of }) => {
+    callback: (_, { subject, headers: of, data }) => {
       const id = subject.split('.').at(-1) ?? ''
       const before = results.get(id)
       results.set(id, {
         heard: (before?.heard ?? 0) + 1,
-        outcome: of?.get(HEADER.outcome) ?? '',
+        outcome: outcomeOf({ headers: of, data }),
         ambiguous: Number(of?.get(HEADER.ambiguous) || 0),
       })
     },
@@ -126,9 +128,9 @@ export async function benchJobsSoak(args: readonly string[]): Promise<boolean> {
       const answer = await nc
         .request(`llm.v1.fetch.${tenant}.${id}`, '', { timeout: 5_000 })
         .catch(() => null)
-      const outcome = answer?.headers?.get(HEADER.outcome) ?? ''
+      const outcome = answer === null ? NOT_YET : outcomeOf(answer)
       // It may have been published meanwhile.
-      if (outcome !== '' && !results.has(id))
+      if (outcome !== NOT_YET && !results.has(id))
         results.set(id, {
           ...{ heard: 0, outcome },
           ambiguous: Number(answer?.headers?.get(HEADER.ambiguous) || 0),
@@ -169,4 +171,12 @@ export async function benchJobsSoak(args: readonly string[]): Promise<boolean> {
   await provider.close()
   await rm(dir, { recursive: true, force: true })
   return lost === 0 && twice === 0 && beyond <= told
+}
+
+/** With the code, of one that is not an answer. */
+function outcomeOf(of: { headers?: MsgHdrs | undefined; data: Uint8Array }): string {
+  const { headgate } = JSON.parse(new TextDecoder().decode(of.data)) as {
+    headgate?: { code?: string }
+  }
+  return [of.headers?.get(HEADER.outcome), headgate?.code].filter(Boolean).join(' ')
 }
