@@ -7,6 +7,7 @@ import type { Headgate } from '#client'
 import { wall } from '#platform/system'
 import { dialOptions, withHeadgate, type DialFlags } from './dialing.ts'
 import { json, Misuse, positiveWhole, say, tell, token } from './terminal.ts'
+import { whose, whoseArguments, type WhoseFlags } from './whose.ts'
 
 interface ListFlags extends DialFlags {
   tenant?: string
@@ -17,7 +18,7 @@ interface ListFlags extends DialFlags {
   json?: true
 }
 
-type ActFlags = DialFlags & { json?: true }
+type ActFlags = DialFlags & WhoseFlags & { json?: true }
 
 const OLDEST = 20
 
@@ -55,10 +56,10 @@ export const jobs = (): Command =>
     )
 
 const act = (name: string): Command =>
-  dialOptions(new Command(name))
-    .argument('<tenant>', 'whose', token)
-    .argument('<id>', 'of the job', token)
-    .option('--json', 'print the answer as it came')
+  whoseArguments(dialOptions(new Command(name)), 'the id of the job').option(
+    '--json',
+    'print the answer as it came',
+  )
 
 async function list(flags: ListFlags): Promise<void> {
   if (flags.dead === true && flags.state !== undefined && flags.state !== 'dead')
@@ -81,14 +82,16 @@ async function list(flags: ListFlags): Promise<void> {
   else if (shown === flags.oldest) tell(`the oldest ${shown}; --oldest N shows more`)
 }
 
-async function requeue(tenant: string, id: string, flags: ActFlags): Promise<void> {
+async function requeue(names: string[], flags: ActFlags): Promise<void> {
+  const { tenant, id } = whose(names, flags)
   const answer = await asOperator(flags, (headgate) => ask(headgate, 'requeue', { tenant, id }))
   if (flags.json === true) json(answer)
   else say(answer['requeued'] === true ? 'in line again' : `no dead job ${tenant}/${id}`)
   process.exitCode = answer['requeued'] === true ? 0 : 1
 }
 
-async function drop(tenant: string, id: string, flags: ActFlags): Promise<void> {
+async function drop(names: string[], flags: ActFlags): Promise<void> {
+  const { tenant, id } = whose(names, flags)
   const answer = await asOperator(flags, async (headgate) => {
     const dropped = await ask(headgate, 'drop', { tenant, id })
     if (dropped['dropped'] === true) return dropped

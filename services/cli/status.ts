@@ -2,17 +2,16 @@
 import { Command } from 'commander'
 import { asked } from './asked.ts'
 import { dialOptions, type DialFlags } from './dialing.ts'
-import { json, say, token } from './terminal.ts'
+import { json, say } from './terminal.ts'
+import { whose, whoseArguments, type WhoseFlags } from './whose.ts'
 
 export const status = (): Command =>
-  dialOptions(new Command('status'))
+  whoseArguments(dialOptions(new Command('status')), 'its Headgate-Id')
     .summary('say where a request stands')
     .description('Says where a live request stands, or that one ended a short while ago.')
-    .argument('<tenant>', 'whose', token)
-    .argument('<id>', 'its Headgate-Id', token)
     .option('--json', 'print the answer as it came')
-    .action(async (tenant: string, id: string, flags: DialFlags & { json?: true }) => {
-      const found = await asked(flags, 'status', { tenant, id })
+    .action(async (names: string[], flags: DialFlags & WhoseFlags & { json?: true }) => {
+      const found = await asked(flags, 'status', whose(names, flags))
       if (flags.json === true) return json(found)
       say(`${found.tenant}/${found.id}: ${found.state}, lane ${found.lane}, model ${found.model}`)
       say(`  since ${found.enqueued_at}, attempts ${found.attempts}`)

@@ -69,11 +69,11 @@ describe('headgate', () => {
     [['result', 'x', '--timeout', '5'], '--timeout: needs --wait'],
     [['jobs', '--dead', '--state', 'queued'], 'leave out --state queued'],
     [['jobs', '--state', 'lost'], 'Allowed choices are queued, running, delayed, dead'],
-    [['jobs', 'requeue', 'acme'], "missing required argument 'id'"],
+    [['jobs', 'requeue', 'acme'], 'there is only acme: --tenant says whose it is'],
     [['submit', '{}', '--deadline', '604800001'], 'expected milliseconds from 1 to 604800000'],
     [['submit', '{}', '--not-before', '-1'], 'expected milliseconds from 0 to 604800000'],
     [['serve', '--config', ''], 'expected the name of a file, and it is empty'],
-    [['cancel', 'acme'], "missing required argument 'id'"],
+    [['cancel', 'acme'], 'there is only acme: --tenant says whose it is'],
     [['cancel', 'a.b', 'x'], 'expected 1 to 64 characters'],
   ])('called wrong ends with status 2: %j', (args, said) => {
     const { status, stdout, stderr } = run(...args)
