@@ -1,7 +1,13 @@
 /** The law by which instances divide the limit of one route (control-laws §14). */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decideRoute, PARTS, type RouteCase, type RouteHolder } from '#core/laws/route-shares'
+import {
+  decideRoute,
+  PARTS,
+  partsOf,
+  type RouteCase,
+  type RouteHolder,
+} from '#core/laws/route-shares'
 import { heldBy, safePart } from '#core/laws/shares'
 
 const parts = fc.nat({ max: PARTS })
@@ -57,6 +63,13 @@ test('whatever one member decides, all together hold no more than the limit', ()
 describe('a route that nobody wants more of than of the whole', () => {
   test('needs no word', () => {
     expect(ask({ want: 300 }, [other()])).toEqual({ use: 500, write: null, later: 500 })
+  })
+
+  test('nor does just its part of the whole', () => {
+    expect(ask({ want: 500 }, [other()]).write).toBeNull()
+    expect(ask({ want: 501 }, [other()]).write).toEqual({ held: 500, want: 501 })
+    // Nor when another's line says it.
+    expect(ask({}, [other({ line: { held: 500, want: 500 } })]).write).toBeNull()
   })
 
   test('follows the whole', () => {
@@ -115,7 +128,8 @@ describe('a route that one wants more of', () => {
     const all = { held: 300, want: PARTS }
     const own = { base: 490, next: 490, want: PARTS, line: { held: 700, want: PARTS } }
     expect(ask(own, [other({ base: 510, line: all })]).later).toBe(490)
-    // Two slots of these are more than a small move.
+    const two = { base: 480, next: 480, want: PARTS, line: { held: 700, want: PARTS } }
+    expect(ask(two, [other({ base: 520, line: all })]).later).toBe(500)
     const far = other({ base: 600, line: { held: 500, want: PARTS } })
     expect(ask({ base: 400, next: 400, want: PARTS }, [far]).later).toBe(500)
   })
@@ -124,6 +138,10 @@ describe('a route that one wants more of', () => {
     const all = { held: 500, want: PARTS }
     expect(ask({ want: 5 * PARTS, line: all }, [other({ line: all })]).later).toBe(500)
   })
+})
+
+test('a slot of a small limit is all of it, or more than what there is', () => {
+  expect([4, 2, 1, 0].map((limit) => partsOf(1, limit))).toEqual([250, 500, PARTS, PARTS])
 })
 
 test('when nobody asks any more, each goes back to what it has of the whole, and then is silent', () => {
