@@ -123,10 +123,14 @@ export type PageHead = z.infer<typeof pageHead>
 
 export const batchCommit = z.object({ id: token, pages: count, entries: count })
 
+const LIMIT = `expected a whole number from 1 to ${LIST_MAX}`
+const CURSOR = 'expected the id of a batch'
+const cursor = z.string({ error: CURSOR }).max(64, CURSOR).optional()
+
 export const batchList = z.object({
-  limit: z.int().min(1).max(LIST_MAX),
-  before_id: z.string().max(64).optional(),
-  after_id: z.string().max(64).optional(),
+  limit: z.int(LIMIT).min(1, LIMIT).max(LIST_MAX, LIMIT),
+  before_id: cursor,
+  after_id: cursor,
 })
 
 /** Where the lines of results go on: among the stored results, or among the entries that have none. */

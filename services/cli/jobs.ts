@@ -78,9 +78,12 @@ async function list(flags: ListFlags): Promise<void> {
     return flags.oldest - rest
   })
   if (flags.json === true) return
-  if (shown === 0) tell('no job of that kind')
+  if (shown === 0) tell(isEverything(flags) ? 'there is no job' : 'no job of that kind')
   else if (shown === flags.oldest) tell(`the oldest ${shown}; --oldest N shows more`)
 }
+
+const isEverything = ({ tenant, lane, state, dead }: ListFlags): boolean =>
+  tenant === undefined && lane === undefined && state === undefined && dead === undefined
 
 async function requeue(names: string[], flags: ActFlags): Promise<void> {
   const { tenant, id } = whose(names, flags)

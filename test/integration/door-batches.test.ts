@@ -217,7 +217,10 @@ describe('the list', () => {
     expect(before.data.map(({ id }) => id)).toEqual([made[1], made[2]])
     expect(before.has_more).toBe(true)
     for (const limit of [0, 1_001])
-      expect(await failure(sdk.messages.batches.list({ limit }))).toMatchObject({ status: 400 })
+      expect(await failure(sdk.messages.batches.list({ limit }))).toMatchObject({
+        status: 400,
+        message: expect.stringContaining('limit: expected a whole number from 1 to 1000'),
+      })
   })
 })
 
