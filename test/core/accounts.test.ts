@@ -20,10 +20,12 @@ const reasonOf = (world: CoreWorld, id: string): string | undefined =>
   )[0]
 
 const wordsOf = (world: CoreWorld): string =>
-  world.effects.flatMap((e) => {
-    if (e.type === 'refused') return [e.refused.message]
-    return e.type === 'settled' && e.ending.kind === 'refused' ? [e.ending.message] : []
-  })[0] ?? ''
+  world.effects
+    .flatMap((e) => {
+      if (e.type === 'refused') return [e.refused.message]
+      return e.type === 'settled' && e.ending.kind === 'refused' ? [e.ending.message] : []
+    })
+    .at(-1) ?? ''
 
 describe('rates of a tenant', () => {
   test('one at its edge waits for the window, and nobody waits for it', () => {
@@ -214,6 +216,10 @@ describe('budgets of a tenant', () => {
     expect(world.started()).toEqual([])
     world.submit({ tenant: 'acme', id: 'b' })
     expect(reasonOf(world, 'b')).toBe('BUDGET_FIRM')
+    // What was used beyond it is not said to be left.
+    world.state.accounts.get('acme')!.allowances[0]!.left = -700
+    world.submit({ tenant: 'acme', id: 'c' })
+    expect(wordsOf(world)).toMatch(/of the day: 0 tokens of 2000 tokens left,/)
   })
 
   test('queue: what may wait until the window ends does, and starts from the new one', () => {

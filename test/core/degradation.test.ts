@@ -143,6 +143,19 @@ describe('shedding', () => {
     expect(kinds.map((kind) => watch.sheds(kind))).toEqual(of.shed)
   })
 
+  test('arrivals count for 30 s: then all that arrive start', () => {
+    const watch = crowded({ arrivals: 100, starts: 0 })
+    for (let second = 2; second <= 31; second++) {
+      watch.arrived(second * 1_000)
+      starts(watch, { all: 1, slow: 1, second })
+    }
+    for (let round = 0; round < 2; round++) {
+      for (let i = 0; i < 1_000; i++) watch.sheds(kinds[i % 4]!)
+      expect(review(watch, { capacity: 30, second: 31 })).toBe(3)
+    }
+    expect(kinds.map((kind) => watch.sheds(kind))).toEqual([false, false, false, false])
+  })
+
   test('at most nine in ten are turned away, even when nothing starts', () => {
     const watch = crowded({ arrivals: 1_000, starts: 0 })
     const usages = Array.from({ length: 1_000 }, (_, i) => i)

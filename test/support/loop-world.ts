@@ -36,6 +36,8 @@ export class LoopWorld {
     file?: unknown
     script: (index: number, call: AttemptCall) => Act
     seed?: number
+    /** What the clock shows when the loop begins; default 0. */
+    startedAtMs?: number
     /** Instead of the scripted one. */
     provider?: Provider
     /** False: the loop has no recorder; default true. */
@@ -51,6 +53,7 @@ export class LoopWorld {
       clock: this.clock,
       script: (call, index) => of.script(index, call),
     })
+    this.clock.advance(of.startedAtMs ?? 0)
     this.loop = new Loop({
       config: configOf(of.file ?? {}),
       clock: { ...this.clock, now: () => this.clock.now() + this.jumpMs },

@@ -114,7 +114,11 @@ test('a route that is divided by itself has its own portion, and so has what its
 
 test('of a quota of several routes it has what it has of those that are divided, on average', () => {
   const route = (model: string) => ({ model, quota: 'q' })
-  const of = new LoopWorld({ script: () => slow, file: { routes: [route('m'), route('n')] } })
+  const others = { model: 'o', quota: 'another' }
+  const of = new LoopWorld({
+    script: () => slow,
+    file: { routes: [others, route('m'), route('n')] },
+  })
   of.request({ model: 'm', lane: 'interactive' })
   const [open] = of.loop.state.routes.values()
   const n = open!.id.replace(/m$/, 'n')
