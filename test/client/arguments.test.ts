@@ -52,6 +52,16 @@ describe('a call that cannot be one', () => {
     await client.close()
   })
 
+  test('the ladder that a call may be sent down is said in a header, in its order; an empty one is not', async () => {
+    const { client, server } = opened()
+    for (const degrade of [['fallback', 'cache'], []] as const)
+      void client.request(body, { degrade: [...degrade] }).catch(() => {})
+    const letters = await server.sent.take(2)
+    const said = letters.map(({ headers }) => new Map(headers).get('Headgate-Degrade'))
+    expect(said).toEqual(['fallback,cache', undefined])
+    await client.close()
+  })
+
   test('a body that is none is a TypeError', async () => {
     const { client } = opened()
     await expect(client.request(undefined as never)).rejects.toThrow(/^body: expected an object/)

@@ -180,6 +180,30 @@ describe('a call that has left', () => {
   })
 })
 
+test('a call that names no lane goes to that of its client, where there is none to interactive', async () => {
+  const lanesOf = async (of: Partial<HeadgateOptions>, call: { lane?: string }) => {
+    const { client, server } = opened({ connected: true, ...of })
+    void client.request(body, call).catch(() => {})
+    client.stream(streamed, call)
+    client.relay(
+      body,
+      sink(() => {}),
+      call,
+    )
+    void client.submit(body, call).catch(() => {})
+    void client
+      .as('globex')
+      .request(body, call)
+      .catch(() => {})
+    const letters = await server.sent.take(5)
+    await client.close()
+    return new Set(letters.map(({ subject }) => subject.split('.').at(-1)))
+  }
+  expect(await lanesOf({}, {})).toEqual(new Set(['interactive']))
+  expect(await lanesOf({ lane: 'nightly' }, {})).toEqual(new Set(['nightly']))
+  expect(await lanesOf({ lane: 'nightly' }, { lane: 'batch' })).toEqual(new Set(['batch']))
+})
+
 describe('a call without a deadline', () => {
   const MINUTE = 60_000
   const statusOf = (state: string) =>
@@ -293,6 +317,18 @@ describe('closing', () => {
     await expect(two.request(body)).rejects.toMatchObject({ code: 'closed' })
   })
 })
+
+test.each([{}, { inboxPrefix: '_INBOX' }])(
+  'a client that is closed sends no call any more, and says that it is closed: %j',
+  async (options) => {
+    const { client, server } = opened({ connected: true, ...options })
+    await client.close()
+    const asked = Promise.race([client.request(body), settle()])
+    await expect(asked).rejects.toMatchObject({ code: 'closed' })
+    await expect(client.stream(streamed).final).rejects.toMatchObject({ code: 'closed' })
+    expect(server.sent.all).toEqual([])
+  },
+)
 
 describe('wrong arguments', () => {
   const wrong: [string, Partial<HeadgateOptions>, string][] = [

@@ -64,3 +64,21 @@ test('what may stand in a header is cut to 256 characters of printable ASCII', (
   expect(said.length).toBe(256)
   expect(said).toMatch(/^[\x20-\x7e]+$/)
 })
+
+test('an error keeps its status where that is one of an error, from 400 to 599, else it is 502', () => {
+  const statusOf = (status: number) =>
+    errorAnswer(
+      new HeadgateError({ code: 'upstream_error', message: 'm', status, bytes: Buffer.from('{}') }),
+      'r_1',
+    ).status
+  expect([400, 529, 599].map(statusOf)).toEqual([400, 529, 599])
+  expect([200, 399, 600, 400.5, Number.NaN].map(statusOf)).toEqual([502, 502, 502, 502, 502])
+})
+
+test('a wait is told in whole seconds, rounded up, one of none too; one that is no wait is not', () => {
+  const waitOf = (retryAfterMs: number | null) =>
+    errorAnswer(new HeadgateError({ code: 'queue_full', message: 'm', retryAfterMs }), 'r_1')
+      .headers['retry-after']
+  expect([0, 1, 1_000, 1_001].map(waitOf)).toEqual(['0', '1', '1', '2'])
+  expect([null, -1_000, Infinity].map(waitOf)).toEqual([undefined, undefined, undefined])
+})

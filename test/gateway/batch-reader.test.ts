@@ -78,3 +78,17 @@ test('an entry is as large as it may be, and no larger; what is beside it is not
   expect(readAll(body(500), [], 500)[0]?.params?.length).toBe(500)
   expect(() => readAll(body(501), [], 500)).toThrow('requests.0.params: expected at most 500 bytes')
 })
+
+test('a member of the body that is called as one of an entry belongs to no entry', () => {
+  const entries = '"requests":[{"custom_id":"a","params":{"n":1}}]'
+  const large = `{"x":"${'y'.repeat(600)}"}`
+  for (const beside of [
+    '"custom_id":"b"',
+    '"custom_id":7',
+    '"params":{"n":2}',
+    `"params":${large}`,
+  ])
+    for (const body of [`{${beside},${entries}}`, `{${entries},${beside}}`])
+      expect(shown(readAll(body, [], 500))).toEqual([['a', '{"n":1}']])
+  expect(() => readAll(`{${entries},"custom_id":nil}`)).toThrow('body: expected JSON')
+})

@@ -96,3 +96,23 @@ test('one whose id is asked for anew is given up, and at the end all are', () =>
   all.close()
   expect([left, clock.pending()]).toEqual([['a', 'b'], 0])
 })
+
+describe('an answer that waits for a client', () => {
+  const answered = (id: string, bytes: number): void =>
+    keep(id).answer(Buffer.alloc(bytes), {} as AnswerAccounting)
+  const waits = (id: string): boolean => all.back(callOf(id)) !== null
+
+  test('is as large as it is: past the bound of one reader it waits as long as any', () => {
+    answered('a', 199)
+    clock.advance(KEEP_MS - 1)
+    expect(waits('a')).toBe(true)
+  })
+
+  test('goes at once where all that is unread is more than it may be', () => {
+    answered('a', 201)
+    expect(waits('a')).toBe(false)
+    answered('b', 120)
+    answered('c', 100)
+    expect([waits('b'), waits('c')]).toEqual([false, true])
+  })
+})

@@ -248,3 +248,13 @@ test('readers that go after the end leave no debt', () => {
   one.close()
   expect(all.bytes).toBe(0)
 })
+
+test('a connection has all of the stall time, also where that ends between two looks', () => {
+  limits.stallMs = 1_001
+  const still = connection()
+  still.write(100)
+  clock.advance(1_000)
+  expect(still.ended()).toBe(0)
+  clock.advance(1_000)
+  expect(still.ended()).toBe(1)
+})

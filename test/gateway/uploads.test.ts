@@ -97,3 +97,12 @@ test('a tenant has a share of room and line, and is overtaken while it waits for
   expect(own.map((one) => one.at())).toEqual(['waits', 'waits', 'queue_full'])
   expect(upload(50, 'other').at()).toBe('read')
 })
+
+test('a body larger than all the room there is is read when nothing else is being received', () => {
+  limits.bytesMax = 50
+  const large = upload(60, 'one')
+  const next = upload(60, 'two')
+  expect([large.at(), next.at()]).toEqual(['read', 'waits'])
+  large.arrived()
+  expect(next.at()).toBe('read')
+})
