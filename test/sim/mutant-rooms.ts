@@ -9,20 +9,26 @@ export interface MutantRoom {
   tests: readonly (readonly string[])[]
 }
 
-const LOOP = 'degrade loop one-fault snapshot status stream-end switches upstream-words with-model'
-  .split(' ')
-  .map((name) => `test/scheduler/${name}`)
+const LOOP =
+  'degrade loop one-fault own-wait prefixes snapshot status stream-end switches told upstream-words with-model'
+    .split(' ')
+    .map((name) => `test/scheduler/${name}`)
+
+/** In virtual time. */
+const FLEET = ['in-force', 'observed', 'route-parts', 'routes'].map(
+  (name) => `test/scheduler/fleet/${name}`,
+)
 
 export const MUTANT_ROOMS: readonly MutantRoom[] = [
   {
     name: 'core',
     at: 'services/scheduler/core',
-    tests: [['test/core/'], LOOP],
+    tests: [['test/core/'], LOOP, FLEET],
   },
   {
     name: 'loop',
     at: 'services/scheduler/loop',
-    tests: [LOOP, ['test/core/', 'test/scheduler/observability/', 'test/dashboard/feed']],
+    tests: [LOOP, FLEET, ['test/core/', 'test/scheduler/observability/', 'test/dashboard/feed']],
   },
   {
     name: 'gateway',
